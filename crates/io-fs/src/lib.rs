@@ -1,0 +1,1 @@
+//! Buffered POSIX files for Forebay, with page-cache policy and batched reads.

@@ -1,0 +1,1 @@
+//! Turns a URI and options into a stack of Forebay stores.

@@ -1,0 +1,1 @@
+//! Conformance suite, reference model and seeded fault store for Forebay stores.

@@ -1,0 +1,270 @@
+//! The byte budget behind `max_bytes_in_flight`: a cap that is never exceeded and never deadlocks.
+//!
+//! Whoever will need memory takes a [`Ticket`], in the order in which results will be delivered.
+//! Only the oldest ticket that is still open may take bytes; when it knows that it needs no more it
+//! is *sealed*, and the next one's turn comes. So bytes are granted in delivery order: what is
+//! waited for never waits behind something that will be delivered later.
+//!
+//! Not here: memory itself (see [`Pool`](crate::Pool)).
+
+use crate::{Error, Kind, Operation, Result};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// A hard cap on bytes that are arriving or waiting to be consumed. Clones share it.
+#[derive(Clone)]
+pub struct Budget(Arc<Shared>);
+
+struct Shared {
+    cap: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    used: u64,
+    peak: u64,
+    next: u64,
+    /// Tickets that may still take, oldest first.
+    open: BTreeSet<u64>,
+    waiting: BTreeMap<u64, Waker>,
+}
+
+/// What [`Ticket::try_take`] answers.
+#[derive(Debug)]
+pub enum Taken {
+    /// The bytes are the ticket's.
+    Yes,
+    /// Not now: an older ticket comes first, or the bytes are in use.
+    Wait,
+    /// Never: more than the cap.
+    Never(Error),
+}
+
+impl Budget {
+    /// The largest cap: what one address space can lend many times over.
+    pub const MAX: u64 = 1 << 40;
+
+    /// A budget of `cap` bytes.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if `cap` is 0 or above [`Budget::MAX`].
+    pub fn new(cap: u64) -> Result<Self> {
+        if cap == 0 || cap > Self::MAX {
+            return Err(Error::invalid(format!(
+                "max_bytes_in_flight must be from 1 to {} bytes, is {cap}",
+                Self::MAX
+            )));
+        }
+        Ok(Budget(Arc::new(Shared { cap, state: Mutex::default() })))
+    }
+
+    /// The cap in bytes.
+    pub fn cap(&self) -> u64 {
+        self.0.cap
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> u64 {
+        self.0.state.lock().used
+    }
+
+    /// The most bytes that were ever taken at once.
+    pub fn peak(&self) -> u64 {
+        self.0.state.lock().peak
+    }
+
+    /// A place in the line, behind every ticket made before.
+    pub fn ticket(&self) -> Ticket {
+        let mut state = self.0.state.lock();
+        let id = state.next;
+        state.next += 1;
+        state.open.insert(id);
+        Ticket { budget: self.clone(), id, held: 0, sealed: false }
+    }
+}
+
+impl State {
+    /// Wakes the ticket whose turn it is. Called whenever bytes came back or a turn passed.
+    fn wake_head(&mut self) -> Option<Waker> {
+        let head = self.open.first()?;
+        self.waiting.remove(head)
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.state.lock();
+        write!(f, "Budget({} of {} bytes used, {} tickets open)", state.used, self.0.cap, state.open.len())
+    }
+}
+
+/// A place in the line, and the bytes taken from it. Dropping it gives both back.
+pub struct Ticket {
+    budget: Budget,
+    id: u64,
+    held: u64,
+    sealed: bool,
+}
+
+impl Ticket {
+    /// Takes `bytes` more, now or not at all.
+    pub fn try_take(&mut self, bytes: u64) -> Taken {
+        self.attempt(bytes, None)
+    }
+
+    /// Takes `bytes` more when it is this ticket's turn and they are free. Cancel-safe.
+    ///
+    /// # Errors
+    /// `InvalidRange` if the ticket would then hold more than the cap.
+    pub async fn take(&mut self, bytes: u64) -> Result<()> {
+        poll_fn(|cx| match self.poll_take(bytes, cx.waker()) {
+            Taken::Yes => Poll::Ready(Ok(())),
+            Taken::Wait => Poll::Pending,
+            Taken::Never(error) => Poll::Ready(Err(error)),
+        })
+        .await
+    }
+
+    /// [`Ticket::try_take`] that has `waker` woken when trying again makes sense.
+    pub(crate) fn poll_take(&mut self, bytes: u64, waker: &Waker) -> Taken {
+        self.attempt(bytes, Some(waker))
+    }
+
+    fn attempt(&mut self, bytes: u64, waker: Option<&Waker>) -> Taken {
+        let shared = &*self.budget.0;
+        let total = self.held.saturating_add(bytes);
+        if total > shared.cap {
+            return Taken::Never(Error::new(
+                Kind::InvalidRange,
+                Operation::Configure,
+                format!("needs {total} bytes at once, but max_bytes_in_flight is {}; raise it", shared.cap),
+            ));
+        }
+        debug_assert!(!self.sealed, "a sealed ticket takes no more");
+        let mut state = shared.state.lock();
+        let turn = state.open.first() == Some(&self.id) || bytes == 0;
+        if turn && state.used + bytes <= shared.cap {
+            state.used += bytes;
+            state.peak = state.peak.max(state.used);
+            state.waiting.remove(&self.id);
+            self.held = total;
+            return Taken::Yes;
+        }
+        if let Some(waker) = waker {
+            state.waiting.insert(self.id, waker.clone());
+        }
+        Taken::Wait
+    }
+
+    /// Says that this ticket takes no more: the next one's turn comes.
+    pub fn seal(&mut self) {
+        if !std::mem::replace(&mut self.sealed, true) {
+            self.leave(0);
+        }
+    }
+
+    /// Whether it is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Bytes this ticket holds.
+    pub fn held(&self) -> u64 {
+        self.held
+    }
+
+    /// Gives back all its bytes and its place in the line.
+    pub fn release(&mut self) {
+        self.sealed = true;
+        let held = std::mem::take(&mut self.held);
+        self.leave(held);
+    }
+
+    fn leave(&self, bytes: u64) {
+        let waker = {
+            let mut state = self.budget.0.state.lock();
+            state.used -= bytes;
+            state.open.remove(&self.id);
+            state.waiting.remove(&self.id);
+            state.wake_head()
+        };
+        // Outside the lock: a waker may run anything.
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.held > 0 || !self.sealed {
+            self.release();
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("id", &self.id)
+            .field("held", &self.held)
+            .field("sealed", &self.sealed)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn the_oldest_open_ticket_comes_first() {
+        let budget = Budget::new(10).unwrap();
+        let (mut a, mut b) = (budget.ticket(), budget.ticket());
+        assert!(matches!(b.try_take(1), Taken::Wait), "a is still open");
+        assert!(matches!(a.try_take(10), Taken::Yes));
+        a.seal();
+        assert!(matches!(b.try_take(1), Taken::Wait), "no bytes are left");
+        a.release();
+        assert!(matches!(b.try_take(1), Taken::Yes));
+        drop((a, b));
+        assert_eq!((budget.used(), budget.peak()), (0, 10));
+    }
+
+    #[test]
+    fn more_than_the_cap_is_refused_at_once() {
+        let budget = Budget::new(10).unwrap();
+        let mut ticket = budget.ticket();
+        ticket.take(4).now_or_never().unwrap().unwrap();
+        let error = ticket.take(7).now_or_never().unwrap().unwrap_err();
+        assert!(
+            error.to_string().contains("needs 11 bytes") && error.to_string().contains("is 10"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_dropped_ticket_passes_its_turn_and_wakes_the_next() {
+        let budget = Budget::new(10).unwrap();
+        let (a, mut b) = (budget.ticket(), budget.ticket());
+        let waker = futures::task::noop_waker();
+        let mut cx = std::task::Context::from_waker(&waker);
+        let mut take = Box::pin(b.take(10));
+        assert!(take.poll_unpin(&mut cx).is_pending());
+        drop(a);
+        assert!(take.poll_unpin(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn zero_and_huge_caps_are_refused() {
+        for cap in [0, u64::MAX] {
+            assert!(Budget::new(cap).unwrap_err().to_string().contains(&cap.to_string()));
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! An owned, exclusive stretch of leased memory: what a read is given and gives back.
+
+use crate::Lease;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// Exclusive bytes of a [`Lease`]. They stay valid, and stay charged to the budget, until the `Buf`
+/// is dropped, whatever happens to the future that asked for them: a kernel that still writes into
+/// them keeps the `Buf`.
+///
+/// The bytes are initialised, to what an earlier reader left there.
+pub struct Buf {
+    start: NonNull<u8>,
+    len: usize,
+    slot: u32,
+    lease: Arc<Lease>,
+}
+
+// SAFETY: a `Buf` is the only access to its bytes (`Lease` lends each slot at most once at a time).
+unsafe impl Send for Buf {}
+// SAFETY: shared access only reads.
+unsafe impl Sync for Buf {}
+
+impl Buf {
+    /// # Safety
+    /// `start..start + len` is committed memory of `lease` that no other `Buf` overlaps, and the
+    /// lease has marked `slot` as lent.
+    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize, slot: u32, lease: Arc<Lease>) -> Self {
+        Buf { start, len, slot, lease }
+    }
+
+    /// Which slot of its place this is.
+    pub fn slot(&self) -> u32 {
+        self.slot
+    }
+}
+
+impl Deref for Buf {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: committed, initialised (fresh pages are zero) and exclusively ours.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Buf {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and `&mut self` makes it unique.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Buf {
+    fn drop(&mut self) {
+        self.lease.returned(self.slot);
+    }
+}
+
+impl fmt::Debug for Buf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buf").field("slot", &self.slot).field("len", &self.len).finish()
+    }
+}

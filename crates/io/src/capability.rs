@@ -1,0 +1,21 @@
+//! What a store can do, as data: callers and the conformance suite choose by it.
+
+/// A fact sheet of a store. A wrapper passes on its inner store's, changed where it changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capability {
+    /// Directories exist by themselves: a missing one is `NotFound`, an empty one lists as empty.
+    /// Where false, a prefix under which nothing is stored lists as empty.
+    pub real_directories: bool,
+    /// Listings carry size, time and version at no extra cost.
+    pub listing_has_details: bool,
+    /// `put` with [`PutMode::Create`](crate::PutMode) refuses to replace, atomically.
+    pub conditional_put: bool,
+    /// Deleting what is not there is `NotFound` (where false, it succeeds).
+    pub delete_reports_missing: bool,
+    /// [`Meta::version`](crate::Meta) changes with each put, and reads can be pinned to it.
+    pub versions: bool,
+    /// `get_many` is one submission, not a loop over `get`.
+    pub native_batch: bool,
+    /// Keys are any bytes without NUL; where false they must be UTF-8.
+    pub byte_keys: bool,
+}

@@ -1,0 +1,12 @@
+//! Wrappers: a store around a store. Each forwards everything, wraps opened objects too, and may be
+//! stacked in any order; position means something:
+//! `backend → Observed("device") → Retrying → Limited → Observed("caller")`.
+#![deny(clippy::missing_trait_methods)]
+
+// mod limited;
+mod observed;
+// mod retrying;
+
+// pub use limited::{Limited, Limits};
+pub use observed::Observed;
+// pub use retrying::{Retrying, RetryPolicy};

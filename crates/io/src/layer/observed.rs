@@ -1,0 +1,248 @@
+//! Tells an observer about every operation of a store: begun once, ended once, also when its future
+//! is dropped half way. Listings end with their stream; opened objects are watched too.
+
+use crate::{
+    Body, Buf, Capability, End, GetRequest, ListOptions, Location, Meta, Object, Observe, Op, Operation,
+    Page, Place, PutOptions, ReadOptions, Result, Served, Store,
+};
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A store that is watched.
+pub struct Observed {
+    store: Arc<dyn Store>,
+    observer: Arc<dyn Observe>,
+}
+
+impl Observed {
+    /// Watches `store` with `observer`.
+    pub fn new(store: Arc<dyn Store>, observer: Arc<dyn Observe>) -> Self {
+        Observed { store, observer }
+    }
+
+    fn watch<'a>(&'a self, operation: Operation, location: &'a Location) -> Watch<'a> {
+        Watch::begin(&*self.observer, vec![op(operation, location)])
+    }
+}
+
+fn op(operation: Operation, location: &Location) -> Op<'_> {
+    Op { operation, location, range: None, sample: None, stage: "", attempt: 0 }
+}
+
+fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions) -> Op<'a> {
+    Op {
+        operation: Operation::Get,
+        location: &request.location,
+        range: request.range.clone(),
+        sample: request.sample,
+        stage: options.stage,
+        attempt: options.attempt,
+    }
+}
+
+/// Operations that have begun. Dropped before [`Watch::end`], they were cancelled.
+struct Watch<'a> {
+    observer: &'a dyn Observe,
+    ops: Vec<Op<'a>>,
+    begin: Instant,
+}
+
+impl<'a> Watch<'a> {
+    fn begin(observer: &'a dyn Observe, ops: Vec<Op<'a>>) -> Self {
+        observer.started(&ops);
+        Watch { observer, ops, begin: Instant::now() }
+    }
+
+    fn end<'r>(mut self, results: impl Iterator<Item = Result<Served, &'r crate::Error>>) {
+        let ends: Vec<End> = results
+            .map(|result| match result {
+                // A store that measured the object alone knows better than the time of the batch.
+                Ok(served) if !served.elapsed.is_zero() => End::Done(served),
+                Ok(served) => End::Done(Served { elapsed: self.begin.elapsed(), ..served }),
+                Err(error) => End::Failed(error.kind()),
+            })
+            .collect();
+        let ops = std::mem::take(&mut self.ops);
+        debug_assert_eq!(ops.len(), ends.len(), "a store answers every request");
+        self.observer.ended(&ops, &ends);
+    }
+
+    fn end_one<T>(self, result: &Result<T>, bytes: u64) {
+        self.end(std::iter::once(result.as_ref().map(|_| Served { bytes, ..Default::default() })));
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.ops.is_empty() {
+            self.observer.ended(&self.ops, &vec![End::Cancelled; self.ops.len()]);
+        }
+    }
+}
+
+impl Store for Observed {
+    fn capability(&self) -> Capability {
+        self.store.capability()
+    }
+
+    fn get<'a>(
+        &'a self,
+        request: GetRequest,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Result<Served>> {
+        async move {
+            let asked = request.clone();
+            let watch = Watch::begin(&*self.observer, vec![op_of(&asked, &options)]);
+            let result = self.store.get(request, options, place).await;
+            watch.end(std::iter::once(result.as_ref().copied()));
+            result
+        }
+        .boxed()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        requests: Arc<[GetRequest]>,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Vec<Result<Served>>> {
+        async move {
+            let ops = requests.iter().map(|r| op_of(r, &options)).collect();
+            let watch = Watch::begin(&*self.observer, ops);
+            let results = self.store.get_many(requests.clone(), options, place).await;
+            watch.end(results.iter().map(|r| r.as_ref().copied()));
+            results
+        }
+        .boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        location: &'a Location,
+        options: ReadOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
+        async move {
+            let watch = self.watch(Operation::Open, location);
+            let stage = options.stage;
+            let result = self.store.open(location, options).await;
+            watch.end_one(&result, 0);
+            let (location, observer) = (location.clone(), self.observer.clone());
+            result.map(|object| {
+                Arc::new(ObservedObject { object, location, observer, stage }) as Arc<dyn Object>
+            })
+        }
+        .boxed()
+    }
+
+    fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
+        async move {
+            let watch = self.watch(Operation::Stat, location);
+            let result = self.store.stat(location).await;
+            watch.end_one(&result, 0);
+            result
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
+        let pages = self.store.list(location, options);
+        let watch = Some(self.watch(Operation::List, location));
+        futures::stream::unfold((pages, watch), |(mut pages, mut watch)| async move {
+            let page = pages.next().await;
+            match (&page, watch.take()) {
+                (None, Some(open)) => open.end_one(&Ok(()), 0),
+                (Some(Err(error)), Some(open)) => open.end(std::iter::once(Err(error))),
+                (_, still) => watch = still,
+            }
+            page.map(|page| (page, (pages, watch)))
+        })
+        .boxed()
+    }
+
+    fn put<'a>(
+        &'a self,
+        location: &'a Location,
+        body: Body,
+        options: PutOptions,
+    ) -> BoxFuture<'a, Result<Meta>> {
+        async move {
+            let watch = self.watch(Operation::Put, location);
+            let result = self.store.put(location, body, options).await;
+            watch.end_one(&result, result.as_ref().map_or(0, |meta| meta.size));
+            result
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let watch = self.watch(Operation::Delete, location);
+            let result = self.store.delete(location).await;
+            watch.end_one(&result, 0);
+            result
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observed").field(&self.store).finish()
+    }
+}
+
+struct ObservedObject {
+    object: Arc<dyn Object>,
+    location: Location,
+    observer: Arc<dyn Observe>,
+    stage: &'static str,
+}
+
+impl ObservedObject {
+    fn read_op(&self, range: Range<u64>) -> Op<'_> {
+        Op { range: Some(range), stage: self.stage, ..op(Operation::Read, &self.location) }
+    }
+}
+
+fn range_of(offset: u64, buf: &Buf) -> Range<u64> {
+    offset..offset.saturating_add(buf.len() as u64)
+}
+
+impl Object for ObservedObject {
+    fn meta(&self) -> &Meta {
+        self.object.meta()
+    }
+
+    fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
+        async move {
+            let watch = Watch::begin(&*self.observer, vec![self.read_op(range_of(offset, &buf))]);
+            let (buf, result) = self.object.read_into(offset, buf).await;
+            watch.end(std::iter::once(result.as_ref().copied()));
+            (buf, result)
+        }
+        .boxed()
+    }
+
+    fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
+        async move {
+            let ops = ranges.iter().map(|(offset, buf)| self.read_op(range_of(*offset, buf))).collect();
+            let watch = Watch::begin(&*self.observer, ops);
+            let results = self.object.read_many(ranges).await;
+            watch.end(results.iter().map(|(_, r)| r.as_ref().copied()));
+            results
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for ObservedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observed").field(&self.object).finish()
+    }
+}

@@ -1,0 +1,432 @@
+//! One slab, lent slot by slot: memory that samples land in where they will be consumed.
+//!
+//! A [`Lease`] is the [`Place`] of a batch under assembly. When every slot that was lent has come
+//! back it is finished into a [`Block`], which is read-only and can be shared. The budget is charged
+//! from before the first byte moves until the block's consumer takes it ([`Block::take`]) or drops
+//! it; the slab goes back to the pool when the last owner is gone.
+
+use crate::place::SLOT_ALIGN;
+use crate::slab::Slab;
+use crate::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Taken, Ticket, Want};
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use std::fmt;
+use std::future::poll_fn;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
+
+/// See the module's words.
+pub struct Lease {
+    me: Weak<Lease>,
+    pool: Pool,
+    /// `lent[slot]`: a [`Buf`] of that slot is alive somewhere.
+    lent: Box<[AtomicBool]>,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    ticket: Ticket,
+    slab: Option<Slab>,
+    /// Bytes handed out so far, padding included.
+    end: usize,
+    spans: Vec<Option<Span>>,
+    placed: usize,
+    finished: bool,
+    kept: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    len: usize,
+    /// Bytes that belong to the slot: `len` at first reservation, rounded up to [`SLOT_ALIGN`].
+    room: usize,
+}
+
+fn room(len: u64) -> Option<usize> {
+    usize::try_from(len).ok()?.checked_next_multiple_of(SLOT_ALIGN)
+}
+
+impl Lease {
+    pub(crate) fn new(pool: Pool, ticket: Ticket, slots: u32) -> Arc<Self> {
+        let slots = slots as usize;
+        Arc::new_cyclic(|me| Lease {
+            me: me.clone(),
+            pool,
+            lent: (0..slots).map(|_| AtomicBool::new(false)).collect(),
+            table: Mutex::new(Table {
+                ticket,
+                slab: None,
+                end: 0,
+                spans: vec![None; slots],
+                placed: 0,
+                finished: false,
+                kept: false,
+            }),
+        })
+    }
+
+    pub(crate) fn returned(&self, slot: u32) {
+        // Release: what was written through the `Buf` is seen by whoever sees it returned.
+        self.lent[slot as usize].store(false, Ordering::Release);
+    }
+
+    /// Forgets what was placed in a slot, because reading it failed for good: the block will have
+    /// nothing there.
+    pub fn discard(&self, slot: u32) {
+        if let Some(span) = self.table.lock().spans.get_mut(slot as usize) {
+            *span = None;
+        }
+    }
+
+    /// Ends the writing. The ticket is sealed; slots that were never reserved stay empty.
+    ///
+    /// # Errors
+    /// `Unavailable` if a slot is still lent: something may still be writing into it.
+    pub fn finish(self: &Arc<Self>) -> Result<Block> {
+        let mut table = self.table.lock();
+        if let Some(slot) = self.lent.iter().position(|l| l.load(Ordering::Acquire)) {
+            let context = format!("slot {slot} of a batch is still being written");
+            return Err(
+                Error::new(Kind::Unavailable, Operation::Get, context).with_retry(crate::Retry::Never)
+            );
+        }
+        table.finished = true;
+        table.ticket.seal();
+        let spans = table.spans.iter().map(|s| s.map(|s| s.start..s.start + s.len)).collect();
+        let base = table.slab.as_ref().map_or(NonNull::<Aligned>::dangling().cast(), Slab::base);
+        Ok(Block { base, len: table.end, spans, lease: self.clone() })
+    }
+
+    fn attempt(&self, wants: &[Want], waker: Option<&Waker>) -> Reservation {
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let mut fresh = 0usize;
+        for want in wants {
+            match self
+                .check(table, want)
+                .and_then(|room| fresh.checked_add(room).ok_or_else(|| too_large(want.len)))
+            {
+                Ok(sum) => fresh = sum,
+                Err(error) => return Reservation::Refused(error),
+            }
+        }
+        if fresh > 0 {
+            match table.take(fresh as u64, waker) {
+                Taken::Yes => {}
+                Taken::Wait => return Reservation::Wait,
+                Taken::Never(error) => return Reservation::Refused(error),
+            }
+            let end = table.end + fresh;
+            let ready = match &mut table.slab {
+                Some(slab) => self.pool.grow(slab, end),
+                none => self.pool.slab(end).map(|slab| *none = Some(slab)),
+            };
+            if let Err(error) = ready {
+                return Reservation::Refused(error);
+            }
+        }
+        let bufs = self.lend(table, wants);
+        // Every slot has its size now, so this batch needs no more and the next one's turn comes.
+        if table.placed == table.spans.len() {
+            table.ticket.seal();
+        }
+        Reservation::Granted(bufs)
+    }
+
+    /// How many new bytes this want needs: none if its slot has room from an earlier attempt.
+    fn check(&self, table: &Table, want: &Want) -> Result<usize> {
+        let slot = want.slot as usize;
+        let refuse = |why: String| Err(Error::new(Kind::InvalidRange, Operation::Get, why));
+        if table.finished {
+            return refuse("the batch is finished and lends no more".into());
+        }
+        let Some(span) = table.spans.get(slot) else {
+            return refuse(format!("slot {slot} of a place with {} slots", table.spans.len()));
+        };
+        if self.lent[slot].load(Ordering::Acquire) {
+            return refuse(format!("slot {slot} is still lent to an earlier attempt"));
+        }
+        let room = room(want.len).ok_or_else(|| too_large(want.len))?;
+        match span {
+            Some(span) if room <= span.room => Ok(0),
+            // A sealed ticket cannot take more without waiting behind younger ones: that is a
+            // deadlock. The object changed between two attempts, which its reader must hear.
+            Some(span) if table.ticket.is_sealed() => Err(Error::new(
+                Kind::Precondition,
+                Operation::Get,
+                format!(
+                    "the object grew from {} to {} bytes between two attempts to read it",
+                    span.len, want.len
+                ),
+            )),
+            _ => Ok(room),
+        }
+    }
+
+    fn lend(&self, table: &mut Table, wants: &[Want]) -> Vec<Buf> {
+        let me = self.me.upgrade().expect("called through an Arc");
+        let base = table.slab.as_ref().map_or(NonNull::<Aligned>::dangling().cast(), Slab::base);
+        let mut bufs = Vec::with_capacity(wants.len());
+        for want in wants {
+            let (slot, len) = (want.slot as usize, want.len as usize);
+            let span = match table.spans[slot] {
+                Some(span) if len <= span.room => Span { len, ..span },
+                earlier => {
+                    let room = len.next_multiple_of(SLOT_ALIGN);
+                    let start = table.end;
+                    table.end += room;
+                    table.placed += usize::from(earlier.is_none());
+                    Span { start, len, room }
+                }
+            };
+            table.spans[slot] = Some(span);
+            self.lent[slot].store(true, Ordering::Relaxed);
+            // SAFETY: `start..start + room` is committed (the caller grew the slab to `end`), and
+            // spans do not overlap: each begins where all before it end. `check` made sure that no
+            // other `Buf` of this slot is alive. Padding is cleared so that no other sample's bytes
+            // can be read there.
+            unsafe {
+                let start = base.add(span.start);
+                start.add(len).write_bytes(0, span.room - len);
+                bufs.push(Buf::new(start, len, want.slot, me.clone()));
+            }
+        }
+        bufs
+    }
+}
+
+/// Gives an empty block an address with the alignment that blocks promise.
+#[repr(align(64))]
+struct Aligned;
+
+fn too_large(len: u64) -> Error {
+    Error::new(
+        Kind::InvalidRange,
+        Operation::Get,
+        format!("{len} bytes are more than an address space holds"),
+    )
+}
+
+impl Table {
+    fn take(&mut self, bytes: u64, waker: Option<&Waker>) -> Taken {
+        match waker {
+            Some(waker) => self.ticket.poll_take(bytes, waker),
+            None => self.ticket.try_take(bytes),
+        }
+    }
+}
+
+impl Place for Lease {
+    fn try_reserve(&self, wants: &[Want]) -> Reservation {
+        self.attempt(wants, None)
+    }
+
+    fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>> {
+        Box::pin(poll_fn(move |cx| match self.attempt(wants, Some(cx.waker())) {
+            Reservation::Granted(bufs) => Poll::Ready(Ok(bufs)),
+            Reservation::Refused(error) => Poll::Ready(Err(error)),
+            Reservation::Wait => Poll::Pending,
+        }))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let table = self.table.get_mut();
+        // Memory first, then the budget: whoever is woken by the bytes finds the slab.
+        if let Some(slab) = table.slab.take() {
+            self.pool.give_back(slab, table.kept);
+        }
+        table.ticket.release();
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = self.table.lock();
+        f.debug_struct("Lease").field("slots", &table.spans.len()).field("bytes", &table.end).finish()
+    }
+}
+
+/// Finished memory: one contiguous buffer, aligned to 64 bytes at least, with a span for each slot.
+///
+/// Between slots there may be padding, up to the next multiple of 64, which is zero.
+pub struct Block {
+    base: NonNull<u8>,
+    len: usize,
+    spans: Box<[Option<Range<usize>>]>,
+    lease: Arc<Lease>,
+}
+
+// SAFETY: nothing writes any more (`finish` checked), so all access is shared and reads.
+unsafe impl Send for Block {}
+// SAFETY: as above.
+unsafe impl Sync for Block {}
+
+impl Block {
+    /// The whole buffer, padding included.
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: committed, initialised, and no `Buf` is alive.
+        unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// How many slots.
+    pub fn slots(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Where a slot's bytes are in the buffer; none if nothing was placed there.
+    pub fn span(&self, slot: usize) -> Option<Range<usize>> {
+        self.spans.get(slot)?.clone()
+    }
+
+    /// A slot's bytes; none if nothing was placed there.
+    pub fn slot(&self, slot: usize) -> Option<&[u8]> {
+        self.as_slice().get(self.span(slot)?)
+    }
+
+    /// The consumer takes the block: its bytes no longer count as in flight, though its memory
+    /// stays until the block is dropped.
+    pub fn take(&self) {
+        let mut table = self.lease.table.lock();
+        if !table.kept
+            && let Some(slab) = &table.slab
+        {
+            self.lease.pool.keep(slab);
+            table.kept = true;
+        }
+        table.ticket.release();
+    }
+
+    /// Bytes charged to the budget for this block now.
+    pub fn in_flight(&self) -> u64 {
+        self.lease.table.lock().ticket.held()
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block").field("slots", &self.spans.len()).field("bytes", &self.len).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Budget;
+    use proptest::prelude::*;
+
+    fn pool(cap: u64) -> Pool {
+        Pool::new(Budget::new(cap).unwrap())
+    }
+
+    fn granted(place: &dyn Place, wants: &[Want]) -> Vec<Buf> {
+        match place.try_reserve(wants) {
+            Reservation::Granted(bufs) => bufs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn slots_are_aligned_disjoint_and_zero_padded() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 3);
+        let wants = [Want { slot: 2, len: 100 }, Want { slot: 0, len: 0 }, Want { slot: 1, len: 64 }];
+        for mut buf in granted(&*lease, &wants) {
+            let slot = buf.slot() as u8 + 1;
+            buf.fill(slot);
+        }
+        let block = lease.finish().unwrap();
+        assert_eq!(block.slot(2), Some(&[3u8; 100][..]));
+        assert_eq!(block.slot(0), Some(&[][..]));
+        assert_eq!(block.slot(1), Some(&[2u8; 64][..]));
+        assert!(block.as_slice()[100..128].iter().all(|&b| b == 0));
+        assert_eq!(block.as_slice().as_ptr().align_offset(64), 0);
+        assert_eq!(pool.budget().used(), 192);
+        block.take();
+        assert_eq!((pool.budget().used(), block.in_flight()), (0, 0));
+        assert_eq!(block.slot(1), Some(&[2u8; 64][..]), "taking does not take the bytes away");
+    }
+
+    #[test]
+    fn a_block_is_not_finished_while_a_slot_is_lent() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 1);
+        let bufs = granted(&*lease, &[Want { slot: 0, len: 8 }]);
+        assert!(lease.finish().is_err());
+        assert!(matches!(lease.try_reserve(&[Want { slot: 0, len: 8 }]), Reservation::Refused(_)));
+        drop(bufs);
+        assert!(lease.finish().is_ok());
+    }
+
+    #[test]
+    fn a_failed_slot_is_lent_again_at_the_same_place() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 1);
+        let first = granted(&*lease, &[Want { slot: 0, len: 100 }])[0].as_ptr();
+        assert_eq!(granted(&*lease, &[Want { slot: 0, len: 90 }])[0].as_ptr(), first);
+        let Reservation::Refused(error) = lease.try_reserve(&[Want { slot: 0, len: 500 }]) else { panic!() };
+        assert_eq!(error.kind(), Kind::Precondition);
+        assert_eq!(lease.finish().unwrap().slot(0).unwrap().len(), 90);
+    }
+
+    #[test]
+    fn memory_and_budget_come_back_whoever_drops_last() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 1);
+        let bufs = granted(&*lease, &[Want { slot: 0, len: 1000 }]);
+        drop(lease);
+        assert_eq!(pool.budget().used(), 1024, "the buffer still counts");
+        drop(bufs);
+        assert_eq!(pool.budget().used(), 0);
+        assert_eq!(pool.committed(), 64 << 10, "and its slab is free for the next");
+        let _again = pool.lease(pool.budget().ticket(), 1).try_reserve(&[Want { slot: 0, len: 1000 }]);
+        assert_eq!(pool.committed(), 64 << 10);
+    }
+
+    proptest! {
+        /// Batches of any sizes under any cap: bytes stay under the cap, memory under the cap and
+        /// one batch, and nothing hangs.
+        #[test]
+        fn memory_stays_under_the_cap_and_one_batch(
+            cap in 200_000u64..2_000_000,
+            sizes in proptest::collection::vec(proptest::collection::vec(0u64..60_000, 1..4), 1..40),
+        ) {
+            let pool = pool(cap);
+            let mut kept: Option<Block> = None;
+            let mut waiting = std::collections::VecDeque::new();
+            let mut batches = sizes.into_iter();
+            let mut next = batches.next();
+            while next.is_some() || !waiting.is_empty() {
+                if let Some(sizes) = &next {
+                    let lease = pool.lease(pool.budget().ticket(), sizes.len() as u32);
+                    let wants: Vec<_> = sizes.iter().enumerate().map(|(i, &len)| Want { slot: i as u32, len }).collect();
+                    match lease.try_reserve(&wants) {
+                        Reservation::Granted(bufs) => {
+                            drop(bufs);
+                            waiting.push_back(lease.finish().unwrap());
+                            next = batches.next();
+                            continue;
+                        }
+                        Reservation::Wait => prop_assert!(!waiting.is_empty(), "a wait that nothing can end"),
+                        Reservation::Refused(error) => return Err(TestCaseError::fail(error.to_string())),
+                    }
+                }
+                let block: Block = waiting.pop_front().unwrap();
+                block.take();
+                kept = Some(block);
+                prop_assert!(pool.budget().used() <= cap);
+                let largest = 3 * 60_032u64.next_multiple_of(64 << 10);
+                // Each slab commits whole steps.
+                let rounding = (waiting.len() as u64 + 2) * (64 << 10);
+                prop_assert!(pool.committed() <= cap + largest + rounding, "{:?}", pool);
+            }
+            drop(kept);
+            prop_assert_eq!(pool.budget().used(), 0);
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How metrics and traces see what a store does, without being a store.
+//!
+//! Every operation is announced once and ended exactly once, also when its future is dropped.
+//! Calls come in slices so that a batch of reads costs one call, one flush and one lock at most.
+
+use crate::{Kind, Location, Operation, PageCacheMode, Served};
+use std::ops::Range;
+
+/// One operation, as its caller asked for it.
+#[derive(Debug, Clone)]
+pub struct Op<'a> {
+    /// What is done.
+    pub operation: Operation,
+    /// On which object.
+    pub location: &'a Location,
+    /// Which bytes, if not all.
+    pub range: Option<Range<u64>>,
+    /// The caller's number for the sample, if it has one.
+    pub sample: Option<u64>,
+    /// Who asks: a stage's name, or "".
+    pub stage: &'static str,
+    /// Which try; 0 is the first.
+    pub attempt: u32,
+}
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It did what was asked. For operations that move no bytes, `bytes` is 0. `elapsed` is always
+    /// filled in: by the store where it measured the object alone, else by the observer's wrapper.
+    Done(Served),
+    /// It failed.
+    Failed(Kind),
+    /// Its caller went away.
+    Cancelled,
+}
+
+/// Something worth counting that is not an operation's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// An attempt failed with this kind and will be made again.
+    Retried(Kind),
+    /// A policy could not be obeyed and the next best was used.
+    Downgraded {
+        /// What was asked for.
+        from: PageCacheMode,
+        /// What was used.
+        to: PageCacheMode,
+    },
+}
+
+/// Sees operations. Implementations must be quick and must not block: they run on the read path.
+pub trait Observe: Send + Sync {
+    /// These operations begin now.
+    fn started(&self, ops: &[Op<'_>]);
+
+    /// These operations ended; `ends[i]` belongs to `ops[i]`. Called exactly once for each one
+    /// that was started.
+    fn ended(&self, ops: &[Op<'_>], ends: &[End]);
+
+    /// Something worth counting happened.
+    fn noted(&self, event: Event);
+}
+
+/// Sees nothing: for callers that do not measure.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observe for Unobserved {
+    fn started(&self, _: &[Op<'_>]) {}
+    fn ended(&self, _: &[Op<'_>], _: &[End]) {}
+    fn noted(&self, _: Event) {}
+}

@@ -1,0 +1,132 @@
+//! What a caller says beside the location, and what a read says when it is done.
+
+use crate::{Access, CacheUse, Location, PageCacheMode, Result, Version};
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Options of a read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// A hint that may be ignored.
+    pub access: Access,
+    /// A policy that is obeyed or refused.
+    pub page_cache: PageCacheMode,
+    /// Who reads, for traces: the stage's name.
+    pub stage: &'static str,
+    /// Which try this is; 0 is the first. Set by the retry wrapper.
+    pub attempt: u32,
+}
+
+/// One member of a batched read.
+#[derive(Debug, Clone)]
+pub struct GetRequest {
+    /// The object.
+    pub location: Location,
+    /// A byte range, or the whole object. A range must lie inside the object.
+    pub range: Option<Range<u64>>,
+    /// Only if the object still is this version.
+    pub if_version: Option<Version>,
+    /// Which slot of the [`Place`](crate::Place) the bytes go to. Unique within a batch.
+    pub slot: u32,
+    /// The caller's own number for it, for traces.
+    pub sample: Option<u64>,
+}
+
+impl GetRequest {
+    /// The whole object at `location` into slot `slot`.
+    pub fn whole(location: Location, slot: u32) -> Self {
+        GetRequest { location, range: None, if_version: None, slot, sample: None }
+    }
+}
+
+/// What one read really did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Served {
+    /// Bytes placed.
+    pub bytes: u64,
+    /// Time spent on this object alone: in a batch, without the time spent on its neighbours.
+    pub elapsed: Duration,
+    /// From start to the first byte, where the store can tell.
+    pub first_byte: Option<Duration>,
+    /// What was really done to the page cache.
+    pub cache: CacheUse,
+}
+
+/// Whether a put may replace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PutMode {
+    /// Replace what is there, atomically.
+    #[default]
+    Overwrite,
+    /// Fail with `AlreadyExists` if something is there.
+    Create,
+}
+
+/// Options of a put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PutOptions {
+    /// Whether to replace.
+    pub mode: PutMode,
+    /// Return only when the bytes and the name survive a power cut (`fsync` of file and directory).
+    /// Stores that are durable by nature need do nothing.
+    pub durable: bool,
+}
+
+/// The bytes of a put, in one piece or as they come.
+///
+/// A body that yields an error fails the put, and nothing becomes visible.
+pub struct Body {
+    chunks: BoxStream<'static, Result<Bytes>>,
+    len: Option<u64>,
+}
+
+impl Body {
+    /// A body from a stream of chunks. `len` is its whole length, if known: it is checked.
+    pub fn stream(chunks: BoxStream<'static, Result<Bytes>>, len: Option<u64>) -> Self {
+        Body { chunks, len }
+    }
+
+    /// The whole length, if known before.
+    pub fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Whether the body is known to be empty.
+    pub fn is_empty(&self) -> bool {
+        self.len == Some(0)
+    }
+
+    /// The chunks.
+    pub fn into_chunks(self) -> BoxStream<'static, Result<Bytes>> {
+        self.chunks
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        let len = bytes.len() as u64;
+        Body { chunks: stream::once(async move { Ok(bytes) }).boxed(), len: Some(len) }
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        Bytes::from(bytes).into()
+    }
+}
+
+impl From<&[u8]> for Body {
+    fn from(bytes: &[u8]) -> Self {
+        Bytes::copy_from_slice(bytes).into()
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body").field("len", &self.len).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,157 @@
+//! Slabs, reused: in steady state a batch costs no allocation and no page fault.
+//!
+//! The pool also keeps the promise that the budget makes in bytes true in memory: what its slabs
+//! have committed, beyond what consumers keep, never exceeds the cap by more than one batch. The
+//! one batch is what a consumer holds between two deliveries; without it, a cap that binds would
+//! give memory back and fault it in again for every batch.
+
+use crate::slab::Slab;
+use crate::{Budget, Buf, Lease, Place, Result, Ticket, Want};
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::Arc;
+
+/// A source of leases under one budget. Clones share it.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+struct Shared {
+    budget: Budget,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    free: Vec<Slab>,
+    /// Committed bytes of every slab there is: free, leased and kept by consumers.
+    committed: u64,
+    /// Committed bytes of slabs that consumers keep.
+    kept: u64,
+    /// The largest slab that a consumer ever kept: the allowance.
+    largest: u64,
+}
+
+impl Pool {
+    /// A pool that lends within `budget`.
+    pub fn new(budget: Budget) -> Self {
+        Pool(Arc::new(Shared { budget, state: Mutex::default() }))
+    }
+
+    /// The budget that leases are charged to.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    /// A lease with `slots` slots, charged through `ticket`, whose place in the line decides when
+    /// it gets memory. The ticket must be of this pool's budget.
+    pub fn lease(&self, ticket: Ticket, slots: u32) -> Arc<Lease> {
+        Lease::new(self.clone(), ticket, slots)
+    }
+
+    /// One buffer of `len` bytes, behind everything that asked before.
+    ///
+    /// # Errors
+    /// `InvalidRange` if `len` exceeds the cap.
+    pub async fn buffer(&self, len: u64) -> Result<Buf> {
+        let lease = self.lease(self.budget().ticket(), 1);
+        let mut bufs = lease.reserve(&[Want { slot: 0, len }]).await?;
+        Ok(bufs.remove(0))
+    }
+
+    /// Bytes of memory that slabs have committed now.
+    pub fn committed(&self) -> u64 {
+        self.0.state.lock().committed
+    }
+
+    /// A slab with at least `need` bytes committed.
+    pub(crate) fn slab(&self, need: usize) -> Result<Slab> {
+        let reused = {
+            let mut state = self.0.state.lock();
+            let best = state
+                .free
+                .iter()
+                .enumerate()
+                // The smallest that is large enough, else the largest there is.
+                .min_by_key(|(_, s)| {
+                    if s.committed() >= need { (0, s.committed()) } else { (1, usize::MAX - s.committed()) }
+                })
+                .map(|(i, _)| i);
+            best.map(|i| state.free.swap_remove(i))
+        };
+        let mut slab = match reused {
+            Some(slab) => slab,
+            None => Slab::reserve(self.0.budget.cap())?,
+        };
+        let grown = self.grow(&mut slab, need);
+        if let Err(error) = grown {
+            self.give_back(slab, false);
+            return Err(error);
+        }
+        Ok(slab)
+    }
+
+    /// Commits `need` bytes of a leased slab.
+    pub(crate) fn grow(&self, slab: &mut Slab, need: usize) -> Result<()> {
+        let grown = slab.commit(need)? as u64;
+        let mut state = self.0.state.lock();
+        state.committed += grown;
+        let mut excess = state.excess(&self.0.budget);
+        let mut dropped = Vec::new();
+        while excess > 0
+            && let Some(slab) = state.free.pop()
+        {
+            let bytes = slab.committed() as u64;
+            state.committed -= bytes;
+            excess = excess.saturating_sub(bytes);
+            dropped.push(slab);
+        }
+        if excess > 0 {
+            state.committed -= slab.trim(need) as u64;
+        }
+        drop(state);
+        drop(dropped);
+        Ok(())
+    }
+
+    /// A consumer took the slab's bytes out of the budget and keeps them for now.
+    pub(crate) fn keep(&self, slab: &Slab) {
+        let mut state = self.0.state.lock();
+        let bytes = slab.committed() as u64;
+        state.kept += bytes;
+        state.largest = state.largest.max(bytes);
+    }
+
+    /// The slab is free again.
+    pub(crate) fn give_back(&self, slab: Slab, kept: bool) {
+        let bytes = slab.committed() as u64;
+        let mut state = self.0.state.lock();
+        if kept {
+            state.kept -= bytes;
+        }
+        if state.excess(&self.0.budget) > 0 {
+            state.committed -= bytes;
+            drop(state);
+            drop(slab);
+        } else {
+            state.free.push(slab);
+        }
+    }
+}
+
+impl State {
+    /// Committed bytes beyond the cap and what consumers keep (at least one batch).
+    fn excess(&self, budget: &Budget) -> u64 {
+        self.committed.saturating_sub(budget.cap() + self.kept.max(self.largest))
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.state.lock();
+        f.debug_struct("Pool")
+            .field("budget", &self.0.budget)
+            .field("committed", &state.committed)
+            .field("free", &state.free.len())
+            .finish()
+    }
+}

@@ -1,0 +1,141 @@
+//! A stretch of address space that commits memory as it is handed out.
+//!
+//! Growing a slab never moves it, because readers (a kernel, a socket) already write into its
+//! beginning. So it reserves the addresses of the largest batch that could ever be (the cap) and
+//! makes them accessible piece by piece. Reserved addresses cost nothing; committed ones cost
+//! memory once they are touched, and stay resident until [`Slab::trim`].
+//!
+//! This module owns the mapping; nothing else in the crate calls `mmap`.
+
+use crate::{Error, Kind, Operation, Result};
+use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
+use std::ptr::{self, NonNull};
+
+/// Memory is committed in steps of this many bytes, so that a slab that grows sample by sample does
+/// not make a system call for each. A multiple of every page size in use.
+const STEP: usize = 64 << 10;
+
+/// See the module's words.
+pub(crate) struct Slab {
+    base: NonNull<u8>,
+    reserved: usize,
+    committed: usize,
+}
+
+// SAFETY: a slab is plain memory that it owns alone; access to it is governed by `Lease`.
+unsafe impl Send for Slab {}
+// SAFETY: as above; `&Slab` offers no access to the bytes.
+unsafe impl Sync for Slab {}
+
+impl Slab {
+    /// Reserves addresses for `bytes`, rounded up to whole steps.
+    pub(crate) fn reserve(bytes: u64) -> Result<Self> {
+        let reserved = usize::try_from(bytes)
+            .ok()
+            .and_then(|b| b.checked_next_multiple_of(STEP))
+            .ok_or_else(|| Error::invalid(format!("{bytes} bytes are more than an address space holds")))?;
+        // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of ours.
+        let base = unsafe {
+            mmap_anonymous(
+                ptr::null_mut(),
+                reserved,
+                ProtFlags::empty(),
+                MapFlags::PRIVATE | MapFlags::NORESERVE,
+            )
+        }
+        .map_err(|errno| no_memory(format!("cannot reserve {reserved} bytes of address space"), errno))?;
+        let base = NonNull::new(base.cast()).expect("mmap never answers null");
+        Ok(Slab { base, reserved, committed: 0 })
+    }
+
+    /// Makes the first `bytes` accessible. Answers by how many bytes `committed` grew.
+    pub(crate) fn commit(&mut self, bytes: usize) -> Result<usize> {
+        if bytes <= self.committed {
+            return Ok(0);
+        }
+        let goal = bytes.next_multiple_of(STEP);
+        if goal > self.reserved {
+            return Err(Error::invalid(format!("a slab of {} bytes cannot hold {bytes}", self.reserved)));
+        }
+        let grown = goal - self.committed;
+        // SAFETY: the range lies inside our own mapping, checked above.
+        unsafe {
+            let start = self.base.as_ptr().add(self.committed).cast();
+            mprotect(start, grown, MprotectFlags::READ | MprotectFlags::WRITE)
+        }
+        .map_err(|errno| no_memory(format!("cannot commit {goal} bytes of memory"), errno))?;
+        self.committed = goal;
+        Ok(grown)
+    }
+
+    /// Gives the memory behind the first `keep` bytes back to the system. Answers how much.
+    pub(crate) fn trim(&mut self, keep: usize) -> usize {
+        let keep = keep.next_multiple_of(STEP);
+        let gone = self.committed.saturating_sub(keep);
+        if gone > 0 {
+            // SAFETY: the range lies inside our own mapping, and no slot beyond `keep` is lent: the
+            // only caller trims slabs that are free or about to be leased.
+            unsafe {
+                let start = self.base.as_ptr().add(keep).cast();
+                // Failure leaves the memory resident and committed: say so by not counting it.
+                if madvise(start, gone, Advice::LinuxDontNeed).is_err()
+                    || mprotect(start, gone, MprotectFlags::empty()).is_err()
+                {
+                    return 0;
+                }
+            }
+            self.committed = keep;
+        }
+        gone
+    }
+
+    /// The first byte, aligned to a page.
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+
+    /// How many bytes are accessible.
+    pub(crate) fn committed(&self) -> usize {
+        self.committed
+    }
+}
+
+fn no_memory(context: String, errno: rustix::io::Errno) -> Error {
+    Error::new(Kind::Unavailable, Operation::Configure, context)
+        .with_retry(crate::Retry::Never)
+        .with_source(std::io::Error::from(errno))
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and whoever could reach into it held the lease that owns us.
+        // An error here (which the kernel does not give for a whole mapping) would only leak.
+        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.reserved) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grows_in_place_and_trims() {
+        let mut slab = Slab::reserve(1 << 30).unwrap();
+        assert_eq!(slab.commit(1).unwrap(), STEP);
+        let base = slab.base();
+        // SAFETY: the first step is committed.
+        unsafe { base.write(7) };
+        assert_eq!(slab.commit(STEP * 3).unwrap(), STEP * 2);
+        assert_eq!(slab.trim(STEP + 1), STEP);
+        assert_eq!((slab.base(), slab.committed()), (base, STEP * 2));
+        // SAFETY: still committed.
+        assert_eq!(unsafe { base.read() }, 7);
+    }
+
+    #[test]
+    fn more_than_was_reserved_is_refused() {
+        let mut slab = Slab::reserve(STEP as u64).unwrap();
+        assert!(slab.commit(STEP + 1).is_err());
+        assert!(Slab::reserve(u64::MAX).is_err());
+    }
+}

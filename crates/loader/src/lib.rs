@@ -1,0 +1,1 @@
+//! Samples in a reproducible order, delivered in contiguous batches inside a memory cap.

@@ -1,0 +1,350 @@
+//! Counts what one loader or store does.
+//!
+//! A collector is an ordinary value: make one for each loader or store that is to be told apart, and
+//! share it by `Arc`. Nothing is registered anywhere, and dropping it forgets everything.
+//!
+//! Operations are reported in batches. A batch costs one look-up of the thread's shard, one update
+//! of each counter, and a few nanoseconds an operation for its histograms. Counters that only repeat
+//! what the series say (`gets`, `bytes_read`, `errors` …) are added up when read, so they cannot
+//! disagree and cost nothing before.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::gauge::Gauge;
+use crate::histogram::{HistogramShard, summarize};
+use crate::layout::{Digits, Layout};
+use crate::names::Counter;
+use crate::operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+use crate::sharded::{Sharded, Tally, Writer};
+use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot};
+
+/// Counts, levels and histograms of one loader or store; see the [module](self).
+///
+/// Where it stands among a store's wrappers says what it means: next to the device it sees every
+/// attempt, outside retries and caches it sees what the caller sees. Use one collector in one
+/// place; in two it counts everything twice.
+pub struct Collector {
+    layouts: Layouts,
+    shards: Sharded<Shard>,
+    queue_depth: Gauge,
+    inflight_bytes: Gauge,
+    retries: AtomicU64,
+    throttles: AtomicU64,
+    /// `[asked for][used]`.
+    downgrades: [[AtomicU64; CacheUse::COUNT]; CacheUse::COUNT],
+}
+
+struct Layouts {
+    latency: Layout,
+    bytes: Layout,
+}
+
+/// One thread's counts.
+struct Shard {
+    series: [OnceLock<Box<Series>>; Operation::COUNT],
+    range_gets: Tally,
+    cache: [Tally; CacheUse::COUNT],
+}
+
+/// One thread's counts of one kind of operation.
+struct Series {
+    done: Tally,
+    bytes: Tally,
+    cancelled: Tally,
+    failed: [Tally; Failure::COUNT],
+    latency: HistogramShard,
+    first_byte: HistogramShard,
+    request_bytes: HistogramShard,
+}
+
+impl Series {
+    fn new(layouts: &Layouts) -> Series {
+        Series {
+            done: Tally::new(0),
+            bytes: Tally::new(0),
+            cancelled: Tally::new(0),
+            failed: [const { Tally::new(0) }; Failure::COUNT],
+            latency: HistogramShard::new(&layouts.latency),
+            first_byte: HistogramShard::new(&layouts.latency),
+            request_bytes: HistogramShard::new(&layouts.bytes),
+        }
+    }
+}
+
+/// What a stretch of operations of one kind adds to its series' counters, written once at its end.
+struct Run<'a> {
+    operation: Operation,
+    series: &'a Series,
+    done: u64,
+    bytes: u64,
+}
+
+impl Run<'_> {
+    fn write(self, writer: Writer) {
+        if self.done > 0 {
+            self.series.done.add(self.done, writer);
+            self.series.bytes.add(self.bytes, writer);
+        }
+    }
+}
+
+impl Collector {
+    /// With three digits in every histogram.
+    pub fn new() -> Collector {
+        Collector::with_digits(Digits::THREE)
+    }
+
+    /// With so many digits in every histogram; see [`Digits`] for what they cost.
+    pub fn with_digits(digits: Digits) -> Collector {
+        Collector {
+            layouts: Layouts {
+                latency: Layout::latency(digits),
+                bytes: Layout::request_bytes(digits),
+            },
+            shards: Sharded::new(),
+            queue_depth: Gauge::new(),
+            inflight_bytes: Gauge::new(),
+            retries: AtomicU64::new(0),
+            throttles: AtomicU64::new(0),
+            downgrades: [const { [const { AtomicU64::new(0) }; CacheUse::COUNT] }; CacheUse::COUNT],
+        }
+    }
+
+    /// So many operations begin now.
+    pub fn started(&self, operations: u64) {
+        self.queue_depth.add(operations);
+    }
+
+    /// These operations ended. Each was announced to [`Collector::started`] before.
+    pub fn ended(&self, operations: impl IntoIterator<Item = Ended>) {
+        let (shard, writer) = self.shard();
+        let mut ended = 0;
+        let mut range_gets = 0;
+        let mut cache = [0u64; CacheUse::COUNT];
+        let mut run: Option<Run<'_>> = None;
+        for Ended {
+            operation,
+            extent,
+            outcome,
+        } in operations
+        {
+            ended += 1;
+            let run = match &mut run {
+                Some(run) if run.operation == operation => run,
+                _ => {
+                    let next = Run {
+                        operation,
+                        series: shard.series[operation as usize]
+                            .get_or_init(|| Box::new(Series::new(&self.layouts))),
+                        done: 0,
+                        bytes: 0,
+                    };
+                    if let Some(last) = run.replace(next) {
+                        last.write(writer);
+                    }
+                    run.as_mut().expect("just put there")
+                }
+            };
+            match outcome {
+                Outcome::Done {
+                    bytes,
+                    latency_ns,
+                    first_byte_ns,
+                    cache: used,
+                } => {
+                    run.done += 1;
+                    run.bytes += bytes;
+                    let series = run.series;
+                    series
+                        .latency
+                        .record_n(&self.layouts.latency, latency_ns, 1, writer);
+                    if let Some(first_byte_ns) = first_byte_ns {
+                        series
+                            .first_byte
+                            .record_n(&self.layouts.latency, first_byte_ns, 1, writer);
+                    }
+                    if operation.moves_bytes() {
+                        series
+                            .request_bytes
+                            .record_n(&self.layouts.bytes, bytes, 1, writer);
+                    }
+                    match (operation, extent) {
+                        (Operation::Read, _) | (Operation::Get, Extent::Part) => range_gets += 1,
+                        _ => {}
+                    }
+                    if matches!(operation, Operation::Get | Operation::Read) {
+                        cache[used as usize] += 1;
+                    }
+                }
+                Outcome::Failed(failure) => {
+                    run.series.failed[failure as usize].add(1, writer);
+                    if failure == Failure::Throttled {
+                        self.throttles.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                Outcome::Cancelled => run.series.cancelled.add(1, writer),
+            }
+        }
+        if let Some(run) = run {
+            run.write(writer);
+        }
+        if range_gets > 0 {
+            shard.range_gets.add(range_gets, writer);
+        }
+        for (tally, n) in shard.cache.iter().zip(cache) {
+            if n > 0 {
+                tally.add(n, writer);
+            }
+        }
+        self.queue_depth.sub(ended);
+    }
+
+    /// An attempt failed for this reason and will be made again.
+    pub fn retried(&self, failure: Failure) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
+        if failure == Failure::Throttled {
+            self.throttles.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A page-cache policy could not be obeyed for one read.
+    pub fn downgraded(&self, from: CacheUse, to: CacheUse) {
+        self.downgrades[from as usize][to as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Bytes in flight. Kept by whoever holds the byte budget, who alone knows them.
+    pub fn inflight_bytes(&self) -> &Gauge {
+        &self.inflight_bytes
+    }
+
+    /// Operations in flight, kept by [`Collector::started`] and [`Collector::ended`].
+    pub fn queue_depth(&self) -> &Gauge {
+        &self.queue_depth
+    }
+
+    fn shard(&self) -> (&Shard, Writer) {
+        self.shards.mine(|| Shard {
+            series: [const { OnceLock::new() }; Operation::COUNT],
+            range_gets: Tally::new(0),
+            cache: [const { Tally::new(0) }; CacheUse::COUNT],
+        })
+    }
+
+    /// Everything until now. Stages and queues are left for a pipeline to fill in.
+    ///
+    /// Writers are not stopped, so a batch that is being written may be in it in part.
+    pub fn snapshot(&self) -> Snapshot {
+        let operations: BTreeMap<String, OperationSummary> = Operation::ALL
+            .iter()
+            .filter_map(|&operation| Some((operation.name().to_owned(), self.series(operation)?)))
+            .collect();
+        let sum = |tally: fn(&Shard) -> &Tally| self.shards.all().map(|s| tally(s).get()).sum();
+        let applied: BTreeMap<String, u64> = CacheUse::ALL
+            .iter()
+            .map(|&used| (used, self.shards.all().map(|s| s.cache[used as usize].get()).sum()))
+            .filter(|&(_, n): &(_, u64)| n > 0)
+            .map(|(used, n)| (used.name().to_owned(), n))
+            .collect();
+        let downgrades = self.downgrades();
+        let ops = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.ops);
+        let bytes = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.bytes);
+        let counters = Counter::ALL
+            .iter()
+            .map(|&counter| {
+                let n = match counter {
+                    Counter::Gets => ops(Operation::Get),
+                    Counter::RangeGets => sum(|shard| &shard.range_gets),
+                    Counter::Lists => ops(Operation::List),
+                    Counter::Puts => ops(Operation::Put),
+                    Counter::Stats => ops(Operation::Stat),
+                    Counter::Opens => ops(Operation::Open),
+                    Counter::Deletes => ops(Operation::Delete),
+                    Counter::Retries => self.retries.load(Ordering::Relaxed),
+                    Counter::Throttles => self.throttles.load(Ordering::Relaxed),
+                    Counter::CacheHintsApplied => CacheUse::ALL
+                        .iter()
+                        .filter(|used| used.is_hint())
+                        .filter_map(|used| applied.get(used.name()))
+                        .sum(),
+                    Counter::Downgrades => downgrades.iter().map(|d| d.n).sum(),
+                    Counter::BytesRead => bytes(Operation::Get) + bytes(Operation::Read),
+                    Counter::BytesWritten => bytes(Operation::Put),
+                    Counter::Errors => operations.values().map(|o| o.failures.values().sum::<u64>()).sum(),
+                    Counter::Cancelled => operations.values().map(|o| o.cancelled).sum(),
+                    Counter::Clamped => operations.values().map(OperationSummary::clamped).sum(),
+                };
+                (counter.definition().name.to_owned(), n)
+            })
+            .collect();
+        Snapshot {
+            counters,
+            inflight_bytes: self.inflight_bytes.reading(),
+            queue_depth: self.queue_depth.reading(),
+            operations,
+            page_cache: PageCache { applied, downgrades },
+            ..Snapshot::default()
+        }
+    }
+
+    /// One kind of operation over all threads; `None` if it never ended.
+    fn series(&self, operation: Operation) -> Option<OperationSummary> {
+        let shards: Vec<&Series> = self
+            .shards
+            .all()
+            .filter_map(|shard| shard.series[operation as usize].get().map(|series| &**series))
+            .collect();
+        if shards.is_empty() {
+            return None;
+        }
+        let sum = |tally: fn(&Series) -> &Tally| shards.iter().map(|s| tally(s).get()).sum();
+        Some(OperationSummary {
+            ops: sum(|s| &s.done),
+            bytes: sum(|s| &s.bytes),
+            cancelled: sum(|s| &s.cancelled),
+            failures: Failure::ALL
+                .iter()
+                .map(|&f| (f, shards.iter().map(|s| s.failed[f as usize].get()).sum()))
+                .filter(|&(_, n): &(_, u64)| n > 0)
+                .map(|(f, n)| (f.name().to_owned(), n))
+                .collect(),
+            latency_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.latency)),
+            first_byte_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.first_byte)),
+            request_bytes: summarize(&self.layouts.bytes, shards.iter().map(|s| &s.request_bytes)),
+        })
+    }
+
+    fn downgrades(&self) -> Vec<Downgrade> {
+        let mut found = Vec::new();
+        for &from in CacheUse::ALL {
+            for &to in CacheUse::ALL {
+                let n = self.downgrades[from as usize][to as usize].load(Ordering::Relaxed);
+                if n > 0 {
+                    found.push(Downgrade {
+                        from: from.name().to_owned(),
+                        to: to.name().to_owned(),
+                        n,
+                    });
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Default for Collector {
+    fn default() -> Collector {
+        Collector::new()
+    }
+}
+
+impl fmt::Debug for Collector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Collector")
+            .field("queue_depth", &self.queue_depth.reading())
+            .field("inflight_bytes", &self.inflight_bytes.reading())
+            .finish_non_exhaustive()
+    }
+}

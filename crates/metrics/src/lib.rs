@@ -1,0 +1,84 @@
+//! What a Forebay job really did: exact counters, histograms, peaks, and a report to read.
+//!
+//! * A [`Collector`] counts what one loader or store does. Recording is wait-free and goes to the
+//!   calling thread's own shard; see [`Histogram`] for how and what it costs.
+//! * A [`Snapshot`] is its reading as plain data: JSON and back without loss, and mergeable.
+//! * A [`Report`] is a snapshot for a terminal.
+//! * [`names`] is the registry: what each metric means and what a conspicuous value points to.
+//! * [`StageStats`] and [`QueueStats`] are the shapes a pipeline fills in.
+//!
+//! Counters are exact always. Histograms have the bucket layout of `hdrhistogram`; a value outside
+//! their range is clamped *and* counted. A percentile that too few values stand behind is absent,
+//! never made up.
+//!
+//! With the default feature `io`, a [`Collector`] is an observer of Forebay's stores. Without it this
+//! crate depends on no sibling.
+//!
+//! What this crate never does: start a thread, keep a registry, read a clock, or print.
+//!
+//! ```
+//! use std::time::Duration;
+//! use forebay_metrics::{
+//!     CacheUse, Collector, Counter, Ended, Extent, Operation, Outcome, Report, RunFacts, Snapshot,
+//! };
+//!
+//! let collector = Collector::new();
+//! collector.started(2);
+//! collector.ended([64 << 10, 0].map(|bytes| Ended {
+//!     operation: Operation::Get,
+//!     extent: Extent::Whole,
+//!     outcome: Outcome::Done {
+//!         bytes,
+//!         latency_ns: 12_500,
+//!         first_byte_ns: None,
+//!         cache: CacheUse::Default,
+//!     },
+//! }));
+//!
+//! let snapshot = collector.snapshot();
+//! assert_eq!(snapshot.counter(Counter::Gets), 2);
+//! assert_eq!(snapshot.queue_depth.peak, 2);
+//! let gets = snapshot.operation(Operation::Get).unwrap();
+//! assert_eq!(gets.request_bytes.max(), Some(65_536));
+//! assert_eq!(gets.latency_ns.percentile(0.99), None, "two values have no p99");
+//! assert_eq!(Snapshot::from_json(&snapshot.to_json())?, snapshot);
+//!
+//! let facts = RunFacts {
+//!     samples: 2,
+//!     bytes: 64 << 10,
+//!     ..RunFacts::new(Duration::from_millis(3))
+//! };
+//! print!("{}", Report::new(&snapshot, &facts));
+//! # Ok::<_, forebay_metrics::SnapshotError>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod collector;
+mod gauge;
+pub mod histogram;
+mod layout;
+pub mod names;
+#[cfg(feature = "io")]
+mod observe;
+mod operation;
+mod queue;
+mod report;
+mod sharded;
+mod snapshot;
+mod stage;
+mod summary;
+mod thread_slot;
+pub mod units;
+
+pub use collector::Collector;
+pub use gauge::{Gauge, GaugeReading};
+pub use histogram::Histogram;
+pub use layout::{Digits, Layout, LayoutError};
+pub use names::Counter;
+pub use operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+pub use queue::{QueueRole, QueueStats};
+pub use report::{Report, RunFacts};
+pub use snapshot::{Downgrade, OperationSummary, PageCache, SCHEMA_VERSION, Snapshot, SnapshotError};
+pub use stage::StageStats;
+pub use summary::{HistogramSummary, MergeError, PowerOfTwo};

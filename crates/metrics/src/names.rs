@@ -1,0 +1,229 @@
+//! Every metric there is: name, unit, what it says and what it does not, and whether the name stays.
+//!
+//! This is the only place where a metric's name is written. Snapshots, reports and exports take it
+//! from here.
+
+/// What a metric counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Operations of a store.
+    Operations,
+    /// Bytes.
+    Bytes,
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Tries, answers or other happenings.
+    Events,
+    /// Recorded values.
+    Values,
+}
+
+impl Unit {
+    /// The unit as a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Unit::Operations => "operations",
+            Unit::Bytes => "bytes",
+            Unit::Nanoseconds => "nanoseconds",
+            Unit::Events => "events",
+            Unit::Values => "values",
+        }
+    }
+}
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Only grows; exact always.
+    Counter,
+    /// Goes up and down and keeps its peak.
+    Gauge,
+    /// A distribution.
+    Histogram,
+}
+
+/// Whether to build on a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// Name, unit and meaning stay until the schema version changes.
+    Stable,
+    /// May change with any release.
+    Experimental,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The key in a snapshot.
+    pub name: &'static str,
+    /// How it behaves.
+    pub shape: Shape,
+    /// What it counts in.
+    pub unit: Unit,
+    /// What it counts and, where that could be mistaken, what it does not.
+    pub means: &'static str,
+    /// What a conspicuous value points to.
+    pub diagnosis: &'static str,
+    /// Whether to build on it.
+    pub stability: Stability,
+}
+
+macro_rules! counters {
+    ($($variant:ident, $name:literal, $unit:ident, $stability:ident, $means:literal, $diagnosis:literal;)*) => {
+        /// An exact counter. Its [`Definition`] is in the registry.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Counter {
+            $(#[doc = $means] $variant,)*
+        }
+
+        impl Counter {
+            /// Every counter, in the order of the registry.
+            pub const ALL: &'static [Counter] = &[$(Counter::$variant,)*];
+
+            /// Name, unit and meaning.
+            pub fn definition(self) -> &'static Definition {
+                match self {
+                    $(Counter::$variant => const { &Definition {
+                        name: $name,
+                        shape: Shape::Counter,
+                        unit: Unit::$unit,
+                        means: $means,
+                        diagnosis: $diagnosis,
+                        stability: Stability::$stability,
+                    } },)*
+                }
+            }
+        }
+    };
+}
+
+counters! {
+    Gets, "gets", Operations, Stable,
+        "One-shot reads that were served, each member of a batched read counted by itself.",
+        "Fewer than the samples delivered: samples came from a cache, or several from one object.";
+    RangeGets, "range_gets", Operations, Stable,
+        "Served reads that asked for part of an object: gets with a range, and reads of an opened object.",
+        "Many small ones: requests are not coalesced.";
+    Lists, "lists", Operations, Stable,
+        "Listings that ran to their end, however many pages each took.",
+        "More than one an epoch: the listing is not kept.";
+    Puts, "puts", Operations, Stable,
+        "Objects written.",
+        "Writes beside reads share the device: expect read latency to rise.";
+    Stats, "stats", Operations, Stable,
+        "Objects asked for size and version. Does not count a size learnt while reading.",
+        "As many as reads: a round trip is spent on each object that a get would have saved.";
+    Opens, "opens", Operations, Stable,
+        "Objects opened for reading ranges. A one-shot get is not counted.",
+        "Nearly as many as range reads: objects are not kept open.";
+    Deletes, "deletes", Operations, Stable,
+        "Objects removed.",
+        "None expected while loading.";
+    Retries, "retries", Events, Stable,
+        "Attempts that failed and were made again. The operation itself counts once, by how it ended.",
+        "Rising with throttles: ask for less at once. Without: the service or the network is unwell.";
+    Throttles, "throttles", Events, Stable,
+        "Answers that asked for fewer requests, whether or not the request was made again.",
+        "Concurrency is above what the service grants: more of it makes things slower.";
+    CacheHintsApplied, "cache_hints_applied", Operations, Stable,
+        "Reads for which a page-cache mode other than the default was applied and the kernel took it.",
+        "Fewer than reads: see `page_cache` for what was used instead.";
+    Downgrades, "downgrades", Events, Stable,
+        "Reads whose page-cache mode could not be obeyed and was replaced by the next best.",
+        "Above 0: the figures of this run are not those of the mode that was asked for.";
+    BytesRead, "bytes_read", Bytes, Stable,
+        "Bytes delivered by gets and reads. Bytes of failed and cancelled reads are not in it.",
+        "More than the samples hold: read amplification, by alignment or whole-object reads.";
+    BytesWritten, "bytes_written", Bytes, Stable,
+        "Bytes of objects written.",
+        "None expected while loading.";
+    Errors, "errors", Operations, Stable,
+        "Operations that ended in failure. A failed attempt that a retry made good is not one.",
+        "Above 0: see `operations` for which kind.";
+    Cancelled, "cancelled", Operations, Stable,
+        "Operations whose caller went away before they ended.",
+        "Above 0: a loader was dropped in the middle, or deadlines or hedging gave reads up.";
+    Clamped, "clamped", Values, Stable,
+        "Values outside a histogram's range, recorded as the nearest value in range.",
+        "Above 0: that many operations took no measurable time, over an hour, or over 1 TiB.";
+}
+
+/// Levels and distributions. Counters are in [`Counter::ALL`].
+pub const OTHERS: &[Definition] = &[
+    Definition {
+        name: "inflight_bytes",
+        shape: Shape::Gauge,
+        unit: Unit::Bytes,
+        means: "Bytes granted by the budget and not yet given back: arriving, waiting in batches, or held \
+                by the consumer.",
+        diagnosis: "Peak at the cap: reads wait for the consumer or for a larger cap. Far below: the cap \
+                    does not limit this run.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "queue_depth",
+        shape: Shape::Gauge,
+        unit: Unit::Operations,
+        means: "Operations begun and not ended, members of a batch counted singly.",
+        diagnosis: "A low peak on a slow device: it is asked for too little at once.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "latency_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "From the start of an operation to its last byte, of those served. In a batch, the time \
+                spent on that member alone.",
+        diagnosis: "p99 far above p50: a few objects stall batches that wait for all their members.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "first_byte_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "From the start of an operation to its first byte, where the store can tell.",
+        diagnosis: "Close to `latency_ns`: the round trip dominates, larger requests are cheap.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "request_bytes",
+        shape: Shape::Histogram,
+        unit: Unit::Bytes,
+        means: "Bytes of each served get, read or put. Empty objects count with 0.",
+        diagnosis: "Mostly below 64 KiB: the cost is in requests, not in bytes.",
+        stability: Stability::Stable,
+    },
+];
+
+/// The definition of a metric by name.
+pub fn definition(name: &str) -> Option<&'static Definition> {
+    Counter::ALL
+        .iter()
+        .map(|counter| counter.definition())
+        .chain(OTHERS)
+        .find(|definition| definition.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_spelt_alike() {
+        let all: Vec<_> = Counter::ALL.iter().map(|c| c.definition()).chain(OTHERS).collect();
+        let names: HashSet<_> = all.iter().map(|d| d.name).collect();
+        assert_eq!(names.len(), all.len());
+        for definition in all {
+            assert!(
+                definition.name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
+                "{}",
+                definition.name
+            );
+            assert!(definition.means.ends_with('.') && definition.diagnosis.ends_with('.'));
+            assert_eq!(super::definition(definition.name), Some(definition));
+        }
+        assert_eq!(super::definition("get"), None);
+    }
+}

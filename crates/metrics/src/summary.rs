@@ -1,0 +1,419 @@
+//! What a histogram says once it is read: figures for people, and the buckets to go on with.
+//!
+//! A summary is plain data. It goes to JSON and back without loss, and two of them merge into
+//! exactly the summary that one histogram recording everything would have given.
+
+use serde::{Deserialize, Serialize};
+
+use crate::layout::{Digits, Layout, LayoutError};
+
+/// Figures and buckets of one histogram.
+///
+/// Values have the unit of what was recorded (the field that holds the summary is named for it:
+/// `latency_ns`, `request_bytes`). Minimum, mean and maximum are exact, but for clamped values.
+/// A percentile is the largest value of the bucket it falls into, at most the maximum, and is
+/// absent where there are too few values to speak of it: see [`HistogramSummary::percentile`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Wire", into = "Wire")]
+pub struct HistogramSummary {
+    layout: Layout,
+    /// Lowest value of each bucket that holds any, rising, with its count.
+    buckets: Vec<(u64, u64)>,
+    n: u64,
+    sum: u64,
+    min: u64,
+    max: u64,
+    clamped: u64,
+}
+
+impl HistogramSummary {
+    /// Of a histogram in which nothing was recorded.
+    pub fn empty(layout: Layout) -> HistogramSummary {
+        HistogramSummary::from_parts(layout, Vec::new(), 0, u64::MAX, 0, 0)
+    }
+
+    /// `buckets` rise and hold no zero counts. `min` and `max` are held to the buckets, because a
+    /// reader may see a count before it sees the minimum that goes with it.
+    pub(crate) fn from_parts(
+        layout: Layout,
+        buckets: Vec<(u64, u64)>,
+        sum: u64,
+        min: u64,
+        max: u64,
+        clamped: u64,
+    ) -> HistogramSummary {
+        let hold = |value: u64, bucket: &(u64, u64)| {
+            let index = layout.index_of(bucket.0);
+            value.clamp(bucket.0, layout.high_of(index).min(layout.highest()))
+        };
+        let (min, max) = match (buckets.first(), buckets.last()) {
+            (Some(first), Some(last)) => (hold(min, first), hold(max, last)),
+            _ => (0, 0),
+        };
+        let n = buckets.iter().map(|&(_, count)| count).sum();
+        HistogramSummary {
+            layout,
+            buckets,
+            n,
+            sum,
+            min,
+            max,
+            clamped,
+        }
+    }
+
+    /// Values recorded, clamped ones among them.
+    pub fn n(&self) -> u64 {
+        self.n
+    }
+
+    /// Sum of all values.
+    pub fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Values that were out of range and were recorded as the nearest value in range.
+    pub fn clamped(&self) -> u64 {
+        self.clamped
+    }
+
+    /// Range and digits.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The smallest value, if there is any.
+    pub fn min(&self) -> Option<u64> {
+        (self.n > 0).then_some(self.min)
+    }
+
+    /// The largest value, if there is any.
+    pub fn max(&self) -> Option<u64> {
+        (self.n > 0).then_some(self.max)
+    }
+
+    /// The mean, if there is any value.
+    pub fn mean(&self) -> Option<f64> {
+        (self.n > 0).then(|| (self.sum as f64 / self.n as f64).clamp(self.min as f64, self.max as f64))
+    }
+
+    /// The value that `fraction` (0 to 1) of all values do not exceed.
+    ///
+    /// `None` unless at least one value lies above it: p99 wants 100 values, p99.99 wants 10,000.
+    /// With fewer, the answer would be the maximum under another name.
+    pub fn percentile(&self, fraction: f64) -> Option<u64> {
+        let above = self.n as f64 * (1.0 - fraction);
+        // 1 - 0.9999 is a little below 0.0001 in binary.
+        if self.n == 0 || above < 1.0 - 1e-6 {
+            return None;
+        }
+        let rank = ((self.n as f64 * fraction - 1e-6).ceil() as u64).max(1);
+        let mut seen = 0;
+        for &(low, count) in &self.buckets {
+            seen += count;
+            if seen >= rank {
+                let high = self.layout.high_of(self.layout.index_of(low));
+                return Some(high.clamp(self.min, self.max));
+            }
+        }
+        Some(self.max)
+    }
+
+    /// Buckets that hold any value: lowest value and count, rising.
+    pub fn buckets(&self) -> &[(u64, u64)] {
+        &self.buckets
+    }
+
+    /// Counts by power of two, without gaps between the smallest and the largest.
+    pub fn powers_of_two(&self) -> Vec<PowerOfTwo> {
+        let class = |value: u64| value.checked_ilog2().map_or(0, |log| log + 1);
+        let (Some(&(first, _)), Some(&(last, _))) = (self.buckets.first(), self.buckets.last())
+        else {
+            return Vec::new();
+        };
+        let mut classes: Vec<PowerOfTwo> = (class(first)..=class(last))
+            .map(|class| PowerOfTwo {
+                from: if class == 0 { 0 } else { 1 << (class - 1) },
+                below: 1 << class,
+                n: 0,
+            })
+            .collect();
+        for &(low, count) in &self.buckets {
+            classes[(class(low) - class(first)) as usize].n += count;
+        }
+        classes
+    }
+
+    /// The same counts as an `hdrhistogram::Histogram`.
+    pub fn to_hdr(&self) -> hdrhistogram::Histogram<u64> {
+        let mut hdr = self.layout.empty();
+        for &(low, count) in &self.buckets {
+            hdr.record_n(low, count)
+                .expect("buckets are checked to be in range when they come in");
+        }
+        hdr
+    }
+
+    /// Adds another's values to these. Nothing is changed on error.
+    pub fn merge(&mut self, other: &HistogramSummary) -> Result<(), MergeError> {
+        if self.layout != other.layout {
+            return Err(MergeError {
+                ours: self.layout,
+                theirs: other.layout,
+            });
+        }
+        if other.n == 0 {
+            return Ok(());
+        }
+        if self.n == 0 {
+            *self = other.clone();
+            return Ok(());
+        }
+        let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
+        let (mut ours, mut theirs) = (
+            self.buckets.iter().copied().peekable(),
+            other.buckets.iter().copied().peekable(),
+        );
+        loop {
+            merged.push(match (ours.peek(), theirs.peek()) {
+                (Some(a), Some(b)) if a.0 == b.0 => {
+                    let both = (a.0, a.1 + b.1);
+                    ours.next();
+                    theirs.next();
+                    both
+                }
+                (Some(a), Some(b)) if a.0 > b.0 => theirs.next().expect("just peeked"),
+                (Some(_), _) => ours.next().expect("just peeked"),
+                (None, Some(_)) => theirs.next().expect("just peeked"),
+                (None, None) => break,
+            });
+        }
+        self.buckets = merged;
+        self.n += other.n;
+        self.sum = self.sum.wrapping_add(other.sum);
+        self.min = self.min.min(other.min);
+        self.max = self.max.max(other.max);
+        self.clamped += other.clamped;
+        Ok(())
+    }
+}
+
+/// How many values lie in `from..below`, one power of two. Values of 0 are a class of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerOfTwo {
+    /// The smallest value of the class.
+    pub from: u64,
+    /// The smallest value above the class.
+    pub below: u64,
+    /// Values in it.
+    pub n: u64,
+}
+
+/// Two summaries with different buckets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "histograms of {ours:?} and {theirs:?} cannot be merged: record both with the same range and digits"
+)]
+pub struct MergeError {
+    ours: Layout,
+    theirs: Layout,
+}
+
+/// The JSON form. Everything but `recorded`, `sum` and `clamped` follows from those, and is written for
+/// readers that want a figure and not arithmetic. `min` and `max` are kept exactly.
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    n: u64,
+    min: Option<u64>,
+    mean: Option<f64>,
+    p50: Option<u64>,
+    p90: Option<u64>,
+    p99: Option<u64>,
+    p99_9: Option<u64>,
+    p99_99: Option<u64>,
+    max: Option<u64>,
+    sum: u64,
+    clamped: u64,
+    recorded: Recorded,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    lowest: u64,
+    highest: u64,
+    digits: Digits,
+    buckets: Vec<(u64, u64)>,
+}
+
+impl From<HistogramSummary> for Wire {
+    fn from(summary: HistogramSummary) -> Wire {
+        Wire {
+            n: summary.n,
+            min: summary.min(),
+            mean: summary.mean(),
+            p50: summary.percentile(0.5),
+            p90: summary.percentile(0.9),
+            p99: summary.percentile(0.99),
+            p99_9: summary.percentile(0.999),
+            p99_99: summary.percentile(0.9999),
+            max: summary.max(),
+            sum: summary.sum,
+            clamped: summary.clamped,
+            recorded: Recorded {
+                lowest: summary.layout.lowest(),
+                highest: summary.layout.highest(),
+                digits: summary.layout.digits(),
+                buckets: summary.buckets,
+            },
+        }
+    }
+}
+
+/// Why a written summary cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum WireError {
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error("bucket {0}: not the lowest value of a bucket in range, above the one before it")]
+    Bucket(u64),
+    #[error("bucket {0}: its count is 0 or makes the total overflow")]
+    Count(u64),
+    #[error("n is {n}, but the buckets hold {held}")]
+    Total { n: u64, held: u64 },
+    #[error("{name} is {value:?}, which is not in the {place} bucket")]
+    Extreme {
+        name: &'static str,
+        value: Option<u64>,
+        place: &'static str,
+    },
+    #[error("{clamped} values clamped out of {n}")]
+    Clamped { clamped: u64, n: u64 },
+}
+
+impl TryFrom<Wire> for HistogramSummary {
+    type Error = WireError;
+
+    fn try_from(wire: Wire) -> Result<HistogramSummary, WireError> {
+        let recorded = wire.recorded;
+        let layout = Layout::new(recorded.lowest, recorded.highest, recorded.digits)?;
+        let mut held = 0u64;
+        let mut above = None;
+        for &(low, count) in &recorded.buckets {
+            let in_range = low <= layout.highest();
+            if !in_range || above >= Some(low) || layout.low_of(layout.index_of(low)) != low {
+                return Err(WireError::Bucket(low));
+            }
+            above = Some(low);
+            held = match held.checked_add(count) {
+                Some(sum) if count > 0 => sum,
+                _ => return Err(WireError::Count(low)),
+            };
+        }
+        if held != wire.n {
+            return Err(WireError::Total { n: wire.n, held });
+        }
+        if wire.clamped > wire.n {
+            return Err(WireError::Clamped {
+                clamped: wire.clamped,
+                n: wire.n,
+            });
+        }
+        let summary = HistogramSummary::from_parts(
+            layout,
+            recorded.buckets,
+            wire.sum,
+            wire.min.unwrap_or(u64::MAX),
+            wire.max.unwrap_or(0),
+            wire.clamped,
+        );
+        for (name, value, kept, place) in [
+            ("min", wire.min, summary.min(), "first"),
+            ("max", wire.max, summary.max(), "last"),
+        ] {
+            if value != kept {
+                return Err(WireError::Extreme { name, value, place });
+            }
+        }
+        Ok(summary)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Histogram;
+
+    fn of(values: impl IntoIterator<Item = u64>) -> HistogramSummary {
+        let histogram = Histogram::new(Layout::request_bytes(Digits::THREE));
+        histogram.record_all(values);
+        histogram.summary()
+    }
+
+    #[test]
+    fn equal_values_have_that_mean_and_percentile() {
+        let summary = of([65_536; 100]);
+        assert_eq!(summary.mean(), Some(65_536.0));
+        assert_eq!(summary.percentile(0.5), Some(65_536));
+        assert_eq!(summary.percentile(0.99), Some(65_536));
+        assert_eq!((summary.min(), summary.max()), (Some(65_536), Some(65_536)));
+    }
+
+    #[test]
+    fn percentiles_want_a_value_above_them() {
+        for (fraction, wanted) in [(0.5, 2), (0.9, 10), (0.99, 100), (0.999, 1_000), (0.9999, 10_000)] {
+            assert_eq!(of(0..wanted - 1).percentile(fraction), None, "{fraction} of {}", wanted - 1);
+            let enough = of(0..wanted).percentile(fraction).expect("enough values");
+            let exact = (wanted as f64 * fraction).ceil() as u64 - 1;
+            assert!(enough >= exact && enough <= exact + exact / 1_000, "{enough} for {exact}");
+        }
+        assert_eq!(of([]).percentile(0.5), None);
+    }
+
+    #[test]
+    fn nothing_recorded_has_no_figures() {
+        let summary = of([]);
+        assert_eq!((summary.min(), summary.max(), summary.mean()), (None, None, None));
+        assert!(summary.powers_of_two().is_empty());
+        assert_eq!(HistogramSummary::empty(*summary.layout()), summary);
+    }
+
+    #[test]
+    fn powers_of_two_are_exact_at_their_edges() {
+        let summary = of([0, 0, 1, 4_095, 4_096, 8_191, 8_192]);
+        let classes = summary.powers_of_two();
+        assert_eq!(classes.len(), 15);
+        let filled: Vec<_> = classes.iter().filter(|c| c.n > 0).map(|c| (c.from, c.below, c.n)).collect();
+        assert_eq!(
+            filled,
+            [(0, 1, 2), (1, 2, 1), (2_048, 4_096, 1), (4_096, 8_192, 2), (8_192, 16_384, 1)]
+        );
+    }
+
+    #[test]
+    fn other_layouts_do_not_merge() {
+        let mut bytes = of([1, 2, 3]);
+        let before = bytes.clone();
+        let latency = Histogram::new(Layout::latency(Digits::THREE)).summary();
+        let error = bytes.merge(&latency).unwrap_err().to_string();
+        assert!(error.contains("0..=1099511627776") && error.contains("1..=3600000000000"), "{error}");
+        assert_eq!(bytes, before);
+    }
+
+    #[test]
+    fn a_written_summary_is_checked_when_read() {
+        let good = serde_json::to_value(of([0, 5, 70_000])).unwrap();
+        let change = |path: &str, to: serde_json::Value| {
+            let mut bad = good.clone();
+            *bad.pointer_mut(path).expect("the path exists") = to;
+            serde_json::from_value::<HistogramSummary>(bad).unwrap_err().to_string()
+        };
+        assert!(change("/n", 4.into()).contains("n is 4, but the buckets hold 3"));
+        assert!(change("/recorded/buckets/1/0", 0.into()).contains("bucket 0"));
+        assert!(change("/recorded/buckets/2/0", 70_001.into()).contains("bucket 70001"));
+        assert!(change("/recorded/buckets/2/0", (1u64 << 50).into()).contains("bucket 1125899906842624"));
+        assert!(change("/recorded/buckets/2/1", 0.into()).contains("bucket 69984: its count is 0"));
+        assert!(change("/max", 80_000.into()).contains("max is Some(80000)"));
+        assert!(change("/clamped", 4.into()).contains("4 values clamped out of 3"));
+        assert!(change("/recorded/digits", 9.into()).contains("9 significant digits"));
+    }
+}

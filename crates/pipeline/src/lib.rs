@@ -1,0 +1,1 @@
+//! Stages joined by bounded queues, with statistics that name the bottleneck.

@@ -1,0 +1,248 @@
+//! Runs a user's function over items, several at once, and hands results on in the chosen order.
+//!
+//! All futures of a stage are polled by its one task: a stage overlaps waiting, it does not
+//! spread computation over cores. Work that computes belongs on a pool that its future awaits.
+//!
+//! Look-ahead: at most `concurrency` items are in work, and finished ones that wait for their
+//! turn share the free slots of the queue behind the stage. An item that is late therefore does
+//! not idle the stage until the whole look-ahead (`concurrency` + queue capacity) is used up.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use pin_project_lite::pin_project;
+
+use crate::feed::{Fed, Feed, Room, Turn};
+use crate::stage_meter::StageMeter;
+use crate::{Concurrency, OnError, Order, PipelineError};
+
+pub(crate) struct Map<T, U, E, F, Fut> {
+    meter: Arc<StageMeter>,
+    input: Box<dyn Feed<T, E>>,
+    input_ended: bool,
+    /// An error was seen and the policy is to stop: nothing new is begun.
+    stopping: bool,
+    function: F,
+    concurrency: usize,
+    order: Order,
+    work: FuturesUnordered<Work<Fut>>,
+    /// What is to be handed on, first at the front. In delivery order `None` holds the place of
+    /// an item that is still in work.
+    line: VecDeque<Option<Fed<U, E>>>,
+    /// Position, counted over the whole run, of the front of `line`.
+    front: u64,
+    /// Items of `line` that are finished.
+    finished: usize,
+    /// Since when the front of `line` is finished and has no room.
+    blocked_since: Option<u64>,
+}
+
+impl<T, U, E, F, Fut> Map<T, U, E, F, Fut>
+where
+    F: FnMut(T) -> Fut,
+    Fut: Future<Output = Result<U, E>>,
+{
+    pub(crate) fn new(
+        meter: Arc<StageMeter>,
+        input: Box<dyn Feed<T, E>>,
+        concurrency: Concurrency,
+        order: Order,
+        function: F,
+    ) -> Self {
+        Self {
+            meter,
+            input,
+            input_ended: false,
+            stopping: false,
+            function,
+            concurrency: concurrency.get(),
+            order,
+            work: FuturesUnordered::new(),
+            line: VecDeque::new(),
+            front: 0,
+            finished: 0,
+            blocked_since: None,
+        }
+    }
+
+    /// Takes a place in line for an item that begins now.
+    fn place(&mut self) -> u64 {
+        match self.order {
+            Order::Completion => 0,
+            Order::Delivery => {
+                self.line.push_back(None);
+                self.front + self.line.len() as u64 - 1
+            }
+        }
+    }
+
+    fn finish(&mut self, place: u64, fed: Fed<U, E>, on_error: OnError) {
+        self.stopping |= fed.is_err() && on_error == OnError::Stop;
+        self.finished += 1;
+        match self.order {
+            Order::Completion => self.line.push_back(Some(fed)),
+            Order::Delivery => self.line[(place - self.front) as usize] = Some(fed),
+        }
+    }
+
+    fn begin(&mut self, item: T, turn: &mut Turn<'_, '_>) {
+        let place = self.place();
+        let began = turn.now();
+        match catch_unwind(AssertUnwindSafe(|| (self.function)(item))) {
+            Ok(future) => self.work.push(Work {
+                place,
+                began,
+                future,
+            }),
+            Err(payload) => {
+                let now = turn.read();
+                self.meter.completed(now.saturating_sub(began), true);
+                let error = PipelineError::panicked(&self.meter.name, payload);
+                self.finish(place, Err(error), turn.on_error);
+            }
+        }
+    }
+
+    /// Polls what is in work and lines up what finished.
+    fn advance(&mut self, turn: &mut Turn<'_, '_>) {
+        while let Poll::Ready(Some(done)) = self.work.poll_next_unpin(turn.cx) {
+            let now = turn.read();
+            let fed = match done.outcome {
+                Ok(Ok(output)) => Ok(output),
+                Ok(Err(source)) => Err(PipelineError::Failed {
+                    stage: self.meter.name.clone(),
+                    source,
+                }),
+                Err(payload) => Err(PipelineError::panicked(&self.meter.name, payload)),
+            };
+            self.meter
+                .completed(now.saturating_sub(done.began), fed.is_err());
+            self.finish(done.place, fed, turn.on_error);
+        }
+    }
+
+    /// Takes an item from the input if a slot is free for it; whether it did.
+    fn admit(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> bool {
+        if self.input_ended || self.stopping || self.work.len() >= self.concurrency {
+            return false;
+        }
+        if self.work.len() + self.finished >= self.concurrency.saturating_add(room.slots) {
+            room.wanted = true;
+            return false;
+        }
+        self.meter.asks(turn.now());
+        match self.input.poll_feed(turn, &mut Room::of(1)) {
+            Poll::Pending => false,
+            Poll::Ready(None) => {
+                self.meter.input_ended(turn.now());
+                self.input_ended = true;
+                false
+            }
+            Poll::Ready(Some(fed)) => {
+                self.meter.took(turn.now());
+                match fed {
+                    Ok(item) => self.begin(item, turn),
+                    // Not this stage's failure: it only passes by, in its place.
+                    Err(error) => {
+                        let place = self.place();
+                        self.finish(place, Err(error), turn.on_error);
+                    }
+                }
+                true
+            }
+        }
+    }
+
+    /// The next result in order, if it is finished and there is room for it.
+    fn emit(&mut self, turn: &Turn<'_, '_>, room: &mut Room) -> Option<Fed<U, E>> {
+        if !matches!(self.line.front(), Some(Some(_))) {
+            return None;
+        }
+        if room.slots == 0 {
+            room.wanted = true;
+            room.held = true;
+            self.blocked_since.get_or_insert(turn.now());
+            return None;
+        }
+        let blocked = self.blocked_since.take().unwrap_or(turn.now());
+        self.meter
+            .blocked
+            .record(turn.now().saturating_sub(blocked));
+        self.finished -= 1;
+        self.front += 1;
+        self.line.pop_front().flatten()
+    }
+}
+
+impl<T, U, E, F, Fut> Feed<U, E> for Map<T, U, E, F, Fut>
+where
+    T: Send,
+    U: Send,
+    E: Send,
+    F: FnMut(T) -> Fut + Send,
+    Fut: Future<Output = Result<U, E>> + Send,
+{
+    fn poll_feed(
+        &mut self,
+        turn: &mut Turn<'_, '_>,
+        room: &mut Room,
+    ) -> Poll<Option<Fed<U, E>>> {
+        // New work is begun before results are handed on: the device is kept busy first.
+        loop {
+            self.advance(turn);
+            if !self.admit(turn, room) {
+                break;
+            }
+        }
+        if let Some(fed) = self.emit(turn, room) {
+            return Poll::Ready(Some(fed));
+        }
+        let done = self.line.is_empty() && self.work.is_empty();
+        if done && (self.input_ended || self.stopping) {
+            Poll::Ready(None)
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+pin_project! {
+    /// One item in work: the user's future, with its place in line and when it began.
+    struct Work<Fut> {
+        place: u64,
+        began: u64,
+        #[pin]
+        future: Fut,
+    }
+}
+
+struct Done<O> {
+    place: u64,
+    began: u64,
+    outcome: Result<O, Box<dyn Any + Send>>,
+}
+
+impl<Fut: Future> Future for Work<Fut> {
+    type Output = Done<Fut::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let outcome = match catch_unwind(AssertUnwindSafe(|| this.future.poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => Ok(output),
+            Err(payload) => Err(payload),
+        };
+        Poll::Ready(Done {
+            place: *this.place,
+            began: *this.began,
+            outcome,
+        })
+    }
+}
