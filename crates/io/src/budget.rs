@@ -142,7 +142,11 @@ impl Ticket {
             return Taken::Never(Error::new(
                 Kind::InvalidRange,
                 Operation::Configure,
-                format!("needs {total} bytes at once, but max_bytes_in_flight is {}; raise it", shared.cap),
+                format!(
+                    "{total} bytes are needed at once, more than max_bytes_in_flight={} allows; \
+                     raise it or read less at once",
+                    shared.cap
+                ),
             ));
         }
         debug_assert!(!self.sealed, "a sealed ticket takes no more");

@@ -118,7 +118,7 @@ impl Lease {
             match table.take(fresh as u64, waker) {
                 Taken::Yes => {}
                 Taken::Wait => return Reservation::Wait,
-                Taken::Never(error) => return Reservation::Refused(error),
+                Taken::Never(error) => return self.never(wants, error),
             }
             let end = table.end + fresh;
             let ready = match &mut table.slab {
@@ -135,6 +135,21 @@ impl Lease {
             table.ticket.seal();
         }
         Reservation::Granted(bufs)
+    }
+
+    /// Names the want that can never fit, where it is one.
+    fn never(&self, wants: &[Want], error: Error) -> Reservation {
+        let cap = self.pool.budget().cap();
+        let alone = |want: &Want| room(want.len).is_none_or(|room| room as u64 > cap);
+        match wants.iter().position(alone) {
+            Some(index) => {
+                let len = wants[index].len;
+                let context = format!("{len} bytes are more than max_bytes_in_flight={cap} allows; raise it");
+                let error = Error::new(Kind::InvalidRange, Operation::Get, context);
+                Reservation::TooLarge { index, error }
+            }
+            None => Reservation::Refused(error),
+        }
     }
 
     /// How many new bytes this want needs: none if its slot has room from an earlier attempt.
@@ -228,7 +243,7 @@ impl Place for Lease {
     fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>> {
         Box::pin(poll_fn(move |cx| match self.attempt(wants, Some(cx.waker())) {
             Reservation::Granted(bufs) => Poll::Ready(Ok(bufs)),
-            Reservation::Refused(error) => Poll::Ready(Err(error)),
+            Reservation::Refused(error) | Reservation::TooLarge { error, .. } => Poll::Ready(Err(error)),
             Reservation::Wait => Poll::Pending,
         }))
     }
@@ -413,7 +428,7 @@ mod tests {
                             continue;
                         }
                         Reservation::Wait => prop_assert!(!waiting.is_empty(), "a wait that nothing can end"),
-                        Reservation::Refused(error) => return Err(TestCaseError::fail(error.to_string())),
+                        Reservation::Refused(error) | Reservation::TooLarge { error, .. } => return Err(TestCaseError::fail(error.to_string())),
                     }
                 }
                 let block: Block = waiting.pop_front().unwrap();

@@ -42,6 +42,7 @@ mod options;
 mod place;
 mod pool;
 mod read;
+mod size;
 mod slab;
 mod store;
 
@@ -60,4 +61,5 @@ pub use options::{Body, GetRequest, PutMode, PutOptions, ReadOptions, Served};
 pub use place::{Place, Reservation, SLOT_ALIGN, Want};
 pub use pool::Pool;
 pub use read::read;
+pub use size::parse_size;
 pub use store::{Object, Store};

@@ -78,7 +78,9 @@ impl MemoryStore {
         let mut bufs = match place.try_reserve(&wants) {
             Reservation::Granted(bufs) => bufs,
             Reservation::Wait => place.reserve(&wants).await.map_err(|e| e.at(&request.location))?,
-            Reservation::Refused(error) => return Err(error.at(&request.location)),
+            Reservation::Refused(error) | Reservation::TooLarge { error, .. } => {
+                return Err(error.at(&request.location));
+            }
         };
         bufs[0].copy_from_slice(bytes);
         Ok(served(bytes.len(), begin))

@@ -23,7 +23,15 @@ pub enum Reservation {
     Granted(Vec<Buf>),
     /// Not now: call [`Place::reserve`] and wait. Nothing was taken.
     Wait,
-    /// Never: it would not fit even if everything else were released.
+    /// Never, because `wants[index]` alone is larger than the place can ever hold. The others may
+    /// be asked for without it.
+    TooLarge {
+        /// Which of the wants.
+        index: usize,
+        /// Says how large it is and what would be valid.
+        error: Error,
+    },
+    /// Never, for all of them together.
     Refused(Error),
 }
 
@@ -36,6 +44,7 @@ pub trait Place: Send + Sync {
     /// Space at once or not at all, from any thread, without waiting.
     fn try_reserve(&self, wants: &[Want]) -> Reservation;
 
-    /// Space when there is some. Cancel-safe: dropping the future takes nothing.
+    /// Space when there is some. Cancel-safe: dropping the future takes nothing. Only for wants for
+    /// which [`Place::try_reserve`] answered [`Reservation::Wait`].
     fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>>;
 }
