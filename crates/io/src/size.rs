@@ -84,7 +84,7 @@ mod tests {
             "1.",
             ".5",
             "18446744073709551616",
-            "9999999TiB",
+            "99999999TiB",
             "∞",
         ] {
             assert!(parse_size(text).unwrap_err().to_string().contains(&format!("{text:?}")), "{text}");
