@@ -52,7 +52,10 @@ pub(crate) fn check(metadata: &Metadata) -> anyhow::Result<String> {
             Some((_, allowed)) => allowed,
             None if example => &Everything,
             None => {
-                wrong.push(format!("{}: not in the table of rooms; add it with what it may import", package.name));
+                wrong.push(format!(
+                    "{}: not in the table of rooms; add it with what it may import",
+                    package.name
+                ));
                 continue;
             }
         };

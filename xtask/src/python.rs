@@ -10,7 +10,7 @@ use crate::shell;
 use crate::workspace::Workspace;
 
 /// What the tests need, pinned; one requirement a line.
-const REQUIREMENTS: &str = "crates/py/requirements-test.txt";
+const REQUIREMENTS: &str = "xtask/requirements.txt";
 
 /// How the extension module is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +45,16 @@ impl Venv {
         if shell::read(&mut venv.python(["-c", "import pip"])).is_err() {
             venv.create()?;
         }
-        let path = workspace.root().join(REQUIREMENTS);
-        let all = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let wanted: Vec<_> = requirements(&all).filter(|r| torch == Torch::With || !is_torch(r)).collect();
-        venv.install(&wanted)?;
+        venv.install_file(&workspace.root().join(REQUIREMENTS))?;
         Ok(venv)
+    }
+
+    /// Brings the environment to the versions that a requirements file pins.
+    pub(crate) fn install_file(&self, path: &Path) -> anyhow::Result<()> {
+        let all = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let wanted: Vec<_> =
+            requirements(&all).filter(|r| self.torch == Torch::With || !is_torch(r)).collect();
+        self.install(&wanted)
     }
 
     fn create(&self) -> anyhow::Result<()> {
@@ -62,14 +67,16 @@ impl Venv {
     }
 
     /// Installs these requirements unless they are there already; pip is only asked when something changed.
-    pub(crate) fn install(&self, wanted: &[&str]) -> anyhow::Result<()> {
+    fn install(&self, wanted: &[&str]) -> anyhow::Result<()> {
         if self.has(wanted)? {
             return Ok(());
         }
         if wanted.iter().any(|requirement| is_torch(requirement)) {
             println!("installing PyTorch, once: several gigabytes unless pip is told of a CPU-only build");
         }
-        shell::run(self.python(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(wanted))
+        shell::run(
+            self.python(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(wanted),
+        )
     }
 
     /// Whether every `name==version` is what the environment holds.
@@ -105,11 +112,6 @@ impl Venv {
         command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").env("PYTHONNOUSERSITE", "1");
         command.env("PATH", path_with(&bin));
         command
-    }
-
-    /// The folder of its programs.
-    pub(crate) fn bin(&self) -> PathBuf {
-        self.folder.join("bin")
     }
 
     pub(crate) fn torch(&self) -> Torch {

@@ -76,7 +76,10 @@ fn same_as_an_example(workspace: &Workspace, text: &str) -> anyhow::Result<()> {
         }
         examples.push(package.name.to_string());
     }
-    bail!("differs from the main.rs of every example ({}); copy one, `//!` lines left out", examples.join(", "))
+    bail!(
+        "differs from the main.rs of every example ({}); copy one, `//!` lines left out",
+        examples.join(", ")
+    )
 }
 
 /// A program's text after the comment that says what it is for.

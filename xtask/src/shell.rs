@@ -1,7 +1,7 @@
 //! Running other programs so that a reader sees what ran, from where, and how it ended.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -59,8 +59,9 @@ pub(crate) fn watch(command: &mut Command) -> anyhow::Result<Watched> {
     let mut stdout = String::new();
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
-        std::io::stdout().write_all(&line)?;
-        stdout.push_str(&String::from_utf8_lossy(&line));
+        let text = String::from_utf8_lossy(&line);
+        print!("{text}");
+        stdout.push_str(&text);
         line.clear();
     }
     let status = child.wait()?;

@@ -42,7 +42,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         examples(workspace)
     });
 
-    let venv = report.step("Python environment", || Venv::open(workspace, torch).map(Shown)).map(|shown| shown.0);
+    let venv =
+        report.step("Python environment", || Venv::open(workspace, torch).map(Shown)).map(|shown| shown.0);
     let package = report.step("Python package", || {
         let venv = venv.as_ref().context("there is no Python environment to build it into")?;
         venv.install_package(Profile::Dev)?;
@@ -117,8 +118,8 @@ fn examples(workspace: &Workspace) -> anyhow::Result<Tally> {
         println!("{place}");
         let manifest = package.manifest_path.as_str();
         let run = ["run", "--quiet", "--manifest-path", manifest, "--", "train"];
-        let outcome = readme_of(workspace, &place)
-            .and_then(|()| shell::run(&mut shell::cargo(folder.path(), run)));
+        let outcome =
+            readme_of(workspace, &place).and_then(|()| shell::run(&mut shell::cargo(folder.path(), run)));
         if let Err(error) = &outcome {
             println!("FAILED {place}: {error:#}");
         }
@@ -140,7 +141,8 @@ fn readme_of(workspace: &Workspace, place: &str) -> anyhow::Result<()> {
 
 fn pytest(venv: &Venv) -> anyhow::Result<Tally> {
     // A hanging loader is a bug these tests look for: each has a deadline and shows where it hung.
-    let args = ["-m", "pytest", "crates/py/tests", "-ra", "--timeout=120", "--color=no", "-p", "no:cacheprovider"];
+    let args =
+        ["-m", "pytest", "crates/py/tests", "-ra", "--timeout=120", "--color=no", "-p", "no:cacheprovider"];
     let seen = shell::watch(&mut venv.python(args))?;
     let tally = Tally::from_pytest(&seen.stdout);
     ensure!(seen.success || tally.failed > 0, "pytest failed without a failing test; see above");

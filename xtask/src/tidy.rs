@@ -29,9 +29,12 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<String> {
     files.sort();
     let mut wrong = Vec::new();
     for path in &files {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let shown = path.strip_prefix(root).unwrap_or(path);
-        wrong.extend(broken_rules(shown, &text).into_iter().map(|rule| format!("{}: {rule}", shown.display())));
+        wrong.extend(
+            broken_rules(shown, &text).into_iter().map(|rule| format!("{}: {rule}", shown.display())),
+        );
     }
     if !wrong.is_empty() {
         bail!("{} to tidy:\n  {}", wrong.len(), wrong.join("\n  "));

@@ -1,0 +1,31 @@
+"""Forebay's loader, timed like the others, for `cargo xtask bench`."""
+
+import forebay
+import measure
+
+
+def epochs(args):
+    """A function that runs one epoch; the dataset is listed once, as a training job does."""
+    loader = forebay.create_async_loader(
+        args.folder,
+        {
+            "batch_size": args.batch_size,
+            "shuffle": True,
+            "seed": args.seed,
+            "max_bytes_in_flight": args.max_bytes_in_flight,
+        },
+    )
+
+    def epoch(_):
+        samples = size = 0
+        for batch in loader:
+            samples += len(batch)
+            size += batch.nbytes
+        return samples, size
+
+    return epoch
+
+
+if __name__ == "__main__":
+    arguments = measure.arguments().parse_args()
+    measure.run(arguments, epochs(arguments))

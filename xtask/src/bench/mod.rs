@@ -1,0 +1,107 @@
+//! `cargo xtask bench NAME`: measurements whose result is a ratio, against a limit or a peer in the same run.
+
+mod contest;
+mod dataset;
+mod files;
+mod fio;
+pub(crate) mod limit;
+mod machine;
+mod page_cache;
+mod reading;
+mod results;
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use clap::ValueEnum;
+
+use self::page_cache::Cache;
+use crate::python::{Profile, Torch, Venv};
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What to measure
+    name: Name,
+    /// Times that each program is run; odd, so that a median was measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each program repeats its epochs in a cached run
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    /// Only these data sets [default: all]
+    #[arg(long, value_delimiter = ',', value_parser = shape_names())]
+    only: Vec<String>,
+    /// Only with the page cache in this state [default: both]
+    #[arg(long)]
+    cache: Option<Cache>,
+    /// Whether other loaders run too; they are installed under target/ on first use
+    #[arg(long, value_enum, default_value_t = Peers::Run)]
+    peers: Peers,
+}
+
+/// The measurements there are.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Name {
+    /// Local files of 4 KiB to 64 MiB into batches, from Python
+    Files,
+}
+
+/// Whether other loaders take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peers {
+    Run,
+    LeaveOut,
+}
+
+impl Peers {
+    fn runs(self) -> bool {
+        self == Self::Run
+    }
+}
+
+impl Args {
+    fn wants(&self, shape: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|name| name == shape)
+    }
+
+    fn has(&self, cache: Cache) -> bool {
+        self.cache.is_none_or(|only| only == cache)
+    }
+}
+
+fn shape_names() -> Vec<&'static str> {
+    files::SHAPES.iter().map(|shape| shape.name).collect()
+}
+
+/// Runs the measurement and prints its tables.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    ensure!(args.rounds > 0, "--rounds {}: at least 1", args.rounds);
+    ensure!(args.seconds > 0.0, "--seconds {}: more than 0", args.seconds);
+    match args.name {
+        Name::Files => files::run(workspace, args),
+    }
+}
+
+/// What is measured, built for release.
+struct Programs {
+    /// This program, for its limit loop.
+    xtask: PathBuf,
+    /// Holds our package, and the peers where they take part.
+    venv: Venv,
+}
+
+impl Programs {
+    fn build(workspace: &Workspace, peers: Peers) -> anyhow::Result<Self> {
+        shell::run(&mut shell::cargo(workspace.root(), ["build", "--quiet", "--release", "-p", "xtask"]))?;
+        let torch = if peers.runs() { Torch::With } else { Torch::Without };
+        let venv = Venv::open(workspace, torch)?;
+        if peers.runs() {
+            venv.install_file(&workspace.root().join("xtask/bench/requirements.txt"))?;
+        }
+        venv.install_package(Profile::Release)?;
+        Ok(Self { xtask: workspace.binary("release", "xtask"), venv })
+    }
+}

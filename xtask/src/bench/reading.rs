@@ -1,0 +1,90 @@
+//! What one run of a contender measured, and the spread of several runs.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+/// Samples delivered in a timed stretch. Every contender's program prints one as its last line.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Reading {
+    pub(crate) samples: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    /// User and system time of the program and its workers in that stretch.
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Reading {
+    /// Takes the last line of a program's output.
+    pub(crate) fn parse(output: &str) -> anyhow::Result<Self> {
+        let line = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        let reading: Self = serde_json::from_str(line).with_context(|| format!("no reading in `{line}`"))?;
+        anyhow::ensure!(reading.samples > 0 && reading.seconds > 0.0, "nothing was read: {line}");
+        Ok(reading)
+    }
+
+    pub(crate) fn samples_per_second(&self) -> f64 {
+        self.samples as f64 / self.seconds
+    }
+
+    pub(crate) fn gib_per_second(&self) -> f64 {
+        self.bytes as f64 / self.seconds / (1u64 << 30) as f64
+    }
+
+    pub(crate) fn cpu_micros_per_sample(&self) -> f64 {
+        self.cpu_seconds / self.samples as f64 * 1e6
+    }
+}
+
+/// The middle of several figures and their ends.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) min: f64,
+    pub(crate) max: f64,
+}
+
+impl Spread {
+    /// Of one figure of each reading. There has to be at least one.
+    pub(crate) fn of(readings: &[Reading], figure: impl Fn(&Reading) -> f64) -> Self {
+        let mut figures: Vec<_> = readings.iter().map(figure).collect();
+        figures.sort_by(f64::total_cmp);
+        let last = figures.len() - 1;
+        // The two in the middle are one and the same when the count is odd.
+        let median = (figures[last / 2] + figures[last.div_ceil(2)]) / 2.0;
+        Self { median, min: figures[0], max: figures[last] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readings(samples: &[u64]) -> Vec<Reading> {
+        let one = |&samples| Reading { samples, bytes: samples << 30, seconds: 2.0, cpu_seconds: 1.0 };
+        samples.iter().map(one).collect()
+    }
+
+    #[test]
+    fn rates_are_per_second_and_costs_per_sample() {
+        let reading = readings(&[4])[0];
+        assert_eq!(reading.samples_per_second(), 2.0);
+        assert_eq!(reading.gib_per_second(), 2.0);
+        assert_eq!(reading.cpu_micros_per_sample(), 250_000.0);
+    }
+
+    #[test]
+    fn a_spread_has_the_median_of_odd_and_even_counts() {
+        let odd = Spread::of(&readings(&[9, 1, 5]), |r| r.samples as f64);
+        assert_eq!(odd, Spread { median: 5.0, min: 1.0, max: 9.0 });
+        let even = Spread::of(&readings(&[9, 1, 5, 7]), |r| r.samples as f64);
+        assert_eq!(even, Spread { median: 6.0, min: 1.0, max: 9.0 });
+    }
+
+    #[test]
+    fn output_that_ends_without_a_reading_is_an_error() {
+        let good = "warming up\n{\"samples\":1,\"bytes\":2,\"seconds\":0.5,\"cpu_seconds\":0.1}\n";
+        assert_eq!(Reading::parse(good).unwrap().bytes, 2);
+        assert!(Reading::parse("Killed\n").unwrap_err().to_string().contains("Killed"));
+        assert!(Reading::parse("{\"samples\":0,\"bytes\":0,\"seconds\":1,\"cpu_seconds\":0}").is_err());
+    }
+}
