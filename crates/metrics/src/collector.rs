@@ -13,6 +13,8 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_utils::CachePadded;
+
 use crate::gauge::Gauge;
 use crate::histogram::{HistogramShard, summarize};
 use crate::layout::{Digits, Layout};
@@ -44,7 +46,7 @@ struct Layouts {
 
 /// One thread's counts.
 struct Shard {
-    series: [OnceLock<Box<Series>>; Operation::COUNT],
+    series: [OnceLock<Box<CachePadded<Series>>>; Operation::COUNT],
     range_gets: Tally,
     cache: [Tally; CacheUse::COUNT],
 }
@@ -100,10 +102,7 @@ impl Collector {
     /// With so many digits in every histogram; see [`Digits`] for what they cost.
     pub fn with_digits(digits: Digits) -> Collector {
         Collector {
-            layouts: Layouts {
-                latency: Layout::latency(digits),
-                bytes: Layout::request_bytes(digits),
-            },
+            layouts: Layouts { latency: Layout::latency(digits), bytes: Layout::request_bytes(digits) },
             shards: Sharded::new(),
             queue_depth: Gauge::new(),
             inflight_bytes: Gauge::new(),
@@ -125,12 +124,7 @@ impl Collector {
         let mut range_gets = 0;
         let mut cache = [0u64; CacheUse::COUNT];
         let mut run: Option<Run<'_>> = None;
-        for Ended {
-            operation,
-            extent,
-            outcome,
-        } in operations
-        {
+        for Ended { operation, extent, outcome } in operations {
             ended += 1;
             let run = match &mut run {
                 Some(run) if run.operation == operation => run,
@@ -138,7 +132,7 @@ impl Collector {
                     let next = Run {
                         operation,
                         series: shard.series[operation as usize]
-                            .get_or_init(|| Box::new(Series::new(&self.layouts))),
+                            .get_or_init(|| Box::new(CachePadded::new(Series::new(&self.layouts)))),
                         done: 0,
                         bytes: 0,
                     };
@@ -149,27 +143,16 @@ impl Collector {
                 }
             };
             match outcome {
-                Outcome::Done {
-                    bytes,
-                    latency_ns,
-                    first_byte_ns,
-                    cache: used,
-                } => {
+                Outcome::Done { bytes, latency_ns, first_byte_ns, cache: used } => {
                     run.done += 1;
                     run.bytes += bytes;
                     let series = run.series;
-                    series
-                        .latency
-                        .record_n(&self.layouts.latency, latency_ns, 1, writer);
+                    series.latency.record_n(&self.layouts.latency, latency_ns, 1, writer);
                     if let Some(first_byte_ns) = first_byte_ns {
-                        series
-                            .first_byte
-                            .record_n(&self.layouts.latency, first_byte_ns, 1, writer);
+                        series.first_byte.record_n(&self.layouts.latency, first_byte_ns, 1, writer);
                     }
                     if operation.moves_bytes() {
-                        series
-                            .request_bytes
-                            .record_n(&self.layouts.bytes, bytes, 1, writer);
+                        series.request_bytes.record_n(&self.layouts.bytes, bytes, 1, writer);
                     }
                     match (operation, extent) {
                         (Operation::Read, _) | (Operation::Get, Extent::Part) => range_gets += 1,
@@ -294,7 +277,7 @@ impl Collector {
         let shards: Vec<&Series> = self
             .shards
             .all()
-            .filter_map(|shard| shard.series[operation as usize].get().map(|series| &**series))
+            .filter_map(|shard| shard.series[operation as usize].get().map(|series| &***series))
             .collect();
         if shards.is_empty() {
             return None;
@@ -322,11 +305,7 @@ impl Collector {
             for &to in CacheUse::ALL {
                 let n = self.downgrades[from as usize][to as usize].load(Ordering::Relaxed);
                 if n > 0 {
-                    found.push(Downgrade {
-                        from: from.name().to_owned(),
-                        to: to.name().to_owned(),
-                        n,
-                    });
+                    found.push(Downgrade { from: from.name().to_owned(), to: to.name().to_owned(), n });
                 }
             }
         }

@@ -19,11 +19,7 @@ pub struct Gauge {
 impl Gauge {
     /// At zero.
     pub const fn new() -> Gauge {
-        Gauge {
-            level: AtomicU64::new(0),
-            peak: AtomicU64::new(0),
-            cap: AtomicU64::new(0),
-        }
+        Gauge { level: AtomicU64::new(0), peak: AtomicU64::new(0), cap: AtomicU64::new(0) }
     }
 
     /// Raises the level.
@@ -97,14 +93,7 @@ mod tests {
         gauge.sub(6);
         gauge.add(2);
         gauge.set_cap(10);
-        assert_eq!(
-            gauge.reading(),
-            GaugeReading {
-                level: 3,
-                peak: 7,
-                cap: Some(10)
-            }
-        );
+        assert_eq!(gauge.reading(), GaugeReading { level: 3, peak: 7, cap: Some(10) });
         gauge.reached(9);
         gauge.reached(1);
         assert_eq!(gauge.reading().peak, 9);

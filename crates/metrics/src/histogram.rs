@@ -4,7 +4,7 @@
 //! or a [`HistogramSummary`]. What is recorded can be read at any time, also while the recording
 //! thread sleeps or after it has ended.
 //!
-//! It is not a time series: counts only ever grow. For an interval, subtract two readings.
+//! It is not a time series: counts only ever grow. For an interval, see [`HistogramSummary::since`].
 //!
 //! # Memory
 //!
@@ -29,10 +29,7 @@ pub struct Histogram {
 impl Histogram {
     /// An empty histogram.
     pub fn new(layout: Layout) -> Histogram {
-        Histogram {
-            layout,
-            shards: Sharded::new(),
-        }
+        Histogram { layout, shards: Sharded::new() }
     }
 
     /// What is in range and how finely it is kept.
@@ -81,9 +78,7 @@ impl Histogram {
 
 impl fmt::Debug for Histogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram")
-            .field("layout", &self.layout)
-            .finish_non_exhaustive()
+        f.debug_struct("Histogram").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 

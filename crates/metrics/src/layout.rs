@@ -63,9 +63,7 @@ pub enum LayoutError {
     #[error("{0} significant digits: a histogram keeps 1 to 5")]
     Digits(u8),
     /// The lowest value is neither 0 nor 1, or the range is empty or reaches past the largest value.
-    #[error(
-        "values {lowest} to {highest}: the lowest must be 0 or 1, the highest between 2 and 2^62"
-    )]
+    #[error("values {lowest} to {highest}: the lowest must be 0 or 1, the highest between 2 and 2^62")]
     Range {
         /// Lowest value asked for.
         lowest: u64,
@@ -96,17 +94,17 @@ impl Layout {
         }
         // Single-unit resolution up to 2 * 10^digits, rounded up to a power of two, as hdrhistogram does.
         let single_unit = 2 * 10u64.pow(u32::from(digits.0));
-        Ok(Layout {
-            lowest,
-            highest,
-            digits,
-            page_bits: single_unit.next_power_of_two().ilog2() - 1,
-        })
+        Ok(Layout { lowest, highest, digits, page_bits: single_unit.next_power_of_two().ilog2() - 1 })
     }
 
     /// Durations in nanoseconds, 1 ns to 1 h.
     pub fn latency(digits: Digits) -> Layout {
         Layout::new(1, 3_600_000_000_000, digits).expect("a constant range is valid")
+    }
+
+    /// Waits in nanoseconds, 0 to 1 h. Unlike an operation, a wait may take no time at all.
+    pub fn wait(digits: Digits) -> Layout {
+        Layout::new(0, 3_600_000_000_000, digits).expect("a constant range is valid")
     }
 
     /// Request sizes in bytes, 0 to 1 TiB.
@@ -189,11 +187,7 @@ impl Layout {
 
 impl fmt::Debug for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Layout({}..={}, {} digits)",
-            self.lowest, self.highest, self.digits.0
-        )
+        write!(f, "Layout({}..={}, {} digits)", self.lowest, self.highest, self.digits.0)
     }
 }
 
@@ -220,7 +214,7 @@ mod tests {
         let latency = Layout::latency(Digits::THREE);
         assert_eq!(latency.page_len() * 8, 8 * 1024);
         assert_eq!(latency.pages(), 33);
-        assert_eq!(Layout::request_bytes(Digits::THREE).pages(), 31);
+        assert_eq!(Layout::request_bytes(Digits::THREE).pages(), 32);
     }
 
     proptest! {

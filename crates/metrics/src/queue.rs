@@ -41,7 +41,8 @@ pub struct QueueStats {
     pub depth_ns: u64,
     /// The most items it held at once.
     pub max_depth: u64,
-    /// How long each get waited for an item; 0-waits, recorded as 1 ns, among them.
+    /// How long each get waited for an item; gets that did not wait are in it with 0. Recorded with
+    /// [`Layout::wait`](crate::Layout::wait).
     pub get_wait_ns: HistogramSummary,
     /// How long each put waited for room; likewise.
     pub put_wait_ns: HistogramSummary,
@@ -61,8 +62,7 @@ impl QueueStats {
     /// The part of the time, 0 to 1, in which a get would not have had to wait:
     /// `1 - empty / measured`.
     pub fn data_readiness(&self) -> Option<f64> {
-        self.per_measured(self.empty_ns as f64)
-            .map(|empty| (1.0 - empty).clamp(0.0, 1.0))
+        self.per_measured(self.empty_ns as f64).map(|empty| (1.0 - empty).clamp(0.0, 1.0))
     }
 
     fn per_measured(&self, sum: f64) -> Option<f64> {
@@ -150,7 +150,7 @@ mod tests {
     use crate::{Digits, Layout};
 
     fn queue(items: u64, measured_ns: u64, empty_ns: u64) -> QueueStats {
-        let none = HistogramSummary::empty(Layout::latency(Digits::THREE));
+        let none = HistogramSummary::empty(Layout::wait(Digits::THREE));
         QueueStats {
             name: "batches".into(),
             role: QueueRole::Sink,

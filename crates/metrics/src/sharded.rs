@@ -76,10 +76,7 @@ pub(crate) struct Sharded<T> {
 
 impl<T> Sharded<T> {
     pub(crate) fn new() -> Sharded<T> {
-        Sharded {
-            own: (0..SLOTS).map(|_| OnceLock::new()).collect(),
-            shared: OnceLock::new(),
-        }
+        Sharded { own: (0..SLOTS).map(|_| OnceLock::new()).collect(), shared: OnceLock::new() }
     }
 
     /// The calling thread's shard, made by `make` at its first write.
@@ -89,18 +86,12 @@ impl<T> Sharded<T> {
             Some(slot) => (&self.own[slot], Writer::Sole),
             None => (&self.shared, Writer::Shared),
         };
-        (
-            shard.get_or_init(|| Box::new(CachePadded::new(make()))),
-            writer,
-        )
+        (shard.get_or_init(|| Box::new(CachePadded::new(make()))), writer)
     }
 
     /// Every shard there is.
     pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
-        self.own
-            .iter()
-            .chain([&self.shared])
-            .filter_map(|shard| shard.get().map(|shard| &***shard))
+        self.own.iter().chain([&self.shared]).filter_map(|shard| shard.get().map(|shard| &***shard))
     }
 }
 
@@ -143,9 +134,6 @@ mod tests {
         });
         let total: u64 = sharded.all().map(Tally::get).sum();
         assert_eq!(total, threads as u64 * 1_000);
-        assert!(
-            sharded.shared.get().is_some(),
-            "some thread had to share a shard"
-        );
+        assert!(sharded.shared.get().is_some(), "some thread had to share a shard");
     }
 }

@@ -99,11 +99,8 @@ mod request_bytes {
     }
 
     pub(super) fn serialize<S: Serializer>(summary: &HistogramSummary, to: S) -> Result<S::Ok, S::Error> {
-        Written {
-            request_bytes: summary,
-            request_bytes_by_power_of_two: summary.powers_of_two(),
-        }
-        .serialize(to)
+        Written { request_bytes: summary, request_bytes_by_power_of_two: summary.powers_of_two() }
+            .serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HistogramSummary, D::Error> {
@@ -195,9 +192,7 @@ impl Snapshot {
         struct Versioned {
             schema_version: u64,
         }
-        let malformed = |error: serde_json::Error| SnapshotError::Malformed {
-            reason: error.to_string(),
-        };
+        let malformed = |error: serde_json::Error| SnapshotError::Malformed { reason: error.to_string() };
         let Versioned { schema_version } = serde_json::from_str(json).map_err(malformed)?;
         if schema_version != u64::from(SCHEMA_VERSION) {
             return Err(SnapshotError::Version { found: schema_version });

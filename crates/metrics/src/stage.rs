@@ -21,11 +21,14 @@ pub struct StageStats {
     pub tasks: u64,
     /// Tasks that failed.
     pub failures: u64,
-    /// Time a task ran, from its start to its end. Not the wait before or after.
+    /// Time a task ran, from its start to its end. Not the wait before or after. Recorded with
+    /// [`Layout::latency`](crate::Layout::latency).
     pub service_ns: HistogramSummary,
-    /// From when a task's input was there to when one of the stage's workers took it up.
+    /// From when a task's input was there to when one of the stage's workers took it up. Recorded with
+    /// [`Layout::wait`](crate::Layout::wait).
     pub pool_wait_ns: HistogramSummary,
-    /// From when a task's result was ready to when the next queue had room for it.
+    /// From when a task's result was ready to when the next queue had room for it. Recorded with
+    /// [`Layout::wait`](crate::Layout::wait).
     pub blocked_ns: HistogramSummary,
 }
 

@@ -51,15 +51,7 @@ impl HistogramSummary {
             _ => (0, 0),
         };
         let n = buckets.iter().map(|&(_, count)| count).sum();
-        HistogramSummary {
-            layout,
-            buckets,
-            n,
-            sum,
-            min,
-            max,
-            clamped,
-        }
+        HistogramSummary { layout, buckets, n, sum, min, max, clamped }
     }
 
     /// Values recorded, clamped ones among them.
@@ -127,8 +119,7 @@ impl HistogramSummary {
     /// Counts by power of two, without gaps between the smallest and the largest.
     pub fn powers_of_two(&self) -> Vec<PowerOfTwo> {
         let class = |value: u64| value.checked_ilog2().map_or(0, |log| log + 1);
-        let (Some(&(first, _)), Some(&(last, _))) = (self.buckets.first(), self.buckets.last())
-        else {
+        let (Some(&(first, _)), Some(&(last, _))) = (self.buckets.first(), self.buckets.last()) else {
             return Vec::new();
         };
         let mut classes: Vec<PowerOfTwo> = (class(first)..=class(last))
@@ -148,19 +139,43 @@ impl HistogramSummary {
     pub fn to_hdr(&self) -> hdrhistogram::Histogram<u64> {
         let mut hdr = self.layout.empty();
         for &(low, count) in &self.buckets {
-            hdr.record_n(low, count)
-                .expect("buckets are checked to be in range when they come in");
+            hdr.record_n(low, count).expect("buckets are checked to be in range when they come in");
         }
         hdr
+    }
+
+    /// What was recorded after `earlier`, an earlier reading of the same histogram.
+    ///
+    /// Counts, sum and mean are exact. The minimum and the maximum of the interval are known only
+    /// where they are also those of the whole; elsewhere they are the bounds of their bucket.
+    pub fn since(&self, earlier: &HistogramSummary) -> Result<HistogramSummary, MergeError> {
+        if self.layout != earlier.layout {
+            return Err(MergeError { ours: self.layout, theirs: earlier.layout });
+        }
+        let mut before = earlier.buckets.iter().peekable();
+        let buckets = self
+            .buckets
+            .iter()
+            .filter_map(|&(low, count)| {
+                let had = before.next_if(|bucket| bucket.0 == low).map_or(0, |bucket| bucket.1);
+                (count > had).then(|| (low, count - had))
+            })
+            .collect();
+        Ok(HistogramSummary::from_parts(
+            self.layout,
+            buckets,
+            self.sum.wrapping_sub(earlier.sum),
+            // Held to the buckets of the interval by `from_parts`.
+            self.min,
+            self.max,
+            self.clamped.saturating_sub(earlier.clamped),
+        ))
     }
 
     /// Adds another's values to these. Nothing is changed on error.
     pub fn merge(&mut self, other: &HistogramSummary) -> Result<(), MergeError> {
         if self.layout != other.layout {
-            return Err(MergeError {
-                ours: self.layout,
-                theirs: other.layout,
-            });
+            return Err(MergeError { ours: self.layout, theirs: other.layout });
         }
         if other.n == 0 {
             return Ok(());
@@ -170,10 +185,8 @@ impl HistogramSummary {
             return Ok(());
         }
         let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
-        let (mut ours, mut theirs) = (
-            self.buckets.iter().copied().peekable(),
-            other.buckets.iter().copied().peekable(),
-        );
+        let (mut ours, mut theirs) =
+            (self.buckets.iter().copied().peekable(), other.buckets.iter().copied().peekable());
         loop {
             merged.push(match (ours.peek(), theirs.peek()) {
                 (Some(a), Some(b)) if a.0 == b.0 => {
@@ -211,9 +224,7 @@ pub struct PowerOfTwo {
 
 /// Two summaries with different buckets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "histograms of {ours:?} and {theirs:?} cannot be merged: record both with the same range and digits"
-)]
+#[error("histograms of {ours:?} and {theirs:?} cannot be merged: record both with the same range and digits")]
 pub struct MergeError {
     ours: Layout,
     theirs: Layout,
@@ -281,11 +292,7 @@ enum WireError {
     #[error("n is {n}, but the buckets hold {held}")]
     Total { n: u64, held: u64 },
     #[error("{name} is {value:?}, which is not in the {place} bucket")]
-    Extreme {
-        name: &'static str,
-        value: Option<u64>,
-        place: &'static str,
-    },
+    Extreme { name: &'static str, value: Option<u64>, place: &'static str },
     #[error("{clamped} values clamped out of {n}")]
     Clamped { clamped: u64, n: u64 },
 }
@@ -313,10 +320,7 @@ impl TryFrom<Wire> for HistogramSummary {
             return Err(WireError::Total { n: wire.n, held });
         }
         if wire.clamped > wire.n {
-            return Err(WireError::Clamped {
-                clamped: wire.clamped,
-                n: wire.n,
-            });
+            return Err(WireError::Clamped { clamped: wire.clamped, n: wire.n });
         }
         let summary = HistogramSummary::from_parts(
             layout,
@@ -326,10 +330,9 @@ impl TryFrom<Wire> for HistogramSummary {
             wire.max.unwrap_or(0),
             wire.clamped,
         );
-        for (name, value, kept, place) in [
-            ("min", wire.min, summary.min(), "first"),
-            ("max", wire.max, summary.max(), "last"),
-        ] {
+        for (name, value, kept, place) in
+            [("min", wire.min, summary.min(), "first"), ("max", wire.max, summary.max(), "last")]
+        {
             if value != kept {
                 return Err(WireError::Extreme { name, value, place });
             }
@@ -383,10 +386,21 @@ mod tests {
         let classes = summary.powers_of_two();
         assert_eq!(classes.len(), 15);
         let filled: Vec<_> = classes.iter().filter(|c| c.n > 0).map(|c| (c.from, c.below, c.n)).collect();
-        assert_eq!(
-            filled,
-            [(0, 1, 2), (1, 2, 1), (2_048, 4_096, 1), (4_096, 8_192, 2), (8_192, 16_384, 1)]
-        );
+        assert_eq!(filled, [(0, 1, 2), (1, 2, 1), (2_048, 4_096, 1), (4_096, 8_192, 2), (8_192, 16_384, 1)]);
+    }
+
+    #[test]
+    fn an_interval_is_what_was_recorded_in_it() {
+        let histogram = Histogram::new(Layout::request_bytes(Digits::THREE));
+        histogram.record_all([5, 100, 5_000]);
+        let earlier = histogram.summary();
+        histogram.record_all([100, 5_000, 5_001, 900]);
+        let interval = histogram.summary().since(&earlier).unwrap();
+        assert_eq!(interval.buckets(), [(100, 1), (900, 1), (5_000, 2)]);
+        assert_eq!((interval.n(), interval.sum()), (4, 11_001));
+        assert_eq!((interval.min(), interval.max()), (Some(100), Some(5_001)));
+        let nothing = histogram.summary().since(&histogram.summary()).unwrap();
+        assert_eq!(nothing, HistogramSummary::empty(*histogram.layout()));
     }
 
     #[test]
@@ -411,7 +425,7 @@ mod tests {
         assert!(change("/recorded/buckets/1/0", 0.into()).contains("bucket 0"));
         assert!(change("/recorded/buckets/2/0", 70_001.into()).contains("bucket 70001"));
         assert!(change("/recorded/buckets/2/0", (1u64 << 50).into()).contains("bucket 1125899906842624"));
-        assert!(change("/recorded/buckets/2/1", 0.into()).contains("bucket 69984: its count is 0"));
+        assert!(change("/recorded/buckets/2/1", 0.into()).contains("bucket 69952: its count is 0"));
         assert!(change("/max", 80_000.into()).contains("max is Some(80000)"));
         assert!(change("/clamped", 4.into()).contains("4 values clamped out of 3"));
         assert!(change("/recorded/digits", 9.into()).contains("9 significant digits"));

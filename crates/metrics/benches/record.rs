@@ -1,0 +1,123 @@
+//! What recording costs, beside what reading the clock costs.
+//!
+//! `cargo bench -p forebay-metrics` prints nanoseconds an operation, medians of eleven rounds that
+//! take turns. The clock is the yardstick: whoever measures a latency pays for it anyway.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use forebay_metrics::{CacheUse, Collector, Digits, Ended, Extent, Histogram, Layout, Operation, Outcome};
+
+const ROUNDS: usize = 11;
+const OPERATIONS: u64 = 2_000_000;
+
+/// What is measured and the work of one round.
+type Case<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
+/// Latencies as they come, spread over four powers of two.
+fn latency(i: u64) -> u64 {
+    4_000 + (i.wrapping_mul(2_654_435_761) & 0xffff)
+}
+
+fn batch(first: u64) -> impl Iterator<Item = Ended> {
+    (first..first + 32).map(|i| Ended {
+        operation: Operation::Get,
+        extent: Extent::Whole,
+        outcome: Outcome::Done {
+            bytes: 65_536,
+            latency_ns: latency(i),
+            first_byte_ns: None,
+            cache: CacheUse::Default,
+        },
+    })
+}
+
+fn nanoseconds_each(work: &dyn Fn()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_nanos() as f64 / OPERATIONS as f64
+}
+
+fn main() {
+    let one = Histogram::new(Layout::latency(Digits::THREE));
+    let all = Histogram::new(Layout::latency(Digits::THREE));
+    let many = Histogram::new(Layout::latency(Digits::THREE));
+    let collector = Collector::new();
+    let singly = Collector::new();
+    let cases: [Case<'_>; 7] = [
+        (
+            "making up a value",
+            Box::new(|| {
+                for i in 0..OPERATIONS {
+                    black_box(latency(black_box(i)));
+                }
+            }),
+        ),
+        (
+            "reading the clock",
+            Box::new(|| {
+                for _ in 0..OPERATIONS {
+                    black_box(Instant::now());
+                }
+            }),
+        ),
+        (
+            "Histogram::record",
+            Box::new(|| {
+                for i in 0..OPERATIONS {
+                    one.record(black_box(latency(i)));
+                }
+            }),
+        ),
+        (
+            "Histogram::record_all, 32 at a time",
+            Box::new(|| {
+                for first in (0..OPERATIONS).step_by(32) {
+                    all.record_all((first..first + 32).map(|i| black_box(latency(i))));
+                }
+            }),
+        ),
+        (
+            "Histogram::record, 2 threads at once",
+            Box::new(|| {
+                std::thread::scope(|scope| {
+                    for _ in 0..2 {
+                        scope.spawn(|| {
+                            for i in 0..OPERATIONS {
+                                many.record(black_box(latency(i)));
+                            }
+                        });
+                    }
+                });
+            }),
+        ),
+        (
+            "Collector, whole operation, 32 a batch",
+            Box::new(|| {
+                for first in (0..OPERATIONS).step_by(32) {
+                    collector.started(32);
+                    collector.ended(batch(black_box(first)));
+                }
+            }),
+        ),
+        (
+            "Collector, whole operation, singly",
+            Box::new(|| {
+                for i in 0..OPERATIONS {
+                    singly.started(1);
+                    singly.ended(batch(black_box(i)).take(1));
+                }
+            }),
+        ),
+    ];
+    let mut times = vec![Vec::new(); cases.len()];
+    for _ in 0..ROUNDS {
+        for ((_, work), times) in cases.iter().zip(&mut times) {
+            times.push(nanoseconds_each(work));
+        }
+    }
+    for ((name, _), times) in cases.iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        println!("{name:<40} {:>7.2} ns", times[ROUNDS / 2]);
+    }
+}

@@ -1,0 +1,198 @@
+//! A [`Collector`] as an observer of Forebay's stores: the words of one crate in those of the other.
+
+use std::time::Duration;
+
+use forebay_io as io;
+
+use crate::collector::Collector;
+use crate::operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+
+impl io::Observe for Collector {
+    fn started(&self, ops: &[io::Op<'_>]) {
+        Collector::started(self, ops.len() as u64);
+    }
+
+    fn ended(&self, ops: &[io::Op<'_>], ends: &[io::End]) {
+        debug_assert_eq!(ops.len(), ends.len(), "one end for each operation");
+        Collector::ended(
+            self,
+            ops.iter().zip(ends).map(|(op, end)| Ended {
+                operation: op.operation.into(),
+                extent: match op.range {
+                    Some(_) => Extent::Part,
+                    None => Extent::Whole,
+                },
+                outcome: end.into(),
+            }),
+        );
+    }
+
+    fn noted(&self, event: io::Event) {
+        match event {
+            io::Event::Retried(kind) => self.retried(kind.into()),
+            io::Event::Downgraded { from, to } => self.downgraded(from.into(), to.into()),
+            // The enum grows with `io`; an event without a counter here is nothing to count.
+            _ => {}
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl From<&io::End> for Outcome {
+    #[inline]
+    fn from(end: &io::End) -> Outcome {
+        match end {
+            io::End::Done(served) => Outcome::Done {
+                bytes: served.bytes,
+                latency_ns: nanoseconds(served.elapsed),
+                first_byte_ns: served.first_byte.map(nanoseconds),
+                cache: served.cache.into(),
+            },
+            io::End::Failed(kind) => Outcome::Failed((*kind).into()),
+            io::End::Cancelled => Outcome::Cancelled,
+        }
+    }
+}
+
+impl From<io::Operation> for Operation {
+    #[inline]
+    fn from(operation: io::Operation) -> Operation {
+        match operation {
+            io::Operation::Get => Operation::Get,
+            io::Operation::Read => Operation::Read,
+            io::Operation::Open => Operation::Open,
+            io::Operation::Stat => Operation::Stat,
+            io::Operation::List => Operation::List,
+            io::Operation::Put => Operation::Put,
+            io::Operation::Delete => Operation::Delete,
+            io::Operation::Configure => Operation::Configure,
+        }
+    }
+}
+
+impl From<io::Kind> for Failure {
+    fn from(kind: io::Kind) -> Failure {
+        match kind {
+            io::Kind::NotFound => Failure::NotFound,
+            io::Kind::AlreadyExists => Failure::AlreadyExists,
+            io::Kind::Denied => Failure::Denied,
+            io::Kind::Precondition => Failure::Precondition,
+            io::Kind::InvalidRange => Failure::InvalidRange,
+            io::Kind::InvalidConfig => Failure::InvalidConfig,
+            io::Kind::Unsupported => Failure::Unsupported,
+            io::Kind::Throttled => Failure::Throttled,
+            io::Kind::Unavailable => Failure::Unavailable,
+            io::Kind::TimedOut => Failure::TimedOut,
+            io::Kind::Corrupt => Failure::Corrupt,
+            io::Kind::Cancelled => Failure::Cancelled,
+            _ => Failure::Other,
+        }
+    }
+}
+
+impl From<io::PageCacheMode> for CacheUse {
+    #[inline]
+    fn from(mode: io::PageCacheMode) -> CacheUse {
+        match mode {
+            io::PageCacheMode::Default => CacheUse::Default,
+            io::PageCacheMode::FadviseSequential => CacheUse::FadviseSequential,
+            io::PageCacheMode::FadviseRandom => CacheUse::FadviseRandom,
+            io::PageCacheMode::DontNeed => CacheUse::DontNeed,
+            io::PageCacheMode::DirectIO => CacheUse::DirectIO,
+        }
+    }
+}
+
+impl From<io::CacheUse> for CacheUse {
+    #[inline]
+    fn from(used: io::CacheUse) -> CacheUse {
+        match used {
+            io::CacheUse::NotApplicable => CacheUse::NotApplicable,
+            io::CacheUse::Applied(mode) => mode.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::names::Counter;
+
+    #[test]
+    fn names_are_those_of_the_store_traits() {
+        for operation in io::Operation::ALL {
+            assert_eq!(Operation::from(operation).name(), operation.name());
+        }
+        assert_eq!(Operation::ALL.len(), io::Operation::ALL.len());
+        for kind in io::Kind::ALL {
+            assert_eq!(Failure::from(kind).name(), kind.name());
+        }
+        for mode in io::PageCacheMode::ALL {
+            assert_eq!(CacheUse::from(mode).name(), mode.name());
+        }
+        assert_eq!(CacheUse::from(io::CacheUse::NotApplicable), CacheUse::NotApplicable);
+    }
+
+    fn op(location: &io::Location, range: Option<std::ops::Range<u64>>) -> io::Op<'_> {
+        io::Op { operation: io::Operation::Get, location, range, sample: None, stage: "", attempt: 0 }
+    }
+
+    #[test]
+    fn a_batch_is_counted_member_by_member() {
+        let collector = Arc::new(Collector::new());
+        let observer: Arc<dyn io::Observe> = collector.clone();
+        let location: io::Location = "mem://set/a".parse().unwrap();
+        let ops = [op(&location, None), op(&location, Some(0..10)), op(&location, None), op(&location, None)];
+        let served = io::Served {
+            bytes: 10,
+            elapsed: Duration::from_micros(3),
+            first_byte: Some(Duration::from_micros(2)),
+            cache: io::CacheUse::Applied(io::PageCacheMode::DontNeed),
+        };
+        observer.started(&ops);
+        assert_eq!(collector.queue_depth().reading().level, 4);
+        observer.ended(
+            &ops,
+            &[
+                io::End::Done(io::Served { bytes: 0, first_byte: None, ..served }),
+                io::End::Done(served),
+                io::End::Failed(io::Kind::NotFound),
+                io::End::Cancelled,
+            ],
+        );
+        observer.noted(io::Event::Retried(io::Kind::Throttled));
+        observer.noted(io::Event::Downgraded {
+            from: io::PageCacheMode::DirectIO,
+            to: io::PageCacheMode::DontNeed,
+        });
+
+        let snapshot = collector.snapshot();
+        for (counter, n) in [
+            (Counter::Gets, 2),
+            (Counter::RangeGets, 1),
+            (Counter::BytesRead, 10),
+            (Counter::Errors, 1),
+            (Counter::Cancelled, 1),
+            (Counter::Retries, 1),
+            (Counter::Throttles, 1),
+            (Counter::CacheHintsApplied, 2),
+            (Counter::Downgrades, 1),
+            (Counter::Clamped, 0),
+        ] {
+            assert_eq!(snapshot.counter(counter), n, "{counter:?}");
+        }
+        assert_eq!((snapshot.queue_depth.level, snapshot.queue_depth.peak), (0, 4));
+        let gets = snapshot.operation(Operation::Get).unwrap();
+        assert_eq!(gets.failures, [("not_found".to_owned(), 1)].into());
+        assert_eq!(gets.latency_ns.max(), Some(3_000));
+        assert_eq!((gets.first_byte_ns.n(), gets.first_byte_ns.max()), (1, Some(2_000)));
+        assert_eq!((gets.request_bytes.min(), gets.request_bytes.max()), (Some(0), Some(10)));
+        assert_eq!(snapshot.page_cache.applied, [("dont_need".to_owned(), 2)].into());
+        assert_eq!(snapshot.page_cache.downgrades[0].from, "direct_io");
+    }
+}

@@ -1,0 +1,516 @@
+//! A snapshot and the facts of a run, as text for a terminal of 80 columns.
+//!
+//! Only what was measured is shown. A figure that too few values stand behind is `-`. The report
+//! says what is conspicuous and what that points to, in the words of the registry; it does not
+//! look for the bottleneck.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::Counter;
+use crate::operation::Operation;
+use crate::queue::QueueRole;
+use crate::snapshot::Snapshot;
+use crate::summary::{HistogramSummary, PowerOfTwo};
+use crate::units;
+
+const WIDTH: usize = 80;
+
+/// What only the one who ran the job can know.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// Wall time, in JSON in seconds.
+    #[serde(rename = "elapsed_s", with = "seconds")]
+    pub elapsed: Duration,
+    /// Processor time of the process in user mode, in JSON in seconds.
+    #[serde(rename = "cpu_user_s", with = "optional_seconds")]
+    pub cpu_user: Option<Duration>,
+    /// Processor time of the process in the kernel, in JSON in seconds.
+    #[serde(rename = "cpu_system_s", with = "optional_seconds")]
+    pub cpu_system: Option<Duration>,
+    /// Samples delivered.
+    pub samples: u64,
+    /// Batches delivered; 0 where there are none.
+    pub batches: u64,
+    /// Bytes of these samples.
+    pub bytes: u64,
+    /// Epochs; 0 where there are none.
+    pub epochs: u64,
+    /// The most bytes that were allowed in flight, if there was a limit.
+    pub max_bytes_in_flight: Option<u64>,
+    /// The page-cache mode that was asked for. What was used is in the snapshot.
+    pub page_cache_requested: Option<String>,
+}
+
+impl RunFacts {
+    /// A run of this wall time of which nothing else is known yet.
+    pub fn new(elapsed: Duration) -> RunFacts {
+        RunFacts { elapsed, ..RunFacts::default() }
+    }
+
+    /// Processor time, user and kernel, if both are known.
+    pub fn cpu(&self) -> Option<Duration> {
+        Some(self.cpu_user? + self.cpu_system?)
+    }
+
+    /// A number of things over the wall time.
+    fn per_second(&self, n: u64) -> Option<f64> {
+        let seconds = self.elapsed.as_secs_f64();
+        (seconds > 0.0).then(|| n as f64 / seconds)
+    }
+}
+
+mod seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(time.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+        Duration::try_from_secs_f64(f64::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        time.map(|time| time.as_secs_f64()).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+        Option::<f64>::deserialize(from)?
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom))
+            .transpose()
+    }
+}
+
+/// The text; write it with `{}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    snapshot: &'a Snapshot,
+    facts: &'a RunFacts,
+    coloured: bool,
+}
+
+impl<'a> Report<'a> {
+    /// Plain text.
+    pub fn new(snapshot: &'a Snapshot, facts: &'a RunFacts) -> Report<'a> {
+        Report { snapshot, facts, coloured: false }
+    }
+
+    /// With ANSI colours. Whether the reader is a terminal that wants them is the caller's to find out.
+    #[must_use]
+    pub fn coloured(self, coloured: bool) -> Report<'a> {
+        Report { coloured, ..self }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
+    fn heading(&self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    /// A line of the first block: a name and what there is to say about it.
+    fn line(&self, f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+        let mut first = true;
+        for part in wrap(text, WIDTH - 14) {
+            let name = if first { name } else { "" };
+            first = false;
+            writeln!(f, "{}{part}", self.heading(&format!("{name:<14}")))?;
+        }
+        Ok(())
+    }
+
+    fn overview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let facts = self.facts;
+        let mut loaded = plural(facts.samples, "sample", "samples");
+        if facts.batches > 0 {
+            let _ = write!(loaded, " in {}", plural(facts.batches, "batch", "batches"));
+        }
+        if facts.epochs > 0 {
+            let _ = write!(loaded, ", {}", plural(facts.epochs, "epoch", "epochs"));
+        }
+        let elapsed = units::duration(facts.elapsed.as_nanos() as f64);
+        let _ = write!(loaded, ", {} in {elapsed}", units::bytes(facts.bytes));
+        self.line(f, "Loaded", &loaded)?;
+
+        if let (Some(bytes), Some(samples)) = (facts.per_second(facts.bytes), facts.per_second(facts.samples))
+        {
+            let mut rates =
+                format!("{}   {} samples/s", units::mib_per_second(bytes), units::number(samples));
+            if let (true, Some(batches)) = (facts.batches > 0, facts.per_second(facts.batches)) {
+                let _ = write!(rates, "   {} batches/s", units::number(batches));
+            }
+            self.line(f, "Throughput", &rates)?;
+        }
+        self.processor(f)?;
+        self.in_flight(f)?;
+        self.page_cache(f)?;
+        self.sink(f)
+    }
+
+    fn processor(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(user), Some(system), Some(cpu)) =
+            (self.facts.cpu_user, self.facts.cpu_system, self.facts.cpu())
+        else {
+            return Ok(());
+        };
+        let seconds = |time: Duration| units::duration(time.as_nanos() as f64);
+        let mut text = format!("{} (user {}, system {})", seconds(cpu), seconds(user), seconds(system));
+        if !self.facts.elapsed.is_zero() {
+            let cores = cpu.as_secs_f64() / self.facts.elapsed.as_secs_f64();
+            let _ = write!(text, "   {} cores", units::number(cores));
+        }
+        if self.facts.samples > 0 {
+            // Always in the unit in which such figures are compared.
+            let each = cpu.as_nanos() as f64 / self.facts.samples as f64;
+            let _ = write!(text, "   {} µs/sample", units::number(each / 1e3));
+        }
+        self.line(f, "CPU", &text)
+    }
+
+    fn in_flight(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = &self.snapshot.inflight_bytes;
+        let cap = self.facts.max_bytes_in_flight.or(bytes.cap);
+        let mut parts = Vec::new();
+        match cap {
+            Some(cap) if bytes.peak > cap => parts.push(format!(
+                "peak {} ABOVE the cap of {}",
+                units::bytes(bytes.peak),
+                units::bytes(cap)
+            )),
+            Some(cap) if cap > 0 => parts.push(format!(
+                "peak {} of {} ({})",
+                units::bytes(bytes.peak),
+                units::bytes(cap),
+                units::percent(bytes.peak as f64 / cap as f64)
+            )),
+            _ if bytes.peak > 0 => parts.push(format!("peak {}, no cap", units::bytes(bytes.peak))),
+            _ => {}
+        }
+        if self.snapshot.queue_depth.peak > 0 {
+            let peak = self.snapshot.queue_depth.peak;
+            parts.push(format!("at most {} at once", plural(peak, "request", "requests")));
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.line(f, "In flight", &parts.join("; "))
+    }
+
+    fn page_cache(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cache = &self.snapshot.page_cache;
+        let mut parts = Vec::new();
+        if let Some(requested) = &self.facts.page_cache_requested {
+            parts.push(format!("asked for {requested}"));
+        }
+        for (mode, &n) in &cache.applied {
+            let reads = plural(n, "read", "reads");
+            parts.push(match mode.as_str() {
+                "not_applicable" => format!("none in the way of {reads}"),
+                _ => format!("used {mode} for {reads}"),
+            });
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        self.line(f, "Page cache", &parts.join(", "))
+    }
+
+    fn sink(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for queue in self.snapshot.queues.iter().filter(|queue| queue.role == QueueRole::Sink) {
+            let ready = match queue.data_readiness() {
+                Some(ready) => format!("data ready {} of the time", units::percent(ready)),
+                None => "not watched".to_owned(),
+            };
+            self.line(f, "Sink", &ready)?;
+            let wait = &queue.get_wait_ns;
+            let Some(mean) = wait.mean() else { continue };
+            let text = format!(
+                "get-wait mean {}, p50 {}, p99 {}, total {}",
+                units::duration(mean),
+                figure(wait.percentile(0.5)),
+                figure(wait.percentile(0.99)),
+                units::duration(wait.sum() as f64)
+            );
+            self.line(f, "", &text)?;
+        }
+        Ok(())
+    }
+
+    fn latency(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rows: Vec<(String, &HistogramSummary)> = Vec::new();
+        for (name, operation) in self.operations() {
+            if operation.latency_ns.n() > 0 {
+                rows.push((name.to_owned(), &operation.latency_ns));
+            }
+            if operation.first_byte_ns.n() > 0 {
+                rows.push(("  first byte".to_owned(), &operation.first_byte_ns));
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let header = format!(
+            "{:<13}{:>11}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}",
+            "Latency", "n", "p50", "p90", "p99", "p99.9", "p99.99", "max"
+        );
+        writeln!(f, "\n{}", self.heading(&header))?;
+        let mut absent = false;
+        for (name, latency) in rows {
+            write!(f, "{:<13}{:>11}", fit(&name, 12), units::count(latency.n()))?;
+            for fraction in [0.5, 0.9, 0.99, 0.999, 0.9999] {
+                let value = latency.percentile(fraction);
+                absent |= value.is_none();
+                write!(f, "{:>9}", figure(value))?;
+            }
+            writeln!(f, "{:>9}", figure(latency.max()))?;
+        }
+        if absent {
+            writeln!(f, "  -: too few values for that percentile")?;
+        }
+        Ok(())
+    }
+
+    fn sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, operation) in self.operations() {
+            let sizes = &operation.request_bytes;
+            let (Some(mean), Some(min), Some(max)) = (sizes.mean(), sizes.min(), sizes.max()) else {
+                continue;
+            };
+            let header = format!("{:<30}{:>12}", format!("Request size, {name}"), "requests");
+            writeln!(f, "\n{}", self.heading(&header))?;
+            let classes = sizes.powers_of_two();
+            let most = classes.iter().map(|class| class.n).max().unwrap_or(0);
+            let mut at = 0;
+            while at < classes.len() {
+                let empty = classes[at..].iter().take_while(|class| class.n == 0).count();
+                // A few empty rows show the distance; many only hide the rest.
+                if empty > 3 {
+                    writeln!(f, "{:>28}", "…")?;
+                    at += empty;
+                    continue;
+                }
+                let class = &classes[at];
+                let (label, n) = (size_class(class), units::count(class.n));
+                let part = units::percent(class.n as f64 / sizes.n() as f64);
+                write!(f, "  {label:<28}{n:>12} {part:>8}")?;
+                match bar(class.n, most, WIDTH - 53) {
+                    bar if bar.is_empty() => writeln!(f)?,
+                    bar => writeln!(f, "  {}", self.paint("36", &bar))?,
+                }
+                at += 1;
+            }
+            writeln!(
+                f,
+                "  smallest {}, mean {}, largest {}",
+                units::bytes(min),
+                units::bytes(mean.round() as u64),
+                units::bytes(max)
+            )?;
+        }
+        Ok(())
+    }
+
+    fn stages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.snapshot.stages.is_empty() {
+            return Ok(());
+        }
+        let over = format!("{:<32}{:>16}{:>16}{:>16}", "", "service", "pool wait", "blocked");
+        let header = format!(
+            "{:<14}{:>11}{:>7}{:>8}{:>8}{:>8}{:>8}{:>8}{:>8}",
+            "Stage", "tasks", "failed", "p50", "p99", "p50", "p99", "p50", "p99"
+        );
+        writeln!(f, "\n{}\n{}", self.heading(&over), self.heading(&header))?;
+        for stage in &self.snapshot.stages {
+            write!(
+                f,
+                "{:<14}{:>11}{:>7}",
+                fit(&stage.name, 13),
+                units::count(stage.tasks),
+                units::count(stage.failures)
+            )?;
+            for times in [&stage.service_ns, &stage.pool_wait_ns, &stage.blocked_ns] {
+                write!(f, "{:>8}{:>8}", figure(times.percentile(0.5)), figure(times.percentile(0.99)))?;
+            }
+            writeln!(f)?;
+        }
+        Ok(())
+    }
+
+    fn queues(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.snapshot.queues.is_empty() {
+            return Ok(());
+        }
+        let over = format!("{:<14}{:>29}{:>16}{:>12}", "", "depth", "get wait", "put wait");
+        let header = format!(
+            "{:<14}{:>10}{:>9}{:>6}{:>4}{:>8}{:>8}{:>8}{:>8}",
+            "Queue", "items", "items/s", "mean", "cap", "p50", "p99", "p99", "ready"
+        );
+        writeln!(f, "\n{}\n{}", self.heading(&over), self.heading(&header))?;
+        for queue in &self.snapshot.queues {
+            let or_dash = |n: Option<f64>| n.map_or("-".to_owned(), units::number);
+            writeln!(
+                f,
+                "{:<14}{:>10}{:>9}{:>6}{:>4}{:>8}{:>8}{:>8}{:>8}",
+                fit(&queue.name, 13),
+                units::count(queue.items),
+                or_dash(queue.qps()),
+                or_dash(queue.mean_depth()),
+                queue.capacity,
+                figure(queue.get_wait_ns.percentile(0.5)),
+                figure(queue.get_wait_ns.percentile(0.99)),
+                figure(queue.put_wait_ns.percentile(0.99)),
+                queue.data_readiness().map_or("-".to_owned(), units::percent)
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Counters that are expected to be 0, where they are not.
+    fn conspicuous(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut headed = false;
+        for counter in [
+            Counter::Errors,
+            Counter::Cancelled,
+            Counter::Retries,
+            Counter::Throttles,
+            Counter::Downgrades,
+            Counter::Clamped,
+        ] {
+            let n = self.snapshot.counter(counter);
+            if n == 0 {
+                continue;
+            }
+            if !headed {
+                writeln!(f, "\n{}", self.paint("1;33", "Worth a look"))?;
+                headed = true;
+            }
+            let definition = counter.definition();
+            let details = self.details(counter);
+            let separator = if details.is_empty() { "" } else { ": " };
+            let text = format!("{}{separator}{details}", units::count(n));
+            for (at, part) in wrap(&text, WIDTH - 16).iter().enumerate() {
+                let name = if at == 0 { definition.name } else { "" };
+                writeln!(f, "  {name:<14}{part}")?;
+            }
+            for part in wrap(definition.diagnosis, WIDTH - 16) {
+                writeln!(f, "{:16}{part}", "")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn details(&self, counter: Counter) -> String {
+        let mut parts = Vec::new();
+        match counter {
+            Counter::Errors => {
+                for (name, operation) in self.operations() {
+                    for (failure, n) in &operation.failures {
+                        parts.push(format!("{name} {failure} {}", units::count(*n)));
+                    }
+                }
+            }
+            Counter::Cancelled => {
+                for (name, operation) in self.operations() {
+                    if operation.cancelled > 0 {
+                        parts.push(format!("{name} {}", units::count(operation.cancelled)));
+                    }
+                }
+            }
+            Counter::Downgrades => {
+                for downgrade in &self.snapshot.page_cache.downgrades {
+                    parts.push(format!(
+                        "{} used in place of {} {}",
+                        downgrade.to,
+                        downgrade.from,
+                        units::count(downgrade.n)
+                    ));
+                }
+            }
+            _ => {}
+        }
+        parts.join(", ")
+    }
+
+    /// In the order of [`Operation::ALL`], then any that this version does not know.
+    fn operations(&self) -> impl Iterator<Item = (&str, &crate::OperationSummary)> {
+        let place = |name: &str| Operation::ALL.iter().position(|operation| operation.name() == name);
+        let mut operations: Vec<_> = self.snapshot.operations.iter().collect();
+        operations.sort_by_key(|(name, _)| place(name).unwrap_or(usize::MAX));
+        operations.into_iter().map(|(name, operation)| (name.as_str(), operation))
+    }
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.overview(f)?;
+        self.latency(f)?;
+        self.sizes(f)?;
+        self.stages(f)?;
+        self.queues(f)?;
+        self.conspicuous(f)
+    }
+}
+
+fn plural(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", units::count(n), if n == 1 { one } else { many })
+}
+
+fn figure(ns: Option<u64>) -> String {
+    ns.map_or("-".to_owned(), |ns| units::duration(ns as f64))
+}
+
+fn size_class(class: &PowerOfTwo) -> String {
+    match class.from {
+        0 => "empty".to_owned(),
+        1 => "1 B".to_owned(),
+        from => format!("{} to below {}", units::whole_bytes(from), units::whole_bytes(class.below)),
+    }
+}
+
+/// At least a sliver for anything that is not zero.
+fn bar(n: u64, most: u64, width: usize) -> String {
+    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
+    if n == 0 || most == 0 {
+        return String::new();
+    }
+    let eighths = ((n as f64 / most as f64 * width as f64 * 8.0).round() as usize).max(1);
+    format!("{}{}", "█".repeat(eighths / 8), PARTS[eighths % 8])
+}
+
+/// The text, or as much of it as goes into so many columns.
+fn fit(text: &str, columns: usize) -> String {
+    if text.chars().count() <= columns {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(columns - 1).collect();
+    format!("{kept}…")
+}
+
+/// Lines of at most so many columns, broken between words.
+fn wrap(text: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().expect("there is always one");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

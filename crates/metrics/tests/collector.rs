@@ -1,0 +1,201 @@
+//! What a collector counts, and what of it a snapshot keeps.
+
+use std::sync::Barrier;
+
+use forebay_metrics::{
+    CacheUse, Collector, Counter, Ended, Extent, Failure, Operation, Outcome, Snapshot, SnapshotError, names,
+};
+
+fn done(operation: Operation, bytes: u64, latency_ns: u64) -> Ended {
+    Ended {
+        operation,
+        extent: Extent::Whole,
+        outcome: Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default },
+    }
+}
+
+fn failed(operation: Operation, failure: Failure) -> Ended {
+    Ended { operation, extent: Extent::Whole, outcome: Outcome::Failed(failure) }
+}
+
+#[test]
+fn kinds_of_operation_are_kept_apart_within_one_batch() {
+    let collector = Collector::new();
+    collector.started(7);
+    collector.ended([
+        done(Operation::Get, 100, 10),
+        done(Operation::Put, 50, 20),
+        done(Operation::Get, 200, 30),
+        done(Operation::Get, 0, 30),
+        failed(Operation::Stat, Failure::Denied),
+        failed(Operation::Get, Failure::Throttled),
+        done(Operation::List, 0, 40),
+    ]);
+    let snapshot = collector.snapshot();
+    let get = snapshot.operation(Operation::Get).unwrap();
+    assert_eq!((get.ops, get.bytes, get.latency_ns.n(), get.request_bytes.n()), (3, 300, 3, 3));
+    assert_eq!(get.failures, [("throttled".to_owned(), 1)].into());
+    let put = snapshot.operation(Operation::Put).unwrap();
+    assert_eq!((put.ops, put.bytes), (1, 50));
+    let stat = snapshot.operation(Operation::Stat).unwrap();
+    assert_eq!((stat.ops, stat.latency_ns.n()), (0, 0));
+    let list = snapshot.operation(Operation::List).unwrap();
+    assert_eq!((list.ops, list.request_bytes.n()), (1, 0), "a listing moves no object's bytes");
+    assert!(snapshot.operation(Operation::Delete).is_none());
+    for (counter, n) in [
+        (Counter::Gets, 3),
+        (Counter::Puts, 1),
+        (Counter::Stats, 0),
+        (Counter::Lists, 1),
+        (Counter::BytesRead, 300),
+        (Counter::BytesWritten, 50),
+        (Counter::Errors, 2),
+        (Counter::Throttles, 1),
+    ] {
+        assert_eq!(snapshot.counter(counter), n, "{counter:?}");
+    }
+    assert_eq!((snapshot.queue_depth.level, snapshot.queue_depth.peak), (0, 7));
+    assert_eq!(snapshot.page_cache.applied, [("default".to_owned(), 3)].into());
+}
+
+#[test]
+fn reads_of_a_range_are_counted_as_such_both_ways() {
+    let collector = Collector::new();
+    collector.started(3);
+    collector.ended([
+        done(Operation::Read, 10, 1),
+        Ended { extent: Extent::Part, ..done(Operation::Get, 10, 1) },
+        done(Operation::Get, 10, 1),
+    ]);
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.counter(Counter::RangeGets), 2);
+    assert_eq!(snapshot.counter(Counter::Gets), 2);
+    assert_eq!(snapshot.counter(Counter::BytesRead), 30);
+}
+
+#[test]
+fn latencies_outside_the_range_are_in_the_clamped_counter() {
+    let collector = Collector::new();
+    collector.started(3);
+    collector.ended([0, 5, u64::MAX].map(|latency| done(Operation::Get, 1, latency)));
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.counter(Counter::Clamped), 2);
+    let latency = &snapshot.operation(Operation::Get).unwrap().latency_ns;
+    assert_eq!((latency.min(), latency.max()), (Some(1), Some(3_600_000_000_000)));
+}
+
+#[test]
+fn eight_threads_in_batches_are_counted_exactly() {
+    const BATCHES: u64 = 2_000;
+    let collector = Collector::new();
+    let all_alive = Barrier::new(8);
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let (collector, all_alive) = (&collector, &all_alive);
+            scope.spawn(move || {
+                all_alive.wait();
+                for batch in 0..BATCHES {
+                    collector.started(4);
+                    collector.ended([
+                        done(Operation::Get, 1_000 + thread, 1 + batch),
+                        done(Operation::Get, 2_000, 1 + batch),
+                        failed(Operation::Get, Failure::TimedOut),
+                        Ended { outcome: Outcome::Cancelled, ..failed(Operation::Get, Failure::Other) },
+                    ]);
+                }
+            });
+        }
+    });
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.counter(Counter::Gets), 8 * BATCHES * 2);
+    assert_eq!(snapshot.counter(Counter::Errors), 8 * BATCHES);
+    assert_eq!(snapshot.counter(Counter::Cancelled), 8 * BATCHES);
+    assert_eq!(
+        snapshot.counter(Counter::BytesRead),
+        (0..8).map(|thread| BATCHES * (3_000 + thread)).sum::<u64>()
+    );
+    let get = snapshot.operation(Operation::Get).unwrap();
+    assert_eq!(get.latency_ns.n(), get.ops);
+    assert_eq!(get.request_bytes.sum(), get.bytes);
+    assert_eq!(snapshot.queue_depth.level, 0);
+    assert!((4..=32).contains(&snapshot.queue_depth.peak));
+}
+
+#[test]
+fn collectors_know_nothing_of_each_other() {
+    let collectors: Vec<_> = (0..20).map(|_| Collector::new()).collect();
+    for (n, collector) in collectors.iter().enumerate() {
+        collector.started(n as u64);
+        collector.ended((0..n).map(|_| done(Operation::Get, 1, 1)));
+    }
+    for (n, collector) in collectors.iter().enumerate() {
+        assert_eq!(collector.snapshot().counter(Counter::Gets), n as u64);
+    }
+}
+
+#[test]
+fn every_counter_of_a_snapshot_is_in_the_registry_and_the_reverse() {
+    let snapshot = Collector::new().snapshot();
+    assert_eq!(snapshot.counters.len(), Counter::ALL.len());
+    for name in snapshot.counters.keys() {
+        assert!(names::definition(name).is_some(), "{name}");
+    }
+    let json: serde_json::Value = serde_json::from_str(&snapshot.to_json()).unwrap();
+    for other in names::OTHERS {
+        let gauge = other.shape == names::Shape::Gauge;
+        assert_eq!(json.get(other.name).is_some(), gauge, "{}", other.name);
+    }
+}
+
+#[test]
+fn merged_snapshots_are_those_of_one_collector() {
+    let (a, b, both) = (Collector::new(), Collector::new(), Collector::new());
+    for (collector, operations) in [
+        (&a, vec![done(Operation::Get, 10, 100), failed(Operation::Get, Failure::Corrupt)]),
+        (&b, vec![done(Operation::Get, 20, 300), done(Operation::Put, 5, 7)]),
+    ] {
+        for each in [collector, &both] {
+            each.started(operations.len() as u64);
+            each.ended(operations.iter().copied());
+            each.retried(Failure::Throttled);
+            each.downgraded(CacheUse::DirectIO, CacheUse::Default);
+            each.inflight_bytes().set_cap(64);
+            each.inflight_bytes().reached(operations.len() as u64 * 10);
+        }
+    }
+    let mut merged = a.snapshot();
+    merged.merge(&b.snapshot()).unwrap();
+    assert_eq!(merged, both.snapshot());
+}
+
+#[test]
+fn snapshots_of_other_precision_do_not_merge_and_nothing_changes() {
+    let (three, two) = (Collector::new(), Collector::with_digits(forebay_metrics::Digits::new(2).unwrap()));
+    for collector in [&three, &two] {
+        collector.started(1);
+        collector.ended([done(Operation::Get, 1, 1)]);
+    }
+    let mut snapshot = three.snapshot();
+    let error = snapshot.merge(&two.snapshot()).unwrap_err();
+    assert!(error.to_string().starts_with("operations.get.latency_ns: histograms of"), "{error}");
+    assert_eq!(snapshot, three.snapshot());
+}
+
+#[test]
+fn other_schemas_and_other_texts_are_refused_by_name() {
+    let json = Snapshot::default().to_json();
+    let newer = json.replace("\"schema_version\":1", "\"schema_version\":2");
+    match Snapshot::from_json(&newer) {
+        Err(error @ SnapshotError::Version { found: 2 }) => {
+            assert_eq!(
+                error.to_string(),
+                "metrics snapshot of schema version 2: this version reads version 1"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    for text in ["", "[]", "{}", "{\"schema_version\":1}", &json[..json.len() - 1]] {
+        let error = Snapshot::from_json(text).unwrap_err();
+        assert!(error.to_string().starts_with("not a metrics snapshot: "), "{error}");
+    }
+}
