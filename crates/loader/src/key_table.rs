@@ -1,0 +1,229 @@
+//! A sorted table of keys, packed: the names of a million samples cost their bytes and 8 bytes each.
+//!
+//! It is sorted while the listing still arrives: each page becomes a sorted run, and runs of about
+//! the same length are merged, so that after the last page little is left to do. Names in a directory
+//! mostly share a beginning, so what is compared first is the eight bytes behind it, as one number.
+
+use forebay_io::{EntryKind, Error, Page, Result};
+use std::cmp::Ordering;
+
+/// Keys in bytewise order.
+#[derive(Debug, Default)]
+pub struct KeyTable {
+    keys: Vec<u8>,
+    places: Vec<Place>,
+}
+
+/// Where a key stands in the arena: its offset in the upper 48 bits, its length in the lower 16.
+#[derive(Debug, Clone, Copy)]
+struct Place(u64);
+
+impl Place {
+    const LONGEST: usize = u16::MAX as usize;
+
+    fn of<'a>(self, keys: &'a [u8]) -> &'a [u8] {
+        let start = (self.0 >> 16) as usize;
+        &keys[start..start + (self.0 & 0xffff) as usize]
+    }
+}
+
+impl KeyTable {
+    /// How many keys.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Key `index`, if there is one.
+    pub fn get(&self, index: u64) -> Option<&[u8]> {
+        let place = self.places.get(usize::try_from(index).ok()?)?;
+        Some(place.of(&self.keys))
+    }
+
+    /// All keys in order.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.places.iter().map(|place| place.of(&self.keys))
+    }
+
+    /// Resident bytes.
+    pub fn memory(&self) -> usize {
+        self.keys.capacity() + self.places.capacity() * size_of::<Place>()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Item {
+    /// The eight bytes of the key behind the common beginning, big-endian, zero-filled.
+    head: u64,
+    place: Place,
+}
+
+/// Collects pages into a table.
+#[derive(Debug, Default)]
+pub(crate) struct KeyTableBuilder {
+    keys: Vec<u8>,
+    /// What all keys so far begin with; none before the first key.
+    common: Option<Vec<u8>>,
+    /// Sorted; each less than half as long as the one before.
+    runs: Vec<Vec<Item>>,
+}
+
+impl KeyTableBuilder {
+    /// Adds the objects of a page.
+    pub(crate) fn add(&mut self, page: &Page) -> Result<()> {
+        let (keys, ends) = page.packed();
+        let base = self.keys.len();
+        self.keys.extend_from_slice(keys);
+        let before = self.common.as_ref().map(Vec::len);
+        let mut run = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for (index, &end) in ends.iter().enumerate() {
+            let key = &keys[start..end as usize];
+            if key.len() > Place::LONGEST {
+                let context =
+                    format!("a key of {} bytes; at most {} can be loaded", key.len(), Place::LONGEST);
+                return Err(Error::invalid(context).at(page.root()));
+            }
+            if page.entry(index).is_some_and(|entry| entry.kind == EntryKind::Object) {
+                match &mut self.common {
+                    Some(common) => common.truncate(shared(key, common)),
+                    none => *none = Some(key.to_vec()),
+                }
+                run.push(Item { head: 0, place: Place(((base + start) as u64) << 16 | key.len() as u64) });
+            }
+            start = end as usize;
+        }
+        let depth = self.common.as_ref().map_or(0, Vec::len);
+        if before.is_some_and(|before| before != depth) {
+            // Runs stay sorted when less is known to be common: only their heads begin elsewhere.
+            self.runs
+                .iter_mut()
+                .flatten()
+                .for_each(|item| item.head = head(item.place.of(&self.keys), depth));
+        }
+        run.iter_mut().for_each(|item| item.head = head(item.place.of(&self.keys), depth));
+        run.sort_unstable_by(|a, b| compare(&self.keys, a, b));
+        self.runs.push(run);
+        while let [.., long, short] = self.runs.as_slice()
+            && long.len() < 2 * short.len()
+        {
+            self.merge_last();
+        }
+        Ok(())
+    }
+
+    fn merge_last(&mut self) {
+        if let (Some(b), Some(a)) = (self.runs.pop(), self.runs.pop()) {
+            let mut both = Vec::with_capacity(a.len() + b.len());
+            merge(&self.keys, &a, &b, |item| both.push(item));
+            self.runs.push(both);
+        }
+    }
+
+    /// The table.
+    pub(crate) fn finish(mut self) -> KeyTable {
+        while self.runs.len() > 2 {
+            self.merge_last();
+        }
+        let b = self.runs.pop().unwrap_or_default();
+        let a = self.runs.pop().unwrap_or_default();
+        let mut places = Vec::with_capacity(a.len() + b.len());
+        merge(&self.keys, &a, &b, |item| places.push(item.place));
+        self.keys.shrink_to_fit();
+        KeyTable { keys: self.keys, places }
+    }
+}
+
+/// How many bytes of `common` the key begins with.
+fn shared(key: &[u8], common: &[u8]) -> usize {
+    if key.starts_with(common) {
+        return common.len();
+    }
+    key.iter().zip(common).take_while(|(a, b)| a == b).count()
+}
+
+fn head(key: &[u8], depth: usize) -> u64 {
+    let rest = &key[depth..];
+    match rest.first_chunk::<8>() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes[..rest.len()].copy_from_slice(rest);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}
+
+fn compare(keys: &[u8], a: &Item, b: &Item) -> Ordering {
+    a.head.cmp(&b.head).then_with(|| a.place.of(keys).cmp(b.place.of(keys)))
+}
+
+fn merge(keys: &[u8], mut a: &[Item], mut b: &[Item], mut out: impl FnMut(Item)) {
+    while let ([x, rest_a @ ..], [y, rest_b @ ..]) = (a, b) {
+        if compare(keys, x, y).is_le() {
+            out(*x);
+            a = rest_a;
+        } else {
+            out(*y);
+            b = rest_b;
+        }
+    }
+    a.iter().chain(b).for_each(|item| out(*item));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use forebay_io::PageBuilder;
+    use proptest::prelude::*;
+
+    fn table(pages: &[Vec<Vec<u8>>]) -> KeyTable {
+        let mut builder = KeyTableBuilder::default();
+        for keys in pages {
+            let mut page = PageBuilder::new("mem://h/".parse().unwrap(), usize::MAX);
+            keys.iter().for_each(|key| page.push(&[key], EntryKind::Object, None));
+            if let Some(page) = page.take() {
+                builder.add(&page).unwrap();
+            }
+        }
+        builder.finish()
+    }
+
+    proptest! {
+        #[test]
+        fn keys_come_in_bytewise_order(
+            pages in proptest::collection::vec(
+                proptest::collection::vec("(sample-0)?[0-9]{0,6}(/[a-zä]{1,9})?|[^/]{0,12}", 0..20), 0..12),
+        ) {
+            let pages: Vec<Vec<Vec<u8>>> =
+                pages.into_iter().map(|p| p.into_iter().map(String::into_bytes).collect()).collect();
+            let mut expected: Vec<_> = pages.concat();
+            expected.sort();
+            let table = table(&pages);
+            prop_assert_eq!(table.iter().collect::<Vec<_>>(), expected.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            prop_assert_eq!(table.get(expected.len() as u64), None);
+        }
+    }
+
+    #[test]
+    fn directories_are_no_samples() {
+        let mut page = PageBuilder::new("mem://h/".parse().unwrap(), 9);
+        page.push(&[b"zdir"], EntryKind::Directory, None);
+        page.push(&[b"ab2"], EntryKind::Object, None);
+        page.push(&[b"ab1"], EntryKind::Object, None);
+        let mut builder = KeyTableBuilder::default();
+        builder.add(&page.take().unwrap()).unwrap();
+        assert_eq!(builder.finish().iter().collect::<Vec<_>>(), [b"ab1", b"ab2"]);
+    }
+
+    #[test]
+    fn a_million_names_cost_less_than_a_hundred_bytes_each() {
+        let keys: Vec<_> = (0..200_000).map(|i| format!("train/sample-{i:07}.bin").into_bytes()).collect();
+        let table = table(&keys.chunks(60_000).map(<[_]>::to_vec).collect::<Vec<_>>());
+        assert!(table.memory() <= 100 * table.len(), "{} bytes", table.memory());
+    }
+}

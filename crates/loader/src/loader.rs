@@ -1,0 +1,309 @@
+//! A store, a dataset and options, bound together; and where the consumer is in them.
+
+use crate::read_batch::Reader;
+use crate::state::{Ahead, State, mismatch};
+use crate::{Batch, Dataset, DeliveryOrder, Epoch, LoaderOptions, Progress, Sampler};
+use forebay_io::layer::Observed;
+use forebay_io::{Access, Budget, Error, Pool, ReadOptions, Result, Store};
+use forebay_metrics::{Collector, Snapshot};
+use forebay_pipeline::{Concurrency, Order, Pipeline};
+use parking_lot::Mutex;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use tokio::runtime::Handle;
+
+/// Loads a dataset, epoch after epoch. See the crate's words for an example.
+pub struct Loader(Arc<Shared>);
+
+type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
+
+pub(crate) struct Shared {
+    store: Arc<dyn Store>,
+    dataset: Arc<Dataset>,
+    options: LoaderOptions,
+    pool: Pool,
+    collector: Option<Arc<Collector>>,
+    pub(crate) on_progress: Option<OnProgress>,
+    cursor: Mutex<Cursor>,
+}
+
+/// Where the consumer is.
+#[derive(Debug, Default)]
+struct Cursor {
+    epoch: u64,
+    /// The place in the global order that the present run of the epoch started from.
+    start: u64,
+    /// Batches delivered since then without a gap.
+    batches: u64,
+    /// Batches delivered beyond a gap (completion order).
+    ahead: BTreeSet<u64>,
+    /// The epoch was started, so the next start is that of the next epoch.
+    begun: bool,
+    /// Which run: batches of an earlier one that is still held by somebody do not count.
+    run: u64,
+}
+
+impl Loader {
+    /// A loader with metrics of its own.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the options make no sense; see [`LoaderOptions::validate`].
+    pub fn new(store: Arc<dyn Store>, dataset: Arc<Dataset>, options: LoaderOptions) -> Result<Self> {
+        Self::with_collector(store, dataset, options, Some(Arc::new(Collector::new())))
+    }
+
+    /// A loader that counts into `collector`, or nowhere.
+    ///
+    /// # Errors
+    /// As [`Loader::new`].
+    pub fn with_collector(
+        store: Arc<dyn Store>,
+        dataset: Arc<Dataset>,
+        options: LoaderOptions,
+        collector: Option<Arc<Collector>>,
+    ) -> Result<Self> {
+        options.validate()?;
+        let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
+        let store = match &collector {
+            Some(collector) => Arc::new(Observed::new(store, collector.clone())),
+            None => store,
+        };
+        let cursor = Mutex::default();
+        Ok(Loader(Arc::new(Shared { store, dataset, options, pool, collector, on_progress: None, cursor })))
+    }
+
+    /// Calls `tell` after each batch that is delivered, on the consumer's thread.
+    ///
+    /// # Panics
+    /// If an epoch was started before.
+    #[must_use]
+    pub fn on_progress(mut self, tell: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
+        let shared = Arc::get_mut(&mut self.0).expect("set before the first epoch");
+        shared.on_progress = Some(Arc::new(tell));
+        self
+    }
+
+    /// The options.
+    pub fn options(&self) -> &LoaderOptions {
+        &self.0.options
+    }
+
+    /// The dataset.
+    pub fn dataset(&self) -> &Arc<Dataset> {
+        &self.0.dataset
+    }
+
+    /// The budget behind `max_bytes_in_flight`.
+    pub fn budget(&self) -> &Budget {
+        self.0.pool.budget()
+    }
+
+    /// How many batches a whole epoch has on this rank.
+    pub fn batches(&self) -> u64 {
+        self.0.batches_left(&self.0.sampler(0, 0))
+    }
+
+    /// Everything measured so far.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
+    }
+
+    /// Begins an epoch: the one that a loaded state points into, else the next.
+    ///
+    /// # Errors
+    /// None today; options were checked when the loader was made.
+    pub fn start(&self, runtime: &Handle) -> Result<Epoch> {
+        let shared = &self.0;
+        let (run, epoch, start, skip) = {
+            let mut cursor = shared.cursor.lock();
+            if cursor.begun {
+                *cursor = Cursor { epoch: cursor.epoch + 1, run: cursor.run, ..Cursor::default() };
+            }
+            cursor.begun = true;
+            cursor.run += 1;
+            (cursor.run, cursor.epoch, cursor.start, cursor.ahead.clone())
+        };
+        let sampler = shared.sampler(epoch, start);
+        let batches = shared.batches_left(&sampler);
+        let options = &shared.options;
+        let size = options.batch_size as u64;
+        let to_come = batches - skip.len() as u64;
+
+        let indices = (0..batches).filter(move |index| !skip.contains(index));
+        let reader = Arc::new(Reader {
+            store: shared.store.clone(),
+            dataset: shared.dataset.clone(),
+            options: ReadOptions {
+                access: Access::Sequential,
+                page_cache: options.page_cache_mode,
+                stage: "read",
+                attempt: 0,
+            },
+            epoch,
+        });
+        let pool = shared.pool.clone();
+        let order = match options.order {
+            DeliveryOrder::Ordered => Order::Delivery,
+            DeliveryOrder::Completion => Order::Completion,
+        };
+        let workers = Concurrency::new(options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
+        let prefetch = NonZeroUsize::new(options.prefetch).ok_or_else(|| Error::invalid("prefetch is 0"))?;
+        let sink = Pipeline::source("index", indices)
+            .map("read", workers, order, move |index| {
+                let from = index * size;
+                let ids: Box<[u64]> = (from..sampler.len().min(from + size)).map(|k| sampler.id(k)).collect();
+                // Taken here, where batches come in the order of delivery, and not when the read is
+                // first polled: the place in the line of the budget is what keeps it from hanging.
+                let lease = pool.lease(pool.budget().ticket(), ids.len() as u32);
+                reader.clone().read(index, ids, lease)
+            })
+            .sink(prefetch)
+            .spawn(runtime);
+        if to_come == 0 {
+            shared.cursor.lock().end();
+        }
+        Ok(Epoch::new(sink, shared.clone(), run, epoch, to_come))
+    }
+
+    /// Makes the next start begin `epoch` at its beginning.
+    pub fn set_epoch(&self, epoch: u64) {
+        let mut cursor = self.0.cursor.lock();
+        *cursor = Cursor { epoch, run: cursor.run + 1, ..Cursor::default() };
+    }
+
+    /// Where the consumer is: after the last batch that it was given.
+    pub fn state(&self) -> State {
+        let Shared { options, dataset, cursor, .. } = &*self.0;
+        let cursor = cursor.lock();
+        let place = self
+            .0
+            .sampler(cursor.epoch, cursor.start)
+            .place_after(cursor.batches * options.batch_size as u64);
+        let ahead = (!cursor.ahead.is_empty()).then(|| Ahead {
+            batches: cursor.ahead.iter().map(|index| index - cursor.batches).collect(),
+            batch_size: options.batch_size,
+            shard_rank: options.shard_rank,
+            shard_world_size: options.shard_world_size,
+        });
+        State {
+            version: State::VERSION,
+            epoch: cursor.epoch,
+            place,
+            ahead,
+            shuffle: options.shuffle,
+            seed: options.seed,
+            samples: dataset.len(),
+            fingerprint: dataset.fingerprint().to_owned(),
+        }
+    }
+
+    /// Makes the next start go on where `state` was saved. World size, rank, batch size and workers
+    /// may be others; order and dataset must be the same.
+    ///
+    /// # Errors
+    /// `Precondition` if going on would repeat or lose samples, naming what differs.
+    pub fn load_state(&self, state: &State) -> Result<()> {
+        let Shared { options, dataset, .. } = &*self.0;
+        if state.samples != dataset.len() {
+            return Err(mismatch("dataset size", state.samples, dataset.len()).at(dataset.root()));
+        }
+        if state.fingerprint != dataset.fingerprint() {
+            return Err(mismatch(
+                "dataset fingerprint",
+                &state.fingerprint,
+                dataset.fingerprint(),
+            )
+            .at(dataset.root()));
+        }
+        if state.shuffle != options.shuffle {
+            return Err(mismatch("shuffle", state.shuffle, options.shuffle));
+        }
+        if state.shuffle && state.seed != options.seed {
+            return Err(mismatch("seed", state.seed, options.seed));
+        }
+        if state.place > state.samples {
+            let context = format!("the state has {} of {} samples done", state.place, state.samples);
+            return Err(Error::invalid(context));
+        }
+        let ahead = match &state.ahead {
+            None => BTreeSet::new(),
+            Some(ahead) => {
+                let saved = (ahead.batch_size, ahead.shard_rank, ahead.shard_world_size);
+                let here = (options.batch_size, options.shard_rank, options.shard_world_size);
+                if saved != here {
+                    let what = "order=completion and (batch_size, shard_rank, shard_world_size)";
+                    return Err(mismatch(what, format_args!("{saved:?}"), format_args!("{here:?}")));
+                }
+                let left = self.0.batches_left(&self.0.sampler(state.epoch, state.place));
+                if let Some(beyond) = ahead.batches.iter().find(|&&index| index >= left) {
+                    let context = format!("the state names batch {beyond} of {left} that are left");
+                    return Err(Error::invalid(context));
+                }
+                ahead.batches.iter().copied().collect()
+            }
+        };
+        let mut cursor = self.0.cursor.lock();
+        let run = cursor.run + 1;
+        *cursor = Cursor { epoch: state.epoch, start: state.place, ahead, run, ..Cursor::default() };
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn sampler(&self, epoch: u64, start: u64) -> Sampler {
+        let o = &self.options;
+        let shuffle = o.shuffle.then_some((o.seed, epoch));
+        Sampler::new(self.dataset.len(), start, o.shard_rank as u64, o.shard_world_size as u64, shuffle)
+    }
+
+    fn batches_left(&self, sampler: &Sampler) -> u64 {
+        let size = self.options.batch_size as u64;
+        if self.options.drop_last { sampler.len() / size } else { sampler.len().div_ceil(size) }
+    }
+
+    /// The consumer was given a batch of this run.
+    pub(crate) fn delivered(&self, run: u64, batch: &Batch) {
+        let mut cursor = self.cursor.lock();
+        if cursor.run != run {
+            return;
+        }
+        cursor.ahead.insert(batch.index());
+        while cursor.ahead.first() == Some(&cursor.batches) {
+            cursor.ahead.pop_first();
+            cursor.batches += 1;
+        }
+        if cursor.batches == self.batches_left(&self.sampler(cursor.epoch, cursor.start)) {
+            cursor.end();
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        if let Some(collector) = &self.collector {
+            let gauge = collector.inflight_bytes();
+            gauge.set_cap(self.pool.budget().cap());
+            gauge.reached(self.pool.budget().peak());
+            collector.snapshot()
+        } else {
+            Collector::new().snapshot()
+        }
+    }
+}
+
+impl Cursor {
+    /// The epoch is over: the next one begins at its beginning.
+    fn end(&mut self) {
+        *self = Cursor { epoch: self.epoch + 1, run: self.run, ..Cursor::default() };
+    }
+}
+
+impl fmt::Debug for Loader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("store", &self.0.store)
+            .field("dataset", &self.0.dataset)
+            .field("options", &self.0.options)
+            .finish_non_exhaustive()
+    }
+}
