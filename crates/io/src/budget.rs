@@ -31,7 +31,8 @@ struct State {
     next: u64,
     /// Tickets that may still take, oldest first.
     open: BTreeSet<u64>,
-    waiting: BTreeMap<u64, Waker>,
+    /// Who waits with which ticket: several may, when the members of one batch are read apart.
+    waiting: BTreeMap<u64, Vec<Waker>>,
 }
 
 /// What [`Ticket::try_take`] answers.
@@ -89,10 +90,9 @@ impl Budget {
 }
 
 impl State {
-    /// Wakes the ticket whose turn it is. Called whenever bytes came back or a turn passed.
-    fn wake_head(&mut self) -> Option<Waker> {
-        let head = self.open.first()?;
-        self.waiting.remove(head)
+    /// Who to wake: those whose turn it is. Called whenever bytes came back or a turn passed.
+    fn wake_head(&mut self) -> Vec<Waker> {
+        self.open.first().and_then(|head| self.waiting.remove(head)).unwrap_or_default()
     }
 }
 
@@ -155,12 +155,14 @@ impl Ticket {
         if turn && state.used + bytes <= shared.cap {
             state.used += bytes;
             state.peak = state.peak.max(state.used);
-            state.waiting.remove(&self.id);
             self.held = total;
             return Taken::Yes;
         }
         if let Some(waker) = waker {
-            state.waiting.insert(self.id, waker.clone());
+            let waiting = state.waiting.entry(self.id).or_default();
+            if !waiting.iter().any(|w| w.will_wake(waker)) {
+                waiting.push(waker.clone());
+            }
         }
         Taken::Wait
     }
@@ -190,17 +192,16 @@ impl Ticket {
     }
 
     fn leave(&self, bytes: u64) {
-        let waker = {
+        let (own, head) = {
             let mut state = self.budget.0.state.lock();
             state.used -= bytes;
             state.open.remove(&self.id);
-            state.waiting.remove(&self.id);
-            state.wake_head()
+            // Whoever still waits with this ticket must hear that it takes no more.
+            let own = state.waiting.remove(&self.id).unwrap_or_default();
+            (own, state.wake_head())
         };
         // Outside the lock: a waker may run anything.
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        own.into_iter().chain(head).for_each(Waker::wake);
     }
 }
 

@@ -105,15 +105,36 @@ impl Lease {
         let mut table = self.table.lock();
         let table = &mut *table;
         let mut fresh = 0usize;
-        for want in wants {
+        // Slots are marked as they are checked, so that one that is named twice is found out: two
+        // buffers over the same bytes must never be.
+        for (index, want) in wants.iter().enumerate() {
             match self
                 .check(table, want)
                 .and_then(|room| fresh.checked_add(room).ok_or_else(|| too_large(want.len)))
             {
-                Ok(sum) => fresh = sum,
-                Err(error) => return Reservation::Refused(error),
+                Ok(sum) => {
+                    fresh = sum;
+                    self.lent[want.slot as usize].store(true, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    self.unmark(&wants[..index]);
+                    return Reservation::Refused(error);
+                }
             }
         }
+        let reservation = self.grant(table, wants, fresh, waker);
+        if !matches!(reservation, Reservation::Granted(_)) {
+            self.unmark(wants);
+        }
+        reservation
+    }
+
+    fn unmark(&self, wants: &[Want]) {
+        wants.iter().for_each(|want| self.lent[want.slot as usize].store(false, Ordering::Release));
+    }
+
+    /// Takes `fresh` bytes and lends the wants, whose slots are checked and marked.
+    fn grant(&self, table: &mut Table, wants: &[Want], fresh: usize, waker: Option<&Waker>) -> Reservation {
         if fresh > 0 {
             match table.take(fresh as u64, waker) {
                 Taken::Yes => {}
@@ -163,13 +184,14 @@ impl Lease {
             return refuse(format!("slot {slot} of a place with {} slots", table.spans.len()));
         };
         if self.lent[slot].load(Ordering::Acquire) {
-            return refuse(format!("slot {slot} is still lent to an earlier attempt"));
+            return refuse(format!("slot {slot} is asked for twice, or still lent to an earlier attempt"));
         }
         let room = room(want.len).ok_or_else(|| too_large(want.len))?;
         match span {
             Some(span) if room <= span.room => Ok(0),
             // A sealed ticket cannot take more without waiting behind younger ones: that is a
             // deadlock. The object changed between two attempts, which its reader must hear.
+            None if table.ticket.is_sealed() => refuse(format!("slot {slot} was discarded")),
             Some(span) if table.ticket.is_sealed() => Err(Error::new(
                 Kind::Precondition,
                 Operation::Get,
@@ -199,10 +221,9 @@ impl Lease {
                 }
             };
             table.spans[slot] = Some(span);
-            self.lent[slot].store(true, Ordering::Relaxed);
             // SAFETY: `start..start + room` is committed (the caller grew the slab to `end`), and
-            // spans do not overlap: each begins where all before it end. `check` made sure that no
-            // other `Buf` of this slot is alive. Padding is cleared so that no other sample's bytes
+            // spans do not overlap: each begins where all before it end. The caller checked that no
+            // other `Buf` of this slot is alive and marked it as lent. Padding is cleared so that no other sample's bytes
             // can be read there.
             unsafe {
                 let start = base.add(span.start);
@@ -387,6 +408,46 @@ mod tests {
         let Reservation::Refused(error) = lease.try_reserve(&[Want { slot: 0, len: 500 }]) else { panic!() };
         assert_eq!(error.kind(), Kind::Precondition);
         assert_eq!(lease.finish().unwrap().slot(0).unwrap().len(), 90);
+    }
+
+    #[test]
+    fn a_slot_named_twice_in_one_request_is_refused() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 2);
+        let twice = [Want { slot: 1, len: 8 }, Want { slot: 1, len: 8 }];
+        assert!(matches!(lease.try_reserve(&twice), Reservation::Refused(_)));
+        assert_eq!(pool.budget().used(), 0, "and nothing was taken");
+        granted(&*lease, &twice[..1]);
+    }
+
+    #[test]
+    fn every_waiter_of_one_batch_is_woken() {
+        use futures::FutureExt;
+        use futures::task::noop_waker_ref;
+        use std::sync::atomic::AtomicUsize;
+        use std::task::{Context, Wake};
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let pool = pool(256);
+        let older = pool.lease(pool.budget().ticket(), 1);
+        let held = granted(&*older, &[Want { slot: 0, len: 200 }]);
+        let lease = pool.lease(pool.budget().ticket(), 2);
+        let wants = [0, 1].map(|slot| [Want { slot, len: 100 }]);
+        let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
+        let mut waits: Vec<_> = wants.iter().map(|wants| lease.reserve(wants)).collect();
+        for (wait, count) in waits.iter_mut().zip(&counts) {
+            let waker = count.clone().into();
+            assert!(wait.poll_unpin(&mut Context::from_waker(&waker)).is_pending());
+        }
+        drop((held, older));
+        assert_eq!(counts.map(|c| c.0.load(Ordering::Relaxed)), [1, 1]);
+        for wait in &mut waits {
+            assert!(wait.poll_unpin(&mut Context::from_waker(noop_waker_ref())).is_ready());
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Options of a read.
@@ -80,14 +81,32 @@ pub struct PutOptions {
 ///
 /// A body that yields an error fails the put, and nothing becomes visible.
 pub struct Body {
-    chunks: BoxStream<'static, Result<Bytes>>,
+    chunks: Chunks,
     len: Option<u64>,
 }
 
+/// Makes the same chunks again for another attempt.
+type Make = Arc<dyn Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync>;
+
+enum Chunks {
+    Once(BoxStream<'static, Result<Bytes>>),
+    Replayable(Make),
+}
+
 impl Body {
-    /// A body from a stream of chunks. `len` is its whole length, if known: it is checked.
+    /// A body from a stream of chunks, which can be sent once. `len` is its whole length, if known:
+    /// it is checked.
     pub fn stream(chunks: BoxStream<'static, Result<Bytes>>, len: Option<u64>) -> Self {
-        Body { chunks, len }
+        Body { chunks: Chunks::Once(chunks), len }
+    }
+
+    /// A body that can be sent again: `make` begins the same bytes anew each time it is called.
+    /// Only such a body lets a failed put be tried again; one from bytes in memory is one.
+    pub fn replayable(
+        make: impl Fn() -> BoxStream<'static, Result<Bytes>> + Send + Sync + 'static,
+        len: Option<u64>,
+    ) -> Self {
+        Body { chunks: Chunks::Replayable(Arc::new(make)), len }
     }
 
     /// The whole length, if known before.
@@ -100,16 +119,52 @@ impl Body {
         self.len == Some(0)
     }
 
+    /// The same body once more, if it can be sent more than once.
+    pub fn again(&self) -> Option<Body> {
+        match &self.chunks {
+            Chunks::Once(_) => None,
+            Chunks::Replayable(make) => {
+                Some(Body { chunks: Chunks::Replayable(make.clone()), len: self.len })
+            }
+        }
+    }
+
+    /// The same bytes through `wrap`, which may watch, pace or recut them but not change how many
+    /// there are. What could be sent again still can.
+    #[must_use]
+    pub fn map_chunks(
+        self,
+        wrap: impl Fn(BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> Body {
+        let chunks = match self.chunks {
+            Chunks::Once(chunks) => Chunks::Once(wrap(chunks)),
+            Chunks::Replayable(make) => Chunks::Replayable(Arc::new(move || wrap(make()))),
+        };
+        Body { chunks, len: self.len }
+    }
+
     /// The chunks.
     pub fn into_chunks(self) -> BoxStream<'static, Result<Bytes>> {
-        self.chunks
+        match self.chunks {
+            Chunks::Once(chunks) => chunks,
+            Chunks::Replayable(make) => make(),
+        }
     }
 }
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
         let len = bytes.len() as u64;
-        Body { chunks: stream::once(async move { Ok(bytes) }).boxed(), len: Some(len) }
+        Body::replayable(
+            move || {
+                let bytes = bytes.clone();
+                stream::once(async move { Ok(bytes) }).boxed()
+            },
+            Some(len),
+        )
     }
 }
 
@@ -127,6 +182,7 @@ impl From<&[u8]> for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("len", &self.len).finish_non_exhaustive()
+        let replayable = matches!(self.chunks, Chunks::Replayable(_));
+        f.debug_struct("Body").field("len", &self.len).field("replayable", &replayable).finish()
     }
 }
