@@ -3,10 +3,11 @@
 //! `backend → Observed("device") → Retrying → Limited → Observed("caller")`.
 #![deny(clippy::missing_trait_methods)]
 
-// mod limited;
+mod limited;
 mod observed;
-// mod retrying;
+mod rate;
+mod retrying;
 
-// pub use limited::{Limited, Limits};
+pub use limited::{Limited, Limits};
 pub use observed::Observed;
-// pub use retrying::{Retrying, RetryPolicy};
+pub use retrying::{RetryPolicy, Retrying};

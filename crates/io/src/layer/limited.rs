@@ -1,0 +1,435 @@
+//! Keeps a store's load under limits: operations in flight, and bytes per second.
+//!
+//! *Concurrency* counts operations in flight at the inner store. A permit is held until the bytes
+//! are in place, for each member of a batch, for each range read of an opened object (an object that
+//! is merely open holds none), for each page of a listing while it is fetched (a consumer that thinks
+//! between two pages holds none) and for a put until it is done. A larger batch is split.
+//!
+//! Nothing here waits for something else while it holds a permit, because what it waits for may be
+//! waiting for the permit. That matters at two places:
+//! * *memory.* A read whose place has no memory yet is broken off and its permit given up; once the
+//!   memory is there, the read is made again. (The budget lends in delivery order, so a younger batch
+//!   may wait for an older one, which needs the permits.) The inner store sees such a read fail as
+//!   `Cancelled`; the caller sees nothing of it.
+//! * *the body of a put.* While it has no chunk ready the put's permit is given up, and taken again
+//!   before the next chunk is handed on: a body may itself read from this store.
+//!
+//! *Bytes per second* are paid for before they move, in order of arrival, with bursts of one second's
+//! worth at most: reads when their size is known (which is when the place is asked for memory), puts
+//! chunk by chunk, chunks above a second's worth cut into pieces. A read larger than that is paid for
+//! piece by piece, and then made at once. Reads that fail stay paid. Names and details of listings
+//! are not counted. This limit needs a tokio runtime with time enabled.
+
+use super::rate::Rate;
+use crate::{
+    Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Operation, Page,
+    Place, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
+};
+use bytes::Bytes;
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What [`Limited`] keeps to. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Limits {
+    /// The most operations in flight at the inner store.
+    pub concurrency: Option<NonZeroU32>,
+    /// The most bytes read and written in a second, together.
+    pub bytes_per_second: Option<NonZeroU64>,
+}
+
+/// A store whose load stays under [`Limits`]. See the module's words for what counts.
+pub struct Limited {
+    store: Arc<dyn Store>,
+    gates: Arc<Gates>,
+}
+
+impl Limited {
+    /// Limits `store`. Whatever should share the limits shares this one wrapper.
+    pub fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
+        let permits = limits.concurrency.map(|most| {
+            let most = most.get().min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
+            Permits { free: Arc::new(Semaphore::new(most as usize)), most }
+        });
+        let rate = limits.bytes_per_second.map(Rate::new);
+        Limited { store, gates: Arc::new(Gates { permits, rate }) }
+    }
+
+    fn gate(&self, place: &Arc<dyn Place>) -> Arc<Gate> {
+        Arc::new(Gate { place: place.clone(), gates: self.gates.clone(), parked: Mutex::default() })
+    }
+
+    /// Reads as many as may be in flight at once, or fewer.
+    async fn read_piece(
+        &self,
+        requests: Arc<[GetRequest]>,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> Vec<Result<Served>> {
+        let mut results: Vec<Option<Result<Served>>> = requests.iter().map(|_| None).collect();
+        let mut asked = requests.clone();
+        let mut indices: Vec<usize> = (0..requests.len()).collect();
+        loop {
+            let permits = self.gates.enter(asked.len()).await;
+            let gate = self.gate(&place);
+            let answers = self.store.get_many(asked, options.clone(), gate.clone()).await;
+            drop(permits);
+            let mut again = Vec::new();
+            for (index, answer) in indices.into_iter().zip(answers) {
+                let request = &requests[index];
+                let answer = match (answer, gate.parked(request.slot)) {
+                    (Err(_), Some(want)) => match wait_for(&*place, want).await {
+                        Ok(()) => {
+                            again.push(index);
+                            continue;
+                        }
+                        Err(error) => Err(error.at(&request.location)),
+                    },
+                    (answer, _) => answer,
+                };
+                results[index] = Some(answer);
+            }
+            if again.is_empty() {
+                return results.into_iter().map(|r| r.expect("each is answered or asked again")).collect();
+            }
+            asked = again.iter().map(|&index| requests[index].clone()).collect();
+            indices = again;
+        }
+    }
+}
+
+/// Waits until the place has memory for `want`. The memory stays with the slot when its buffer is
+/// dropped, so the read that follows gets it at once.
+async fn wait_for(place: &dyn Place, want: Want) -> Result<()> {
+    place.reserve(&[want]).await.map(drop)
+}
+
+struct Permits {
+    free: Arc<Semaphore>,
+    most: u32,
+}
+
+struct Gates {
+    permits: Option<Permits>,
+    rate: Option<Rate>,
+}
+
+impl Gates {
+    /// Permits for `operations` at once, which are not more than there are.
+    async fn enter(&self, operations: usize) -> Option<OwnedSemaphorePermit> {
+        let permits = self.permits.as_ref()?;
+        let permit = permits.free.clone().acquire_many_owned(operations as u32).await;
+        Some(permit.expect("the semaphore is never closed"))
+    }
+
+    async fn pay(&self, bytes: u64) {
+        if let Some(rate) = &self.rate {
+            rate.pay(bytes).await;
+        }
+    }
+
+    /// Into how large pieces a batch of `operations` is split; none if it may go as it is.
+    ///
+    /// A quarter of the limit, so that the slowest read of one piece does not keep the permits of
+    /// many from the next.
+    fn piece(&self, operations: usize) -> Option<usize> {
+        let most = self.permits.as_ref()?.most as usize;
+        (operations > most).then(|| most.div_ceil(4))
+    }
+}
+
+/// The place that the inner store sees: it asks the real one, pays, and never lets a read wait for
+/// memory while it holds a permit.
+struct Gate {
+    place: Arc<dyn Place>,
+    gates: Arc<Gates>,
+    /// Wants that had to wait, by slot.
+    parked: Mutex<HashMap<u32, Want>>,
+}
+
+impl Gate {
+    fn parked(&self, slot: u32) -> Option<Want> {
+        self.parked.lock().get(&slot).copied()
+    }
+
+    /// Asks the real place; what would have to wait there is broken off if it holds a permit.
+    fn ask(&self, wants: &[Want]) -> Reservation {
+        let reservation = self.place.try_reserve(wants);
+        if matches!(reservation, Reservation::Wait) && self.gates.permits.is_some() {
+            self.parked.lock().extend(wants.iter().map(|want| (want.slot, *want)));
+            let context = "broken off to wait for memory; it is read again when there is some";
+            return Reservation::Refused(Error::new(Kind::Cancelled, Operation::Get, context));
+        }
+        reservation
+    }
+}
+
+fn bytes_of(bufs: &[Buf]) -> u64 {
+    bufs.iter().map(|buf| buf.len() as u64).sum()
+}
+
+impl Place for Gate {
+    fn try_reserve(&self, wants: &[Want]) -> Reservation {
+        match (self.ask(wants), &self.gates.rate) {
+            // The buffers go back; their slots keep the memory until `reserve` asks again.
+            (Reservation::Granted(bufs), Some(rate)) if !rate.try_pay(bytes_of(&bufs)) => Reservation::Wait,
+            (reservation, _) => reservation,
+        }
+    }
+
+    fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>> {
+        async move {
+            let bufs = match self.ask(wants) {
+                Reservation::Granted(bufs) => bufs,
+                Reservation::Wait => self.place.reserve(wants).await?,
+                Reservation::TooLarge { error, .. } | Reservation::Refused(error) => return Err(error),
+            };
+            self.gates.pay(bytes_of(&bufs)).await;
+            Ok(bufs)
+        }
+        .boxed()
+    }
+}
+
+impl Store for Limited {
+    fn capability(&self) -> Capability {
+        self.store.capability()
+    }
+
+    fn get<'a>(
+        &'a self,
+        request: GetRequest,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Result<Served>> {
+        async move {
+            loop {
+                let permit = self.gates.enter(1).await;
+                let gate = self.gate(&place);
+                let result = self.store.get(request.clone(), options.clone(), gate.clone()).await;
+                drop(permit);
+                match (result, gate.parked(request.slot)) {
+                    (Err(_), Some(want)) => {
+                        wait_for(&*place, want).await.map_err(|e| e.at(&request.location))?;
+                    }
+                    (result, _) => return result,
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        requests: Arc<[GetRequest]>,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Vec<Result<Served>>> {
+        async move {
+            let Some(piece) = self.gates.piece(requests.len()) else {
+                return self.read_piece(requests, options, place).await;
+            };
+            let pieces = requests.chunks(piece).map(|requests| {
+                self.read_piece(requests.iter().cloned().collect(), options.clone(), place.clone())
+            });
+            join_all(pieces).await.into_iter().flatten().collect()
+        }
+        .boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        location: &'a Location,
+        options: ReadOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
+        async move {
+            let _permit = self.gates.enter(1).await;
+            let object = self.store.open(location, options).await?;
+            Ok(Arc::new(LimitedObject { object, gates: self.gates.clone() }) as Arc<dyn Object>)
+        }
+        .boxed()
+    }
+
+    fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
+        async move {
+            let _permit = self.gates.enter(1).await;
+            self.store.stat(location).await
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
+        let pages = self.store.list(location, options);
+        stream::unfold(pages, move |mut pages| async move {
+            let _permit = self.gates.enter(1).await;
+            pages.next().await.map(|page| (page, pages))
+        })
+        .boxed()
+    }
+
+    fn put<'a>(
+        &'a self,
+        location: &'a Location,
+        body: Body,
+        options: PutOptions,
+    ) -> BoxFuture<'a, Result<Meta>> {
+        async move {
+            let permit = Arc::new(PutPermit::new(self.gates.enter(1).await));
+            let (gates, shared) = (self.gates.clone(), permit.clone());
+            let body = body.map_chunks(move |chunks| pace(chunks, gates.clone(), shared.clone()));
+            // Also when this future is dropped, and whoever still holds the body does not matter.
+            let _end = EndOfPut(&permit);
+            self.store.put(location, body, options).await
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let _permit = self.gates.enter(1).await;
+            self.store.delete(location).await
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for Limited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limited")
+            .field("store", &self.store)
+            .field("concurrency", &self.gates.permits.as_ref().map(|p| p.most))
+            .field("rate", &self.gates.rate)
+            .finish()
+    }
+}
+
+/// The permit of a put, given up while its body has nothing to send.
+struct PutPermit(Mutex<PutState>);
+
+enum PutState {
+    /// In flight, with a permit if there is a limit.
+    Sending {
+        _permit: Option<OwnedSemaphorePermit>,
+    },
+    Waiting,
+    Over,
+}
+
+impl PutPermit {
+    fn new(permit: Option<OwnedSemaphorePermit>) -> Self {
+        PutPermit(Mutex::new(PutState::Sending { _permit: permit }))
+    }
+
+    fn give_up(&self) {
+        let mut state = self.0.lock();
+        if matches!(*state, PutState::Sending { .. }) {
+            *state = PutState::Waiting;
+        }
+    }
+
+    async fn take_again(&self, gates: &Gates) {
+        let permit = gates.enter(1).await;
+        let mut state = self.0.lock();
+        if matches!(*state, PutState::Waiting) {
+            *state = PutState::Sending { _permit: permit };
+        }
+    }
+}
+
+struct EndOfPut<'a>(&'a PutPermit);
+
+impl Drop for EndOfPut<'_> {
+    fn drop(&mut self) {
+        *self.0.0.lock() = PutState::Over;
+    }
+}
+
+/// The chunks of a put, each paid for before it is handed on.
+fn pace(
+    chunks: BoxStream<'static, Result<Bytes>>,
+    gates: Arc<Gates>,
+    permit: Arc<PutPermit>,
+) -> BoxStream<'static, Result<Bytes>> {
+    stream::unfold(
+        (chunks, Bytes::new(), gates, permit),
+        |(mut chunks, mut rest, gates, permit)| async move {
+            if rest.is_empty() {
+                let ready = chunks.next().now_or_never();
+                let next = match ready {
+                    Some(next) => next,
+                    None => {
+                        permit.give_up();
+                        let next = chunks.next().await;
+                        permit.take_again(&gates).await;
+                        next
+                    }
+                };
+                rest = match next? {
+                    Ok(chunk) => chunk,
+                    Err(error) => return Some((Err(error), (chunks, Bytes::new(), gates, permit))),
+                };
+            }
+            let most = gates.rate.as_ref().map_or(u64::MAX, Rate::burst);
+            let piece = rest.split_to(rest.len().min(usize::try_from(most).unwrap_or(usize::MAX)));
+            gates.pay(piece.len() as u64).await;
+            Some((Ok(piece), (chunks, rest, gates, permit)))
+        },
+    )
+    .boxed()
+}
+
+struct LimitedObject {
+    object: Arc<dyn Object>,
+    gates: Arc<Gates>,
+}
+
+impl LimitedObject {
+    async fn read_piece(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
+        let _permits = self.gates.enter(ranges.len()).await;
+        self.gates.pay(ranges.iter().map(|(_, buf)| buf.len() as u64).sum()).await;
+        self.object.read_many(ranges).await
+    }
+}
+
+impl Object for LimitedObject {
+    fn meta(&self) -> &Meta {
+        self.object.meta()
+    }
+
+    fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
+        async move {
+            let _permit = self.gates.enter(1).await;
+            self.gates.pay(buf.len() as u64).await;
+            self.object.read_into(offset, buf).await
+        }
+        .boxed()
+    }
+
+    fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
+        async move {
+            let Some(piece) = self.gates.piece(ranges.len()) else {
+                return self.read_piece(ranges).await;
+            };
+            let mut pieces = Vec::new();
+            let mut ranges = ranges.into_iter().peekable();
+            while ranges.peek().is_some() {
+                pieces.push(self.read_piece(ranges.by_ref().take(piece).collect()));
+            }
+            join_all(pieces).await.into_iter().flatten().collect()
+        }
+        .boxed()
+    }
+}
+
+impl fmt::Debug for LimitedObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Limited").field(&self.object).finish()
+    }
+}
