@@ -210,12 +210,9 @@ impl Loader {
             return Err(mismatch("dataset size", state.samples, dataset.len()).at(dataset.root()));
         }
         if state.fingerprint != dataset.fingerprint() {
-            return Err(mismatch(
-                "dataset fingerprint",
-                &state.fingerprint,
-                dataset.fingerprint(),
-            )
-            .at(dataset.root()));
+            return Err(
+                mismatch("dataset fingerprint", &state.fingerprint, dataset.fingerprint()).at(dataset.root())
+            );
         }
         if state.shuffle != options.shuffle {
             return Err(mismatch("shuffle", state.shuffle, options.shuffle));

@@ -10,7 +10,8 @@ const VERSION: u32 = 1;
 /// ranks, workers or samples a batch. A few hundred bytes, whatever the dataset's size.
 ///
 /// It counts what the *consumer* was given: batches that were read ahead are read again. When ranks
-/// save their states together (each after the same number of samples), any one of them resumes all.
+/// save their states together (each after the same number of samples), any one of them resumes all;
+/// at the very end of an epoch that ranks do not share evenly, the earliest one does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
