@@ -23,7 +23,10 @@ use crate::operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
 use crate::sharded::{Sharded, Tally, Writer};
 use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot};
 
-/// Counts, levels and histograms of one loader or store; see the [module](self).
+/// Counts, levels and histograms of one loader or store.
+///
+/// Operations are reported in batches. A batch costs one look-up of the calling thread's shard, one
+/// update of each counter, and a few nanoseconds an operation for its histograms. No lock is taken.
 ///
 /// Where it stands among a store's wrappers says what it means: next to the device it sees every
 /// attempt, outside retries and caches it sees what the caller sees. Use one collector in one

@@ -4,10 +4,10 @@
 //! nothing is registered, so any number of collectors can use it and come and go as they like.
 //!
 //! At any moment a number below [`SLOTS`] belongs to one thread only. That thread may therefore
-//! update its shard with a plain load and store, which costs about a nanosecond where a locked
-//! addition costs five. Taking and giving back are an acquire and a release of the same word, so the
-//! next owner sees all that the last one wrote. There is no lock, hence nothing that a `fork` in
-//! another thread could leave locked in the child.
+//! update its shard with a plain load and store, at a fraction of the cost of a locked addition.
+//! Taking and giving back are an acquire and a release of the same word, so the next owner sees all
+//! that the last one wrote. There is no lock, hence nothing that a `fork` in another thread could
+//! leave locked in the child.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
