@@ -1,1 +1,28 @@
 //! Buffered POSIX files for Forebay, with page-cache policy and batched reads.
+//!
+//! [`FsStore`] is a [`Store`](forebay_io::Store) for `file://` locations. Its work is done by a small
+//! pool of threads that make plain system calls; a batch of reads is one job for one of them, and one
+//! wake-up of whoever waits for it. Why this and not a ring or a thread a file was measured: see
+//! `docs/decisions/fs-reads.md`.
+//!
+//! What it never does: sort a listing, keep a file open that nobody reads, or use the page cache in
+//! another way than it was told (`O_DIRECT` is another store's, under `direct://`).
+#![deny(unsafe_code)]
+
+mod failure;
+mod file;
+mod fs_store;
+mod list;
+mod object;
+mod options;
+mod pool;
+mod prune;
+mod put;
+mod read_batch;
+#[allow(unsafe_code)]
+mod split_read;
+mod version;
+mod walk;
+
+pub use fs_store::FsStore;
+pub use options::FsOptions;

@@ -1,0 +1,282 @@
+//! The store: what each promise of [`Store`] is made of here.
+
+use crate::file;
+use crate::object::FsObject;
+use crate::options::FsOptions;
+use crate::pool::Pool;
+use crate::put::{Draft, Gathered, Start};
+use crate::read_batch::{ReadBatch, Stop};
+use crate::{failure, list, split_read, version};
+use forebay_io::{
+    Body, Buf, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode,
+    Place, PutOptions, ReadOptions, Result, Served, Store,
+};
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use futures::lock::Mutex;
+use futures::stream::BoxStream;
+use rustix::fd::AsFd;
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Files from which a batch is divided among threads. Batches of the usual size are not: several are
+/// under way at once, and each is one job and one wake-up.
+const DIVIDE_FROM: usize = 256;
+
+/// Files of local and mounted filesystems, under `file://`. Clones share the threads.
+///
+/// * [`Store::get`] and [`Store::get_many`] see a file that shrinks or grows while it is read, and a
+///   version is checked before and (for whole files) after. A rewrite in place that keeps the size is
+///   only seen by its version.
+/// * Only regular files are objects. Opening a pipe does not hang; it is refused, as are sockets and
+///   devices.
+/// * [`Store::put`] replaces names, not contents: a symbolic link is replaced by a file, and who has the
+///   old file open goes on reading it. New files get the mode that the process's umask allows.
+/// * [`Store::delete`] removes a file or a link, never a directory.
+///
+/// The threads end when the last clone, and the last object that it opened, is dropped. They do not
+/// follow into a forked child: make another store there.
+#[derive(Clone)]
+pub struct FsStore {
+    pool: Arc<Pool>,
+    /// Descriptors held by batches that wait for room.
+    waiting: Arc<AtomicUsize>,
+    /// How many they may be: a quarter of what the process may have.
+    may_wait: usize,
+}
+
+impl FsStore {
+    /// A store with threads of its own.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a bad option; `Unavailable` if the system starts no more threads.
+    pub fn new(options: FsOptions) -> Result<Self> {
+        let pool = Arc::new(Pool::new(options.check()?.threads)?);
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let may_wait = usize::try_from(files / 4).unwrap_or(usize::MAX);
+        Ok(FsStore { pool, waiting: Arc::default(), may_wait })
+    }
+
+    /// Reads some requests of a batch. `turn` is held while waiting for room: a place is waited for by
+    /// one at a time.
+    async fn read_part(
+        &self,
+        requests: &Arc<[GetRequest]>,
+        part: Range<usize>,
+        options: &ReadOptions,
+        place: &Arc<dyn Place>,
+        turn: &Mutex<()>,
+    ) -> Vec<Result<Served>> {
+        let split_from = if self.pool.threads() > 1 { split_read::SPLIT_FROM } else { u64::MAX };
+        let mut batch =
+            ReadBatch::new(requests.clone(), part.clone(), options.page_cache, place.clone(), split_from);
+        let mut room = None;
+        loop {
+            let mut stop = self.pool.run(move |gave_up| batch.run(room, gave_up)).await;
+            while let Some(Stop::Split(mut split, reads)) = stop {
+                let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
+                stop = split_read::read_split(&self.pool, regions, move |regions, gave_up| {
+                    split.settle(files, regions);
+                    split.run(None, gave_up)
+                })
+                .await;
+            }
+            match stop {
+                Some(Stop::Wait(waiting)) => {
+                    let _turn = turn.lock().await;
+                    let room_for = self.wait(waiting).await;
+                    (batch, room) = (room_for.0, Some(room_for.1));
+                }
+                Some(Stop::Done(results)) => return results,
+                Some(Stop::Split(..)) | None => {
+                    return part.map(|i| Err(failure::lost(Operation::Get, &requests[i].location))).collect();
+                }
+            }
+        }
+    }
+
+    /// Waits for the batch's room without a thread, and without descriptors where many wait.
+    async fn wait(&self, mut batch: Box<ReadBatch>) -> (Box<ReadBatch>, Result<Vec<Buf>>) {
+        let files = batch.open_files();
+        let held = Held { files, all: self.waiting.clone() };
+        if self.waiting.fetch_add(files, Ordering::Relaxed) + files > self.may_wait {
+            batch.close_files();
+        }
+        let place = batch.place();
+        let room = place.reserve(batch.wants()).await;
+        drop(held);
+        (batch, room)
+    }
+
+    /// Runs a short job, and says so if its thread was lost.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: Operation,
+        location: &Location,
+        job: impl FnOnce(&Location) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let at = location.clone();
+        let done = self.pool.run(move |_| job(&at)).await;
+        done.unwrap_or_else(|| Err(failure::lost(operation, location)))
+    }
+}
+
+/// Descriptors that are counted as held by a waiting batch.
+struct Held {
+    files: usize,
+    all: Arc<AtomicUsize>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.files, Ordering::Relaxed);
+    }
+}
+
+impl Store for FsStore {
+    fn capability(&self) -> Capability {
+        Capability {
+            real_directories: true,
+            listing_has_details: false,
+            conditional_put: true,
+            delete_reports_missing: true,
+            versions: true,
+            native_batch: true,
+            byte_keys: true,
+        }
+    }
+
+    fn get<'a>(
+        &'a self,
+        request: GetRequest,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Result<Served>> {
+        async move {
+            let mut results = self.get_many(Arc::new([request]), options, place).await;
+            results.remove(0)
+        }
+        .boxed()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        requests: Arc<[GetRequest]>,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Vec<Result<Served>>> {
+        async move {
+            if options.page_cache == PageCacheMode::DirectIO {
+                let refuse = |r: &GetRequest| Err(file::no_direct_io(Operation::Get, &r.location));
+                return requests.iter().map(refuse).collect();
+            }
+            let turn = Mutex::new(());
+            let files = requests.len();
+            let parts =
+                if files < DIVIDE_FROM { 1 } else { self.pool.threads().min(files * 2 / DIVIDE_FROM) };
+            if parts == 1 {
+                return self.read_part(&requests, 0..files, &options, &place, &turn).await;
+            }
+            let each = files.div_ceil(parts);
+            let parts = (0..files).step_by(each).map(|begin| {
+                self.read_part(&requests, begin..files.min(begin + each), &options, &place, &turn)
+            });
+            join_all(parts).await.into_iter().flatten().collect()
+        }
+        .boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        location: &'a Location,
+        options: ReadOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
+        async move {
+            let mode = options.page_cache;
+            if mode == PageCacheMode::DirectIO {
+                return Err(file::no_direct_io(Operation::Open, location));
+            }
+            let (fd, meta) = self
+                .run(Operation::Open, location, move |location| {
+                    let (fd, stat) = file::open_file(Operation::Open, location)?;
+                    file::advise_before(mode, fd.as_fd(), Operation::Open, location)?;
+                    Ok((fd, version::meta_of(&stat)))
+                })
+                .await?;
+            let meta = meta.ok_or_else(|| failure::not_a_file(Operation::Open, location))?;
+            Ok(Arc::new(FsObject::new(fd, location.clone(), meta, mode, self.pool.clone()))
+                as Arc<dyn Object>)
+        }
+        .boxed()
+    }
+
+    fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
+        self.run(Operation::Stat, location, |location| {
+            file::check_scheme(Operation::Stat, location)?;
+            let stat = rustix::fs::stat(location.path_bytes())
+                .map_err(|errno| failure::os(Operation::Stat, errno, location))?;
+            version::meta_of(&stat).ok_or_else(|| failure::not_a_file(Operation::Stat, location))
+        })
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
+        list::list(self.pool.clone(), location, options)
+    }
+
+    fn put<'a>(
+        &'a self,
+        location: &'a Location,
+        body: Body,
+        options: PutOptions,
+    ) -> BoxFuture<'a, Result<Meta>> {
+        async move {
+            let mut body = Gathered::new(body);
+            let promised = body.promised();
+            let mut draft = None;
+            loop {
+                let (chunks, last) = body.next(location).await?;
+                let begun = draft.take();
+                let at = location.clone();
+                let step = self
+                    .pool
+                    .run(move |gave_up| {
+                        let mut draft = match begun {
+                            Some(draft) => draft,
+                            None => Draft::begin(&at, options, Start::Nameless)?,
+                        };
+                        draft.write(&chunks)?;
+                        // Whoever went away does not want it any more.
+                        if last && !gave_up() { draft.commit(promised).map(Ok) } else { Ok(Err(draft)) }
+                    })
+                    .await;
+                match step.unwrap_or_else(|| Err(failure::lost(Operation::Put, location)))? {
+                    Ok(meta) => return Ok(meta),
+                    Err(begun) => draft = Some(begun),
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        self.run(Operation::Delete, location, |location| {
+            file::check_scheme(Operation::Delete, location)?;
+            rustix::fs::unlink(location.path_bytes()).map_err(|errno| match errno {
+                Errno::ISDIR => failure::is_a_directory(Operation::Delete, location),
+                errno => failure::os(Operation::Delete, errno, location),
+            })
+        })
+        .boxed()
+    }
+}
+
+impl fmt::Debug for FsStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FsStore").field("threads", &self.pool.threads()).finish()
+    }
+}

@@ -1,0 +1,156 @@
+//! One opened file that serves many ranges.
+
+use crate::failure;
+use crate::file::{self, Filled};
+use crate::pool::Pool;
+use crate::split_read::{self, Region};
+use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, PageCacheMode, Result, Served};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// See the module's words. The descriptor is closed when the object and every read of it are gone.
+pub(crate) struct FsObject {
+    file: Arc<Opened>,
+    pool: Arc<Pool>,
+}
+
+struct Opened {
+    fd: Arc<OwnedFd>,
+    location: Location,
+    meta: Meta,
+    mode: PageCacheMode,
+}
+
+impl FsObject {
+    /// `fd` was opened for reading, and advised as `mode` says.
+    pub(crate) fn new(
+        fd: OwnedFd,
+        location: Location,
+        meta: Meta,
+        mode: PageCacheMode,
+        pool: Arc<Pool>,
+    ) -> Self {
+        FsObject { file: Arc::new(Opened { fd: Arc::new(fd), location, meta, mode }), pool }
+    }
+
+    async fn read_all(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
+        let bytes: u64 = ranges.iter().map(|(_, buf)| buf.len() as u64).sum();
+        let file = self.file.clone();
+        let results = if bytes >= split_read::SPLIT_FROM && self.pool.threads() > 1 {
+            file.split(&self.pool, ranges).await
+        } else {
+            self.pool.run(move |gave_up| file.each(ranges, gave_up)).await
+        };
+        // The jobs make system calls and nothing else that could panic; a buffer that a panic took
+        // cannot be given back.
+        results.expect("a thread that reads does not panic")
+    }
+}
+
+impl Opened {
+    fn each(&self, ranges: Vec<(u64, Buf)>, gave_up: &dyn Fn() -> bool) -> Vec<(Buf, Result<Served>)> {
+        let mut results = Vec::with_capacity(ranges.len());
+        let mut begin = Instant::now();
+        for (offset, mut buf) in ranges {
+            if gave_up() {
+                break;
+            }
+            let result = self
+                .check(offset, &buf)
+                .map(|()| file::fill(self.fd.as_fd(), &mut buf, offset))
+                .and_then(|filled| self.settle(offset, &buf, filled));
+            let end = Instant::now();
+            results.push((buf, result.map(|served| Served { elapsed: end - begin, ..served })));
+            begin = end;
+        }
+        results
+    }
+
+    /// Reads on several threads at once. Ranges that lie outside the object are answered without.
+    async fn split(
+        self: Arc<Self>,
+        pool: &Pool,
+        ranges: Vec<(u64, Buf)>,
+    ) -> Option<Vec<(Buf, Result<Served>)>> {
+        let (mut refused, mut offsets, mut regions) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (offset, buf)) in ranges.into_iter().enumerate() {
+            match self.check(offset, &buf) {
+                Ok(()) => {
+                    offsets.push(offset);
+                    regions.push(Region::new(self.fd.clone(), offset, buf));
+                }
+                Err(error) => refused.push((index, buf, error)),
+            }
+        }
+        let mut results = split_read::read_split(pool, regions, move |regions, _| {
+            let settled = regions.into_iter().zip(offsets).map(|(region, offset)| {
+                let (filled, elapsed) = (region.filled(), region.elapsed());
+                let buf = region.into_buf();
+                let result = self.settle(offset, &buf, filled);
+                (buf, result.map(|served| Served { elapsed, ..served }))
+            });
+            settled.collect::<Vec<_>>()
+        })
+        .await?;
+        for (index, buf, error) in refused {
+            results.insert(index, (buf, Err(error)));
+        }
+        Some(results)
+    }
+
+    fn check(&self, offset: u64, buf: &Buf) -> Result<()> {
+        let size = self.meta.size;
+        match offset.checked_add(buf.len() as u64) {
+            Some(end) if end <= size => Ok(()),
+            _ => {
+                let context =
+                    format!("{} bytes from {offset} on are not inside the {size} bytes there are", buf.len());
+                Err(Error::new(Kind::InvalidRange, Operation::Read, context).at(&self.location))
+            }
+        }
+    }
+
+    fn settle(&self, offset: u64, buf: &Buf, filled: Result<Filled, Errno>) -> Result<Served> {
+        match filled.map_err(|errno| failure::os(Operation::Read, errno, &self.location))? {
+            Filled::Short(read) => {
+                let now = format_args!("{} could be read", offset + read as u64);
+                Err(failure::changed(Operation::Read, &self.location, self.meta.size, now))
+            }
+            Filled::Whole | Filled::Beyond => {
+                let bytes = buf.len() as u64;
+                let read = offset..offset + bytes;
+                let fd = self.fd.as_fd();
+                let cache = file::advise_after(self.mode, fd, read, Operation::Read, &self.location)?;
+                Ok(Served { bytes, elapsed: Duration::ZERO, first_byte: None, cache })
+            }
+        }
+    }
+}
+
+impl Object for FsObject {
+    fn meta(&self) -> &Meta {
+        &self.file.meta
+    }
+
+    fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
+        async move { self.read_all(vec![(offset, buf)]).await.remove(0) }.boxed()
+    }
+
+    fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
+        self.read_all(ranges).boxed()
+    }
+}
+
+impl fmt::Debug for FsObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FsObject")
+            .field("location", &self.file.location)
+            .field("meta", &self.file.meta)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! How an [`FsStore`](crate::FsStore) is set up.
+
+use forebay_io::{Error, Result};
+
+/// Options of an [`FsStore`](crate::FsStore).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FsOptions {
+    /// Threads that make system calls, from 1 to [`FsOptions::MAX_THREADS`]. Each can wait for the
+    /// device on its own, so more of them than cores only help where reads are slow to come back.
+    pub threads: usize,
+}
+
+impl FsOptions {
+    /// More threads than this wait for each other, not for a device.
+    pub const MAX_THREADS: usize = 1024;
+
+    pub(crate) fn check(self) -> Result<Self> {
+        if self.threads == 0 || self.threads > Self::MAX_THREADS {
+            return Err(Error::invalid(format!(
+                "threads must be from 1 to {}, is {}",
+                Self::MAX_THREADS,
+                self.threads
+            )));
+        }
+        Ok(self)
+    }
+}
+
+impl Default for FsOptions {
+    /// As many threads as there are cores, and at least 4.
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        FsOptions { threads: cores.clamp(4, Self::MAX_THREADS) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_thread_counts_are_named() {
+        for threads in [0, FsOptions::MAX_THREADS + 1] {
+            let error = FsOptions { threads }.check().unwrap_err().to_string();
+            assert!(error.contains("from 1 to 1024") && error.ends_with(&format!("is {threads}")), "{error}");
+        }
+        assert!(FsOptions::default().check().is_ok());
+    }
+}

@@ -1,0 +1,336 @@
+//! A batch of whole files or ranges, read by one thread in two phases.
+//!
+//! First a group of files is opened, which tells their sizes; then the place is asked for all their
+//! bytes at once; then each is read to where it belongs, and closed. If the place has no room now,
+//! the batch goes back to its caller to wait for it without a thread, and comes again with the room.
+//!
+//! A batch knows nothing of threads or futures: [`ReadBatch::run`] works until it is done or cannot go
+//! on, and says which.
+
+use crate::failure;
+use crate::file::{self, Filled, Stopped};
+use crate::split_read::Region;
+use forebay_io::{
+    Buf, CacheUse, Error, GetRequest, Operation, PageCacheMode, Place, Reservation, Result, Served, Want,
+};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::fstat;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Files opened before the first of them is read. Sizes are asked for in one go per group, so larger
+/// ones save locks of the place (about 2 ns a file are left of it at 64); smaller ones save descriptors
+/// (a process may have 1024 by default, and each thread of the pool holds one group).
+const GROUP: usize = 64;
+
+/// See the module's words.
+pub(crate) struct ReadBatch {
+    requests: Arc<[GetRequest]>,
+    /// The requests that are this batch's; `results[i]` is that of `requests[begin + i]`.
+    part: Range<usize>,
+    mode: PageCacheMode,
+    place: Arc<dyn Place>,
+    /// From how many bytes in a group its reads are given to several threads.
+    split_from: u64,
+    next: usize,
+    /// Opened, without room yet; in the order of the requests.
+    opened: Vec<OpenFile>,
+    wants: Vec<Want>,
+    one_by_one: bool,
+    results: Vec<Option<Result<Served>>>,
+}
+
+/// A file between the two phases.
+pub(crate) struct OpenFile {
+    index: usize,
+    /// None while the batch waits for room and descriptors are scarce.
+    fd: Option<OwnedFd>,
+    span: Range<u64>,
+    /// Time spent on it so far.
+    spent: Duration,
+}
+
+/// Why a batch stopped.
+pub(crate) enum Stop {
+    /// All is done, or nobody waits for it any more. The place is no longer held.
+    Done(Vec<Result<Served>>),
+    /// [`ReadBatch::wants`] must be reserved first.
+    Wait(Box<ReadBatch>),
+    /// These reads are large enough for several threads; [`ReadBatch::settle`] takes the results.
+    Split(Box<ReadBatch>, Vec<(OpenFile, Region)>),
+}
+
+impl ReadBatch {
+    pub(crate) fn new(
+        requests: Arc<[GetRequest]>,
+        part: Range<usize>,
+        mode: PageCacheMode,
+        place: Arc<dyn Place>,
+        split_from: u64,
+    ) -> Box<Self> {
+        let files = part.len();
+        Box::new(ReadBatch {
+            requests,
+            next: part.start,
+            part,
+            mode,
+            place,
+            split_from,
+            opened: Vec::with_capacity(files.min(GROUP)),
+            wants: Vec::with_capacity(files.min(GROUP)),
+            one_by_one: false,
+            results: (0..files).map(|_| None).collect(),
+        })
+    }
+
+    /// What the place is asked for next: as many files, from the first, as have no room yet.
+    pub(crate) fn wants(&self) -> &[Want] {
+        &self.wants
+    }
+
+    pub(crate) fn place(&self) -> Arc<dyn Place> {
+        self.place.clone()
+    }
+
+    /// Works until it cannot go on. `room` is the answer of the place to [`ReadBatch::wants`], where it
+    /// was waited for.
+    pub(crate) fn run(
+        mut self: Box<Self>,
+        mut room: Option<Result<Vec<Buf>>>,
+        gave_up: &dyn Fn() -> bool,
+    ) -> Stop {
+        loop {
+            match room.take() {
+                Some(Ok(bufs)) if self.bytes_wanted() >= self.split_from => {
+                    let regions = self.regions(bufs);
+                    return Stop::Split(self, regions);
+                }
+                Some(Ok(bufs)) => self.read(bufs, gave_up),
+                Some(Err(error)) => self.refused(error),
+                None => {}
+            }
+            if gave_up() {
+                return Stop::Done(Vec::new());
+            }
+            if self.opened.is_empty() && !self.open_group() {
+                return Stop::Done(self.finish());
+            }
+            room = match self.ask() {
+                Some(Reservation::Granted(bufs)) => Some(Ok(bufs)),
+                Some(Reservation::Wait) => return Stop::Wait(self),
+                Some(Reservation::TooLarge { index, error }) => {
+                    let file = self.opened.remove(index);
+                    self.fail(file.index, error);
+                    None
+                }
+                Some(Reservation::Refused(error)) => Some(Err(error)),
+                None => None,
+            };
+        }
+    }
+
+    /// Opens the next files. False if there are none left.
+    fn open_group(&mut self) -> bool {
+        if self.next == self.part.end {
+            return false;
+        }
+        self.one_by_one = false;
+        let mut begin = Instant::now();
+        while self.next < self.part.end && self.opened.len() < GROUP {
+            let index = self.next;
+            let opened = self.open_one(index);
+            // Read and close what is open first; then there are descriptors for this one.
+            if let Err(Stopped::OutOfFiles(_)) = &opened
+                && !self.opened.is_empty()
+            {
+                break;
+            }
+            self.next += 1;
+            let end = Instant::now();
+            match opened {
+                Ok((fd, span)) => {
+                    self.opened.push(OpenFile { index, fd: Some(fd), span, spent: end - begin })
+                }
+                Err(stopped) => self.settle_one(index, Err(stopped.into())),
+            }
+            begin = end;
+        }
+        true
+    }
+
+    fn open_one(&self, index: usize) -> Result<(OwnedFd, Range<u64>), Stopped> {
+        let request = &self.requests[index];
+        let (fd, stat) = file::open_file(Operation::Get, &request.location)?;
+        file::check_version(request.if_version.as_ref(), &stat, &request.location)?;
+        let span = file::span(request.range.as_ref(), stat.st_size as u64, &request.location)?;
+        file::advise_before(self.mode, fd.as_fd(), Operation::Get, &request.location)?;
+        Ok((fd, span))
+    }
+
+    fn ask(&mut self) -> Option<Reservation> {
+        let asked = if self.one_by_one { 1 } else { self.opened.len() };
+        self.wants.clear();
+        self.wants.extend(
+            self.opened.iter().take(asked).map(|file| Want {
+                slot: self.requests[file.index].slot,
+                len: file.span.end - file.span.start,
+            }),
+        );
+        if self.wants.is_empty() { None } else { Some(self.place.try_reserve(&self.wants)) }
+    }
+
+    /// The place will not take what was asked for: if that was several files, each is asked for alone,
+    /// because the reason may lie in one of them.
+    fn refused(&mut self, error: Error) {
+        if self.wants.len() > 1 {
+            self.one_by_one = true;
+        } else {
+            let file = self.opened.remove(0);
+            self.fail(file.index, error);
+        }
+    }
+
+    fn read(&mut self, bufs: Vec<Buf>, gave_up: &dyn Fn() -> bool) {
+        let mut opened = std::mem::take(&mut self.opened);
+        let mut begin = Instant::now();
+        for (file, mut buf) in opened.drain(..bufs.len()).zip(bufs) {
+            if gave_up() {
+                break;
+            }
+            let bytes = buf.len() as u64;
+            let (index, spent) = (file.index, file.spent);
+            let read = self.read_one(file, &mut buf);
+            // The room is given up before anybody hears of the result.
+            drop(buf);
+            let end = Instant::now();
+            let result =
+                read.map(|cache| Served { bytes, elapsed: spent + (end - begin), first_byte: None, cache });
+            self.settle_one(index, result);
+            begin = end;
+        }
+        self.opened = opened;
+    }
+
+    /// Reads and closes.
+    fn read_one(&self, mut file: OpenFile, buf: &mut [u8]) -> Result<CacheUse> {
+        let request = &self.requests[file.index];
+        let fd = self.descriptor(&mut file)?;
+        let filled = match request.range {
+            None => file::fill_whole(fd.as_fd(), buf),
+            Some(_) => file::fill(fd.as_fd(), buf, file.span.start),
+        };
+        let filled = filled.map_err(|e| failure::os(Operation::Get, e, &request.location))?;
+        self.check_read(&file, fd.as_fd(), filled)
+    }
+
+    fn check_read(&self, file: &OpenFile, fd: BorrowedFd<'_>, filled: Filled) -> Result<CacheUse> {
+        let request = &self.requests[file.index];
+        let location = &request.location;
+        let Range { start, end } = file.span;
+        match filled {
+            Filled::Whole => {}
+            Filled::Short(read) => {
+                let now = format_args!("{} could be read", start + read as u64);
+                return Err(failure::changed(Operation::Get, location, end, now));
+            }
+            Filled::Beyond => {
+                return Err(failure::changed(Operation::Get, location, end, "there are more now"));
+            }
+        }
+        if request.if_version.is_some() && request.range.is_none() {
+            let stat = fstat(fd).map_err(|e| failure::os(Operation::Get, e, location))?;
+            file::check_version(request.if_version.as_ref(), &stat, location)?;
+        }
+        file::advise_after(self.mode, fd, start..end, Operation::Get, location)
+    }
+
+    fn bytes_wanted(&self) -> u64 {
+        self.wants.iter().map(|want| want.len).sum()
+    }
+
+    /// The reads that got room, for [`Stop::Split`].
+    fn regions(&mut self, bufs: Vec<Buf>) -> Vec<(OpenFile, Region)> {
+        let opened: Vec<_> = self.opened.drain(..bufs.len()).collect();
+        let mut regions = Vec::with_capacity(bufs.len());
+        for (mut file, buf) in opened.into_iter().zip(bufs) {
+            match self.descriptor(&mut file) {
+                Ok(fd) => {
+                    let offset = file.span.start;
+                    regions.push((file, Region::new(Arc::new(fd), offset, buf)));
+                }
+                Err(error) => self.settle_one(file.index, Err(error)),
+            }
+        }
+        regions
+    }
+
+    /// Takes the results of the reads that several threads made.
+    pub(crate) fn settle(&mut self, files: Vec<OpenFile>, regions: Vec<Region>) {
+        for (file, region) in files.into_iter().zip(regions) {
+            let location = &self.requests[file.index].location;
+            let (fd, bytes) = (region.fd(), region.len());
+            let result = region
+                .filled()
+                .and_then(|filled| match filled {
+                    Filled::Whole if self.requests[file.index].range.is_none() => {
+                        let grown = file::has_grown(fd.as_fd(), file.span.end)?;
+                        Ok(if grown { Filled::Beyond } else { Filled::Whole })
+                    }
+                    other => Ok(other),
+                })
+                .map_err(|errno| failure::os(Operation::Get, errno, location))
+                .and_then(|filled| self.check_read(&file, fd.as_fd(), filled))
+                .map(|cache| Served {
+                    bytes,
+                    elapsed: file.spent + region.elapsed(),
+                    first_byte: None,
+                    cache,
+                });
+            drop(region);
+            self.settle_one(file.index, result);
+        }
+    }
+
+    /// How many descriptors the batch holds.
+    pub(crate) fn open_files(&self) -> usize {
+        self.opened.iter().filter(|file| file.fd.is_some()).count()
+    }
+
+    /// Gives the descriptors back while the batch waits for room: it may wait for long, and the
+    /// process may need them.
+    pub(crate) fn close_files(&mut self) {
+        self.opened.iter_mut().for_each(|file| file.fd = None);
+    }
+
+    /// The file's descriptor, opened again if it was closed.
+    fn descriptor(&self, file: &mut OpenFile) -> Result<OwnedFd> {
+        if let Some(fd) = file.fd.take() {
+            return Ok(fd);
+        }
+        let (fd, span) = self.open_one(file.index)?;
+        if span != file.span {
+            let now = format_args!("{} are there now", span.end);
+            return Err(failure::changed(
+                Operation::Get,
+                &self.requests[file.index].location,
+                file.span.end,
+                now,
+            ));
+        }
+        Ok(fd)
+    }
+
+    fn settle_one(&mut self, index: usize, result: Result<Served>) {
+        self.results[index - self.part.start] = Some(result);
+    }
+
+    fn fail(&mut self, index: usize, error: Error) {
+        let error = error.at(&self.requests[index].location);
+        self.settle_one(index, Err(error));
+    }
+
+    fn finish(self) -> Vec<Result<Served>> {
+        self.results.into_iter().map(|result| result.expect("every file was read or failed")).collect()
+    }
+}

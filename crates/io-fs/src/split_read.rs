@@ -1,0 +1,192 @@
+//! Reads that are worth several threads: a few large files, cut into pieces that the threads of the
+//! pool take one after another, so that one file of 64 MiB uses every core and keeps the device's
+//! queue filled.
+//!
+//! This is the one module of the crate with unsafe code: the pieces of one [`Buf`] are written by
+//! several threads at once, and the borrow of a slice cannot be split over threads that outlive the
+//! caller.
+
+use crate::file::{self, Filled};
+use crate::pool::Pool;
+use forebay_io::Buf;
+use futures::FutureExt;
+use futures::channel::oneshot;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// From how many bytes reads are split. Below, waking other threads costs more than they save.
+pub(crate) const SPLIT_FROM: u64 = 8 << 20;
+
+/// What a thread takes at once: long enough for the kernel's read-ahead to get going, short enough
+/// that threads finish together.
+const PIECE: usize = 2 << 20;
+
+/// Bytes of one file on their way into a buffer.
+pub(crate) struct Region {
+    fd: Arc<OwnedFd>,
+    offset: u64,
+    buf: Buf,
+    /// The least position in the buffer at which the file was found to end.
+    short: AtomicU64,
+    errno: OnceLock<Errno>,
+    /// Nanoseconds since the split began, of the first piece's begin and the last one's end.
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+impl Region {
+    /// `buf` is to be filled from `offset` on.
+    pub(crate) fn new(fd: Arc<OwnedFd>, offset: u64, buf: Buf) -> Self {
+        Region {
+            fd,
+            offset,
+            buf,
+            short: AtomicU64::new(u64::MAX),
+            errno: OnceLock::new(),
+            begun: AtomicU64::new(u64::MAX),
+            ended: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn fd(&self) -> Arc<OwnedFd> {
+        self.fd.clone()
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.buf.len() as u64
+    }
+
+    /// How it ended. Valid once the split is over.
+    pub(crate) fn filled(&self) -> Result<Filled, Errno> {
+        match (self.errno.get(), self.short.load(Ordering::Relaxed)) {
+            (Some(errno), _) => Err(*errno),
+            (None, u64::MAX) => Ok(Filled::Whole),
+            (None, short) => Ok(Filled::Short(short as usize)),
+        }
+    }
+
+    /// From the first piece's begin to the last one's end.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let (begun, ended) = (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed));
+        Duration::from_nanos(ended.saturating_sub(begun))
+    }
+
+    pub(crate) fn into_buf(self) -> Buf {
+        self.buf
+    }
+}
+
+/// A stretch of a region. No two pieces overlap.
+struct Piece {
+    region: usize,
+    start: usize,
+    len: usize,
+    at: *mut u8,
+}
+
+/// The shared state of the threads that work on one split.
+struct Split<T> {
+    regions: Vec<Region>,
+    pieces: Vec<Piece>,
+    next: AtomicUsize,
+    done: AtomicUsize,
+    begin: Instant,
+    finish: Box<dyn FnOnce(Vec<Region>, &dyn Fn() -> bool) -> T + Send + Sync>,
+    answer: oneshot::Sender<T>,
+}
+
+// SAFETY: all but `pieces` is `Send`. Their pointers lead into the buffers of `regions`, which are
+// `Send` and live as long as the pieces do.
+unsafe impl<T: Send> Send for Split<T> {}
+// SAFETY: all but `pieces` is `Sync`. A piece is written through by the one thread that drew its index
+// from `next`, and nobody touches a buffer otherwise until the last thread has taken the split apart.
+unsafe impl<T: Send> Sync for Split<T> {}
+
+/// Fills every region on all threads of the pool. `finish` runs on the last of them. The answer is
+/// none if one panicked.
+pub(crate) fn read_split<T, F>(
+    pool: &Pool,
+    mut regions: Vec<Region>,
+    finish: F,
+) -> impl Future<Output = Option<T>> + Send + use<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(Vec<Region>, &dyn Fn() -> bool) -> T + Send + Sync + 'static,
+{
+    let (answer, receive) = oneshot::channel();
+    let pieces = cut(&mut regions);
+    let threads = pool.threads().min(pieces.len()).max(1);
+    let split = Arc::new(Split {
+        regions,
+        pieces,
+        next: AtomicUsize::new(0),
+        done: AtomicUsize::new(0),
+        begin: Instant::now(),
+        finish: Box::new(finish),
+        answer,
+    });
+    for _ in 1..threads {
+        let split = split.clone();
+        pool.submit(move || split.work());
+    }
+    pool.submit(move || split.work());
+    receive.map(Result::ok)
+}
+
+fn cut(regions: &mut [Region]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    for (region, of) in regions.iter_mut().enumerate() {
+        pieces.extend(of.buf.chunks_mut(PIECE).enumerate().map(|(i, bytes)| Piece {
+            region,
+            start: i * PIECE,
+            len: bytes.len(),
+            at: bytes.as_mut_ptr(),
+        }));
+    }
+    pieces
+}
+
+impl<T> Split<T> {
+    /// What each thread does: draw pieces until there are none, and let the last one finish.
+    fn work(self: Arc<Self>) {
+        while !self.answer.is_canceled()
+            && let Some(piece) = self.pieces.get(self.next.fetch_add(1, Ordering::Relaxed))
+        {
+            self.read(piece);
+            self.done.fetch_add(1, Ordering::Relaxed);
+        }
+        // Exactly one thread gets it: the last. What the others wrote is visible to it.
+        let Some(split) = Arc::into_inner(self) else { return };
+        // Fewer where a thread panicked or the caller went away; to drop `answer` says so.
+        if split.done.into_inner() == split.pieces.len() {
+            let answer = split.answer;
+            let value = (split.finish)(split.regions, &|| answer.is_canceled());
+            let _ = answer.send(value);
+        }
+    }
+
+    fn read(&self, piece: &Piece) {
+        let region = &self.regions[piece.region];
+        region.begun.fetch_min(self.now(), Ordering::Relaxed);
+        // SAFETY: `at..at + len` lies in the buffer of `region`, which lives as long as `self`; it was
+        // cut off by `chunks_mut`, so no other piece overlaps it; and this thread alone drew this
+        // piece's index from `next`.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(piece.at, piece.len) };
+        match file::fill(region.fd.as_fd(), bytes, region.offset + piece.start as u64) {
+            Ok(Filled::Short(read)) => {
+                region.short.fetch_min((piece.start + read) as u64, Ordering::Relaxed);
+            }
+            Ok(Filled::Whole | Filled::Beyond) => {}
+            // Which of several errors is reported makes no difference.
+            Err(errno) => drop(region.errno.set(errno)),
+        }
+        region.ended.fetch_max(self.now(), Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.begin.elapsed().as_nanos() as u64
+    }
+}
