@@ -1,1 +1,30 @@
-//! Turns a URI and options into a stack of Forebay stores.
+//! A location and options become a stack of stores. The one place that knows every backend.
+//!
+//! ```text
+//! backend → Observed("device") → Retrying → Limited → Observed("caller")
+//! ```
+//! A layer is only there if it is asked for: what is not wrapped costs nothing.
+//!
+//! What it never does: guess. A scheme, key or value that cannot be honoured is an error that names
+//! what can be, and no option is accepted for a store that has no use for it.
+//!
+//! ```
+//! use forebay_io_open::{StoreOptions, open};
+//! let options = StoreOptions::parse([("threads", "8"), ("limit_bytes_per_second", "200MiB")])?;
+//! let store = open(&"file:///data".parse()?, &options)?;
+//! assert!(store.capability().native_batch);
+//!
+//! let error = open(&"flie://data".parse()?, &options).unwrap_err();
+//! assert!(error.to_string().contains("did you mean file?"), "{error}");
+//! # Ok::<_, forebay_io::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod nearest;
+mod open;
+mod scheme;
+mod store_options;
+
+pub use open::open;
+pub use scheme::{SCHEMES, Scheme};
+pub use store_options::{KEYS, StoreOptions};

@@ -1,0 +1,61 @@
+//! The stack itself.
+
+use crate::{Scheme, StoreOptions};
+use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
+use forebay_io::{Error, Kind, Location, Operation, Result, Store, Unobserved};
+use forebay_io_fs::{FsOptions, FsStore};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// The store that holds `location`, wrapped as `options` ask. It serves every location of the same
+/// scheme (and host), not only this one.
+///
+/// # Errors
+/// `InvalidConfig` for an unknown scheme and for an option that the store has no use for;
+/// `Unsupported` for a scheme that this build cannot open, and for `mem://` without a
+/// [`StoreOptions::memory`].
+pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    let scheme = Scheme::of(location)?;
+    let mut store = backend(scheme, location, options)?;
+    if let Some(device) = &options.device {
+        store = Arc::new(Observed::new(store, device.clone()));
+    }
+    let retries = options.retries.unwrap_or(scheme.retries);
+    if retries > 0 {
+        let max_attempts = NonZeroU32::MIN.saturating_add(retries);
+        let policy = RetryPolicy { max_attempts, ..RetryPolicy::default() };
+        let observer = options.caller.clone().or_else(|| options.device.clone());
+        store = Arc::new(Retrying::new(store, policy, observer.unwrap_or_else(|| Arc::new(Unobserved))));
+    }
+    if options.limits != Limits::default() {
+        store = Arc::new(Limited::new(store, options.limits));
+    }
+    if let Some(caller) = &options.caller {
+        store = Arc::new(Observed::new(store, caller.clone()));
+    }
+    Ok(store)
+}
+
+fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+    match scheme.name {
+        "file" => {
+            let default = FsOptions::default();
+            let store = FsStore::new(FsOptions { threads: options.threads.unwrap_or(default.threads) });
+            Ok(Arc::new(store.map_err(|e| e.at(location))?))
+        }
+        "mem" => {
+            if options.threads.is_some() {
+                let context = "threads is an option of file://; mem:// has none";
+                return Err(Error::invalid(context).at(location));
+            }
+            // One made here would be empty, and nobody could ever put anything there.
+            let store = options.memory.clone().ok_or_else(|| {
+                let context = "mem:// names objects that a program holds in memory, and none were handed \
+                               over; a program sets StoreOptions::memory, a command needs a file:// location";
+                Error::new(Kind::Unsupported, Operation::Configure, context).at(location)
+            })?;
+            Ok(Arc::new(store))
+        }
+        other => unreachable!("scheme {other} is said to be available"),
+    }
+}
