@@ -1,0 +1,305 @@
+//! `forebay load`: the loader over anything, and the report of what it did.
+
+use crate::context::Context;
+use crate::cpu::CpuTime;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::loader_flags::LoaderFlags;
+use crate::manifest::{self, Manifest, Promise};
+use crate::problems::{self, Problem};
+use forebay_io::{Glob, Kind, ListOptions, Location, PageCacheMode};
+use forebay_loader::{Batch, Dataset, Epoch, Loader, LoaderOptions};
+use forebay_metrics::{Report, RunFacts, Snapshot, units};
+use indicatif::ProgressBar;
+use serde_json::json;
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Loads everything beneath a location in batches, and reports how that went.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+One file is one sample. Ctrl-C ends the run and prints the report of what was loaded.
+
+With --verify, exit code 4 if a sample's bytes are not those of the manifest, or if a whole epoch (no --glob, \
+--limit, --drop-last or shards) did not bring every file of the manifest exactly once.
+
+With --json: with --verify one line a problem, as of `forebay verify`; then one line, {\"type\": \"summary\", \
+\"root\", \"samples_in_dataset\", \"options\", \"facts\", \"problems\" (null without --verify), \"metrics\"}. \
+\"metrics\" is the snapshot of forebay's metrics, \"facts\" has \"elapsed_s\", \"cpu_user_s\", \"cpu_system_s\", \
+\"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".")]
+pub(crate) struct Args {
+    /// A path or a URI
+    uri: OsString,
+    /// How often to load everything
+    #[arg(long, value_name = "E", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: u64,
+    /// Only files that match, relative to URI: `*.jpg` (one level), `**/*.jpg` (any)
+    #[arg(long, value_name = "GLOB")]
+    glob: Option<String>,
+    /// End each epoch after so many batches
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Check every sample against a manifest [default: URI.manifest.jsonl beside URI]
+    #[arg(long, value_name = "MANIFEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    verify: Option<OsString>,
+    #[command(flatten)]
+    loader: LoaderFlags,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
+    let options = args.loader.options()?;
+    let root = context.locate(&args.uri)?;
+    let store = context.store(&root)?;
+    let glob = args.glob.as_deref().map(Glob::new).transpose()?;
+    let list = ListOptions { glob, ..ListOptions::recursive() };
+    let dataset = Arc::new(Dataset::list(&*store, &root, list).await?);
+    let mut check = match &args.verify {
+        Some(place) => Some(Check::new(place, &dataset, &args, &options, context).await?),
+        None => None,
+    };
+
+    let loader = Loader::new(store, dataset.clone(), options.clone())?;
+    let batches = loader.batches().min(args.limit.unwrap_or(u64::MAX));
+    let mut display = Display::new(context, args.epochs, batches);
+    let mut run = Run { begin: Instant::now(), cpu: CpuTime::now(), batches: 0, epochs: 0, pipeline: Snapshot::default() };
+    let mut stopped = None;
+    for epoch in 0..args.epochs {
+        let mut batches = loader.start(&tokio::runtime::Handle::current())?;
+        let end = run.epoch(&mut batches, args.limit, check.as_mut(), &mut display, context).await;
+        run.pipeline
+            .merge(&pipeline_only(batches.snapshot()))
+            .map_err(|e| Failure::refused(Kind::Unavailable, e.to_string()))?;
+        // Nothing of this epoch may run on into the next, or be missing from the report.
+        batches.cancel();
+        batches.closed().await;
+        match end? {
+            Ended::Whole => run.epochs += 1,
+            Ended::Limited => {
+                run.epochs += 1;
+                loader.set_epoch(epoch + 1);
+            }
+            Ended::Interrupted(exit) => {
+                stopped = Some(exit);
+                break;
+            }
+        }
+        if let Some(check) = &mut check {
+            check.end_epoch(&root, context)?;
+        }
+    }
+    let facts = run.facts(&loader, context);
+    let snapshot = Snapshot { stages: run.pipeline.stages, queues: run.pipeline.queues, ..loader.snapshot() };
+    context.console.clear_bar();
+    report(&root, &dataset, &options, &facts, &snapshot, check.as_mut(), context)?;
+    let verdict = check.map_or(Exit::Done, |check| check.report.exit());
+    Ok(stopped.unwrap_or(verdict))
+}
+
+/// Stages and queues are an epoch's own; operations are counted by the loader over all of them.
+fn pipeline_only(snapshot: Snapshot) -> Snapshot {
+    Snapshot { stages: snapshot.stages, queues: snapshot.queues, ..Snapshot::default() }
+}
+
+enum Ended {
+    Whole,
+    Limited,
+    Interrupted(Exit),
+}
+
+/// A run under way.
+struct Run {
+    begin: Instant,
+    cpu: CpuTime,
+    batches: u64,
+    epochs: u64,
+    pipeline: Snapshot,
+}
+
+impl Run {
+    async fn epoch(
+        &mut self,
+        epoch: &mut Epoch,
+        limit: Option<u64>,
+        mut check: Option<&mut Check>,
+        display: &mut Display,
+        context: &Context,
+    ) -> Result<Ended> {
+        display.begin_epoch(epoch.progress().epoch);
+        for done in 0.. {
+            if limit == Some(done) {
+                return Ok(Ended::Limited);
+            }
+            let batch = tokio::select! {
+                biased;
+                exit = context.stop.asked() => return Ok(Ended::Interrupted(exit)),
+                batch = epoch.next() => batch,
+            };
+            let Some(batch) = batch else { break };
+            let batch = batch?;
+            self.batches += 1;
+            context.tally.add_things(batch.len() as u64);
+            context.tally.add_bytes(batch.sample_bytes());
+            if let Some(check) = check.as_deref_mut() {
+                check.batch(&batch, context)?;
+            }
+            display.delivered(context.tally.bytes());
+        }
+        Ok(Ended::Whole)
+    }
+
+    fn facts(&self, loader: &Loader, context: &Context) -> RunFacts {
+        let cpu = CpuTime::now().since(self.cpu);
+        let mode: PageCacheMode = loader.options().page_cache_mode;
+        RunFacts {
+            cpu_user: Some(cpu.user),
+            cpu_system: Some(cpu.system),
+            samples: context.tally.things(),
+            batches: self.batches,
+            bytes: context.tally.bytes(),
+            epochs: self.epochs,
+            max_bytes_in_flight: Some(loader.budget().cap()),
+            page_cache_requested: Some(mode.name().to_owned()),
+            ..RunFacts::new(self.begin.elapsed())
+        }
+    }
+}
+
+fn report(
+    root: &Location,
+    dataset: &Dataset,
+    options: &LoaderOptions,
+    facts: &RunFacts,
+    snapshot: &Snapshot,
+    check: Option<&mut Check>,
+    context: &Context,
+) -> Result<()> {
+    let console = &context.console;
+    if console.json() {
+        console.record(&json!({
+            "type": "summary",
+            "root": root.to_string(),
+            "samples_in_dataset": dataset.len(),
+            "options": options.to_json(),
+            "facts": facts,
+            "problems": check.map(|check| check.report.to_json()),
+            "metrics": snapshot,
+        }))?;
+        return console.flush();
+    }
+    console.print(Report::new(snapshot, facts).coloured(console.out_in_colour()))?;
+    if let Some(check) = check {
+        console.print(format_args!("\n{}Verified      {}\n", check.report.list(), check.verdict()))?;
+    }
+    Ok(())
+}
+
+/// Samples against a manifest, while they are loaded.
+struct Check {
+    dataset: Arc<Dataset>,
+    /// By sample id; none where the manifest does not know the file.
+    promises: Vec<Option<Promise>>,
+    /// By sample id: how often it came in this epoch.
+    seen: Vec<bool>,
+    /// Whether an epoch must bring everything.
+    whole: bool,
+    checked: u64,
+    report: problems::Report,
+}
+
+impl Check {
+    async fn new(
+        place: &OsString,
+        dataset: &Arc<Dataset>,
+        args: &Args,
+        options: &LoaderOptions,
+        context: &Context,
+    ) -> Result<Self> {
+        let root = dataset.root();
+        let place = match place.is_empty() {
+            true => manifest::beside(root)?,
+            false => context.locate(place)?,
+        };
+        let mut manifest = Manifest::read(&context.store(&place)?, &place).await?;
+        let mut report = problems::Report::default();
+        let promises = (0..dataset.len())
+            .map(|id| manifest.files.remove(dataset.key(id).unwrap_or_default()))
+            .collect::<Vec<_>>();
+        let whole =
+            args.glob.is_none() && args.limit.is_none() && !options.drop_last && options.shard_world_size == 1;
+        if args.glob.is_none() {
+            // What is left is not in the dataset, so no epoch will bring it.
+            for key in manifest.files.into_keys() {
+                report.add(&key, Problem::Missing, root, context)?;
+            }
+        }
+        let seen = vec![false; promises.len()];
+        Ok(Check { dataset: dataset.clone(), promises, seen, whole, checked: 0, report })
+    }
+
+    fn batch(&mut self, batch: &Batch, context: &Context) -> Result<()> {
+        for (i, &id) in batch.ids().iter().enumerate() {
+            let key = self.dataset.key(id).unwrap_or_default();
+            let problem = match self.promises.get(id as usize).copied().flatten() {
+                None => Some(Problem::Extra),
+                Some(promise) => problems::compare(batch.sample(i), &promise),
+            };
+            self.checked += 1;
+            if let Some(problem) = problem {
+                self.report.add(key, problem, self.dataset.root(), context)?;
+            }
+            if std::mem::replace(&mut self.seen[id as usize], true) {
+                self.report.add(key, Problem::Repeated, self.dataset.root(), context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_epoch(&mut self, root: &Location, context: &Context) -> Result<()> {
+        for (id, seen) in self.seen.iter_mut().enumerate() {
+            if !std::mem::take(seen) && self.whole {
+                let key = self.dataset.key(id as u64).unwrap_or_default();
+                self.report.add(key, Problem::NotDelivered, root, context)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&self) -> String {
+        format!("{} samples: {}", units::count(self.checked), self.report.verdict())
+    }
+}
+
+/// The progress bar of a run: batches of this epoch, and the rate so far.
+struct Display {
+    bar: ProgressBar,
+    epochs: u64,
+    epoch: u64,
+    begin: Instant,
+    told: Instant,
+}
+
+/// A person reads no faster; formatting the rate for every batch would be work for nobody.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+impl Display {
+    fn new(context: &Context, epochs: u64, batches: u64) -> Self {
+        let now = Instant::now();
+        Display { bar: context.console.batch_bar(batches), epochs, epoch: 0, begin: now, told: now }
+    }
+
+    fn begin_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.bar.set_position(0);
+        self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
+    }
+
+    fn delivered(&mut self, bytes: u64) {
+        self.bar.inc(1);
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            let rate = bytes as f64 / self.begin.elapsed().as_secs_f64();
+            self.bar.set_message(units::mib_per_second(rate));
+        }
+    }
+}

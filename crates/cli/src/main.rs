@@ -1,0 +1,249 @@
+//! The `forebay` command: list, copy, generate, verify and load data on any store.
+//!
+//! A file here is a command, or something that several of them need. This one reads the command line,
+//! runs one command, and sees to it that it can be interrupted.
+//!
+//! What it never does: print a colour or a progress bar where nobody looks at a terminal, leave a file
+//! half written, or accept an option that changes nothing.
+#![deny(unsafe_code)]
+// The edge of the program is where environment, working directory and exit codes belong.
+#![allow(clippy::disallowed_methods)]
+
+mod cat;
+mod chunks;
+mod console;
+mod content;
+mod context;
+mod cp;
+mod cpu;
+mod entry;
+mod exit;
+mod failure;
+mod generate;
+mod load;
+mod loader_flags;
+mod local_tree;
+mod ls;
+mod manifest;
+mod metered;
+mod problems;
+mod rm;
+mod signals;
+mod sizes;
+mod stat;
+mod stores;
+mod tally;
+mod tasks;
+mod verify;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use console::Console;
+use context::{Context, Stop};
+use exit::Exit;
+use failure::{Failure, Result};
+use forebay_io::Kind;
+use serde_json::json;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+use stores::Stores;
+use tally::Tally;
+
+/// How long an interrupted command may take to put things back in order. Dropping a task takes
+/// microseconds; what can take longer is a write to a pipe that nobody reads, and nothing is lost by
+/// leaving that.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Data loading and storage I/O for training jobs: list, copy, generate, verify and load data on any store.
+///
+/// Locations are plain paths or URIs such as file:///data/train.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, propagate_version = true)]
+struct Cli {
+    /// Results as JSON, one value a line; errors as JSON on standard error
+    #[arg(long, global = true)]
+    json: bool,
+    /// An option of the stores that are used, such as limit_bytes_per_second=200MiB; see --help
+    #[arg(long = "store", global = true, value_name = "KEY=VALUE", value_parser = stores::pair)]
+    stores: Vec<(String, String)>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Ls(ls::Args),
+    Stat(stat::Args),
+    Cat(cat::Args),
+    Cp(cp::Args),
+    Rm(rm::Args),
+    Gen(generate::Args),
+    Verify(verify::Args),
+    Load(Box<load::Args>),
+}
+
+impl Command {
+    /// What the command counts.
+    fn tally(&self) -> Tally {
+        let files = ["file", "files"];
+        match self {
+            Command::Ls(_) => Tally::new("listed", ["entry", "entries"]),
+            Command::Stat(_) => Tally::new("looked at", ["object", "objects"]),
+            Command::Cat(_) => Tally::new("wrote out", ["object", "objects"]),
+            Command::Cp(_) => Tally::new("copied", files),
+            Command::Rm(_) => Tally::new("removed", ["object", "objects"]),
+            Command::Gen(_) => Tally::new("wrote", files),
+            Command::Verify(_) => Tally::new("verified", files),
+            Command::Load(_) => Tally::new("loaded", ["sample", "samples"]),
+        }
+    }
+
+    /// Whether it looks at [`Context::stop`] and ends by itself.
+    fn ends_by_itself(&self) -> bool {
+        matches!(self, Command::Load(_))
+    }
+
+    async fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Command::Ls(args) => ls::run(args, context).await,
+            Command::Stat(args) => stat::run(args, context).await,
+            Command::Cat(args) => cat::run(args, context).await,
+            Command::Cp(args) => cp::run(args, context).await,
+            Command::Rm(args) => rm::run(args, context).await,
+            Command::Gen(args) => generate::run(args, context).await,
+            Command::Verify(args) => verify::run(args, context).await,
+            Command::Load(args) => load::run(*args, context).await,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match parse(&arguments) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    let console = Arc::new(Console::new(cli.json));
+    let result = execute(cli.command, &cli.stores, &console);
+    console.clear_bar();
+    let exit = match result.and_then(|exit| console.flush().map(|()| exit)) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            console.error(&failure);
+            failure.exit()
+        }
+    };
+    exit.into()
+}
+
+/// The grammar, with the exit codes at the end of every help.
+fn grammar() -> clap::Command {
+    let cli = Cli::command().mut_arg("stores", |store| store.long_help(stores::help()));
+    cli.after_help(exit::HELP).mut_subcommands(|command| {
+        let own = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(format!("{own}{}", exit::HELP))
+    })
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, Exit> {
+    let parsed = grammar().try_get_matches_from(arguments).and_then(|m| Cli::from_arg_matches(&m));
+    let error = match parsed {
+        Ok(cli) => return Ok(cli),
+        Err(error) => error,
+    };
+    // Help and version are answers, not errors, and go to standard output.
+    let is_error = error.use_stderr();
+    if is_error && arguments.iter().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
+        Console::new(true).error(&Failure::usage(text));
+    } else {
+        // Nobody is left to be told if this fails.
+        let _ = error.print();
+    }
+    Err(if is_error { Exit::Usage } else { Exit::Done })
+}
+
+/// What the main thread waits for.
+enum Event {
+    Signal(Exit),
+    Ended(Result<Exit>),
+}
+
+fn execute(command: Command, options: &[(String, String)], console: &Arc<Console>) -> Result<Exit> {
+    let cannot_start = |what: &str, error: std::io::Error| {
+        Failure::refused(Kind::Unavailable, format!("cannot {what}: {error}"))
+    };
+    let cwd = std::env::current_dir().map_err(|e| cannot_start("find the working directory", e))?;
+    let context = Context {
+        console: console.clone(),
+        tally: Arc::new(command.tally()),
+        stores: Arc::new(Stores::new(options)?),
+        cwd: Arc::new(cwd),
+        stop: Stop::new(),
+    };
+    let (sender, events) = mpsc::channel();
+    signals::listen(sender.clone(), Event::Signal).map_err(|e| cannot_start("listen for signals", e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| cannot_start("start threads", e))?;
+
+    let ends_by_itself = command.ends_by_itself();
+    let running = runtime.spawn({
+        let context = context.clone();
+        async move { command.run(&context).await }
+    });
+    let abort = running.abort_handle();
+    runtime.spawn(async move {
+        let result = match running.await {
+            Ok(result) => result,
+            Err(lost) => {
+                let text = format!("the command died: {lost}; this is a defect of forebay");
+                Err(Failure::refused(Kind::Unavailable, text))
+            }
+        };
+        // The other end is only gone when the process ends anyway.
+        let _ = sender.send(Event::Ended(result));
+    });
+
+    let result = match events.recv() {
+        Ok(Event::Ended(result)) => result,
+        Ok(Event::Signal(exit)) => {
+            context.stop.ask(exit);
+            if !ends_by_itself {
+                abort.abort();
+            }
+            interrupted(exit, &events, &context)
+        }
+        Err(_) => Err(Failure::refused(Kind::Unavailable, "the command vanished; this is a defect of forebay")),
+    };
+    // Drops every task, and so whatever they were in the middle of writing.
+    runtime.shutdown_timeout(GRACE);
+    result
+}
+
+/// Waits for the command to let go, and says what it had done.
+fn interrupted(exit: Exit, events: &Receiver<Event>, context: &Context) -> Result<Exit> {
+    let outcome = events.recv_timeout(GRACE);
+    let console = &context.console;
+    console.clear_bar();
+    match outcome {
+        // It had come to its end, with this or another outcome.
+        Ok(Event::Ended(Ok(own))) if own != exit => return Ok(own),
+        // A second signal: at once.
+        Ok(Event::Ended(_) | Event::Signal(_)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+    }
+    let by = if exit == Exit::Terminated { "terminated" } else { "interrupted" };
+    if console.json() {
+        console.err_record(&json!({
+            "error": { "kind": by, "message": format!("{by}: {}", context.tally), "exit_code": exit.code() },
+            "done": context.tally.to_json(),
+        }));
+    } else {
+        console.note(by, &*context.tally);
+    }
+    Ok(exit)
+}
