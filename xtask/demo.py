@@ -1,11 +1,16 @@
-import sys
-
+import json, sys
+from blake3 import blake3
 import forebay
 
+entries = [json.loads(line) for line in open(sys.argv[1] + ".manifest.jsonl")][1:]
+expected = {entry["key"]: entry["blake3"] for entry in entries}
 loader = forebay.create_async_loader(sys.argv[1], {"batch_size": 32, "shuffle": True, "seed": 1})
 for epoch in range(2):
-    samples = size = 0
+    seen = set()
     for batch in loader:
-        samples += len(batch)
-        size += sum(len(sample) for sample in batch)
-    print(f"epoch {epoch}: {samples} samples, {size / 2**20:.1f} MiB")
+        for uri, sample in zip(batch.uris, batch):
+            name = uri.rpartition("/")[2]
+            assert blake3(sample).hexdigest() == expected[name], f"{uri} is not what was written"
+            seen.add(name)
+    assert seen == expected.keys(), f"{len(seen)} of {len(expected)} samples were delivered"
+    print(f"epoch {epoch}: {len(seen)} samples, every byte as written")

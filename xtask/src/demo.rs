@@ -18,9 +18,9 @@ pub(crate) struct Args {
     files: usize,
 }
 
-/// Bytes, the middle of the sizes drawn, and how widely they spread: from a few KiB to a few MiB. The mean of a
+/// The middle of the sizes drawn, and how widely they spread: from a few KiB to a few MiB. The mean of a
 /// lognormal is its median times exp(sigma² / 2), here 256 KiB, so 2,000 files are 500 MiB.
-const SIZES: &str = "lognormal:158998,1.0";
+const SIZES: &str = "lognormal:155KiB,1.0";
 
 const COMMAND: &str = "forebay-cli";
 

@@ -20,6 +20,8 @@ mod tidy;
 mod versions;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::workspace::Workspace;
@@ -50,16 +52,25 @@ enum Command {
     BenchLimit(bench::limit::Args),
 }
 
-fn main() -> anyhow::Result<()> {
-    let Some(command) = Cli::parse().command else {
-        return Ok(Cli::command().print_long_help()?);
-    };
+fn main() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Returned from `main` it would be printed with a backtrace wherever `RUST_BACKTRACE` is set.
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Option<Command>) -> anyhow::Result<()> {
     match command {
+        None => Ok(Cli::command().print_long_help()?),
         // No look at the workspace: this one is timed, and its files are named in its arguments.
-        Command::BenchLimit(args) => bench::limit::run(&args),
-        Command::Demo(args) => demo::run(&Workspace::load()?, &args),
-        Command::Test(args) => test::run(&Workspace::load()?, &args),
-        Command::Check(args) => check::run(&Workspace::load()?, &args),
-        Command::Bench(args) => bench::run(&Workspace::load()?, &args),
+        Some(Command::BenchLimit(args)) => bench::limit::run(&args),
+        Some(Command::Demo(args)) => demo::run(&Workspace::load()?, &args),
+        Some(Command::Test(args)) => test::run(&Workspace::load()?, &args),
+        Some(Command::Check(args)) => check::run(&Workspace::load()?, &args),
+        Some(Command::Bench(args)) => bench::run(&Workspace::load()?, &args),
     }
 }

@@ -10,7 +10,7 @@ use crate::shell;
 use crate::workspace::Workspace;
 
 /// What the tests need, pinned; one requirement a line.
-const REQUIREMENTS: &str = "xtask/requirements.txt";
+const REQUIREMENTS: &str = "crates/py/requirements-test.txt";
 
 /// How the extension module is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -82,9 +82,16 @@ pub(crate) fn read(command: &mut Command) -> anyhow::Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("`{shown}` did not print UTF-8"))
 }
 
-/// The command as one would type it, folder left out; words with blanks are quoted.
+/// The command as one would type it in its folder; words with blanks are quoted.
 fn show(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program());
+    let program = match command.get_current_dir() {
+        // Which of the installed cargos it is does not matter to a reader.
+        _ if program.ends_with("cargo") => Path::new("cargo"),
+        Some(folder) => program.strip_prefix(folder).unwrap_or(program),
+        None => program,
+    };
+    let words = std::iter::once(program.as_os_str()).chain(command.get_args());
     let words = words.map(|word| {
         let word = word.to_string_lossy();
         if word.is_empty() || word.contains(|c: char| c.is_whitespace() || c == '\'') {

@@ -110,7 +110,7 @@ fn build_command(workspace: &Workspace) -> anyhow::Result<Done> {
 fn examples(workspace: &Workspace) -> anyhow::Result<Tally> {
     let folder = tempfile::Builder::new().prefix("examples-").tempdir_in(workspace.target())?;
     let forebay = workspace.binary("debug", "forebay");
-    let generate = ["gen", "train", "--files", "200", "--sizes", "lognormal:16384,1.0", "--seed", "1"];
+    let generate = ["gen", "train", "--files", "200", "--sizes", "lognormal:16KiB,1.0", "--seed", "1"];
     shell::run(&mut shell::command(folder.path(), forebay, generate))?;
 
     let mut tally = Tally::default();
