@@ -1,0 +1,187 @@
+//! A batch as Python sees it: one buffer, and where the samples are in it.
+//!
+//! Made once a batch with nothing inside but two references; views, columns and arrays are made when
+//! asked for. Also readable in a forked child, because reading it needs no lock and no thread.
+
+use crate::arrays::{self, Library};
+use crate::born::Born;
+use crate::buffer::{Exported, column};
+use crate::dlpack::{self, Wanted};
+use forebay_loader as loader;
+use pyo3::exceptions::{PyBufferError, PyIndexError};
+use pyo3::ffi;
+use pyo3::prelude::*;
+use pyo3::types::{PyCapsule, PyIterator, PyList, PyMemoryView, PySlice};
+use std::ffi::c_int;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Some samples in one contiguous buffer that begins at a multiple of 64 bytes.
+///
+/// The buffer protocol and DLPack show the whole buffer; each sample begins at a multiple of 64, and
+/// what lies between samples is zero. batch[i] is a view of sample i; len(batch) counts samples.
+#[pyclass(frozen, weakref, sequence, module = "forebay")]
+pub(crate) struct Batch {
+    contents: Arc<Contents>,
+    shown: Exported,
+}
+
+/// What every view of a batch shares.
+pub(crate) struct Contents {
+    batch: Born<loader::Batch>,
+    dataset: Arc<loader::Dataset>,
+}
+
+impl Batch {
+    pub(crate) fn new(batch: loader::Batch, dataset: Arc<loader::Dataset>) -> Self {
+        let shown = Exported::bytes(batch.as_slice());
+        Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown }
+    }
+
+    fn inner(&self) -> &loader::Batch {
+        self.contents.batch.peek()
+    }
+
+    /// Where each sample is in the buffer.
+    pub(crate) fn spans(&self) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+        (0..self.inner().len()).map(|i| self.inner().span(i))
+    }
+}
+
+fn sample<'py>(whole: &Bound<'py, PyMemoryView>, span: Range<usize>) -> PyResult<Bound<'py, PyAny>> {
+    let slice = PySlice::new(whole.py(), span.start as isize, span.end as isize, 1);
+    whole.get_item(slice)
+}
+
+#[pymethods]
+impl Batch {
+    fn __len__(&self) -> usize {
+        self.inner().len()
+    }
+
+    fn __getitem__<'py>(slf: &Bound<'py, Self>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let batch = slf.get().inner();
+        let whole = PyMemoryView::from(slf.as_any())?;
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let chosen = slice.indices(batch.len() as isize)?;
+            let samples = PyList::empty(slf.py());
+            for k in 0..chosen.slicelength as isize {
+                samples.append(sample(&whole, batch.span((chosen.start + k * chosen.step) as usize))?)?;
+            }
+            return Ok(samples.into_any());
+        }
+        let wanted = index.extract::<isize>()?;
+        let from_start = if wanted < 0 { wanted + batch.len() as isize } else { wanted };
+        match usize::try_from(from_start).ok().filter(|&i| i < batch.len()) {
+            Some(i) => sample(&whole, batch.span(i)),
+            None => {
+                let text = format!("sample {wanted} of a batch of {}", batch.len());
+                Err(PyIndexError::new_err(text))
+            }
+        }
+    }
+
+    fn __iter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyIterator>> {
+        let whole = PyMemoryView::from(slf.as_any())?;
+        let samples = slf.get().spans().map(|span| sample(&whole, span)).collect::<PyResult<Vec<_>>>()?;
+        PyList::new(slf.py(), samples)?.try_iter()
+    }
+
+    /// The numbers of the samples in the dataset, as a memoryview of 64-bit integers.
+    #[getter]
+    fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        column(py, self.inner().ids().iter().map(|&id| id as i64))
+    }
+
+    /// Where each sample begins in the buffer, as a memoryview of 64-bit integers.
+    #[getter]
+    fn offsets<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        column(py, self.spans().map(|span| span.start as i64))
+    }
+
+    /// How many bytes each sample has, as a memoryview of 64-bit integers.
+    #[getter]
+    fn lengths<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
+        column(py, self.spans().map(|span| span.len() as i64))
+    }
+
+    /// Where each sample was read from.
+    #[getter]
+    fn uris(&self) -> Vec<String> {
+        let uri = |&id: &u64| self.contents.dataset.location(id).map(|l| l.to_string()).unwrap_or_default();
+        self.inner().ids().iter().map(uri).collect()
+    }
+
+    /// Bytes of the whole buffer, what lies between samples included.
+    #[getter]
+    fn nbytes(&self) -> usize {
+        self.shown.len()
+    }
+
+    /// The epoch it belongs to, from 0.
+    #[getter]
+    fn epoch(&self) -> u64 {
+        self.inner().epoch()
+    }
+
+    /// Which batch it is of those since its epoch was begun here, from 0.
+    #[getter]
+    fn index(&self) -> u64 {
+        self.inner().index()
+    }
+
+    /// The samples as NumPy arrays of uint8 that share the batch's memory.
+    ///
+    /// One array [samples, bytes] if all samples have the same size, else a list of arrays.
+    fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arrays::of(slf, Library::Numpy)
+    }
+
+    /// The samples as PyTorch tensors of uint8 that share the batch's memory.
+    ///
+    /// One tensor [samples, bytes] if all samples have the same size, else a list of tensors.
+    fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        arrays::of(slf, Library::Torch)
+    }
+
+    /// The whole buffer as a DLPack capsule.
+    #[pyo3(signature = (*, stream = None, max_version = None, dl_device = None, copy = None))]
+    fn __dlpack__<'py>(
+        &self,
+        py: Python<'py>,
+        stream: Option<Bound<'py, PyAny>>,
+        max_version: Option<(u32, u32)>,
+        dl_device: Option<(i32, i32)>,
+        copy: Option<bool>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        if let Some(stream) = stream {
+            let text = format!("a batch lies in CPU memory, where stream must be None, is {stream}");
+            return Err(PyBufferError::new_err(text));
+        }
+        if let Some(device) = dl_device.filter(|&device| device != dlpack::CPU) {
+            let text = format!("a batch lies on device {:?} (CPU), not on {device:?}", dlpack::CPU);
+            return Err(PyBufferError::new_err(text));
+        }
+        let versioned = max_version.is_some_and(|(major, _)| major >= 1);
+        let wanted = Wanted { versioned, copy: copy.unwrap_or(false) };
+        dlpack::capsule(py, &self.contents, &self.shown, &wanted)
+    }
+
+    /// Where the memory is: the CPU.
+    fn __dlpack_device__(&self) -> (i32, i32) {
+        dlpack::CPU
+    }
+
+    unsafe fn __getbuffer__(slf: Bound<'_, Self>, view: *mut ffi::Py_buffer, flags: c_int) -> PyResult<()> {
+        let shown = &slf.get().shown;
+        // SAFETY: `view` is passed on; the batch is finished, so Rust leaves its bytes alone, and `slf`
+        // holds it.
+        unsafe { shown.fill(slf.clone().into_any(), view, flags) }
+    }
+
+    fn __repr__(&self) -> String {
+        let batch = self.inner();
+        let (epoch, index) = (batch.epoch(), batch.index());
+        format!("Batch(epoch={epoch}, index={index}, samples={}, nbytes={})", batch.len(), self.shown.len())
+    }
+}

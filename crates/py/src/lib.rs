@@ -1,0 +1,71 @@
+//! The native half of the Python package `forebay`: the module `forebay._forebay`.
+//!
+//! Composes stores, datasets and loaders, and hands their results to Python. What it adds is what an
+//! interpreter needs: waiting without its lock and answering signals ([`wait`]), exceptions
+//! ([`errors`]), buffers that other libraries read in place ([`batch`], [`dlpack`]), and surviving a
+//! `fork` ([`born`], [`process`]). Whatever reads, samples or counts lives in the crates below.
+//!
+//! What holds here:
+//! * No thread of ours ever runs Python. Threads that read do not know that there is an interpreter,
+//!   so its end, a garbage collection or a signal handler can neither wait for them nor kill them.
+//! * A lock that lives longer than one call is taken only while the interpreter's lock is held, or is
+//!   never touched in a forked child.
+//! * `unsafe` is in [`buffer`], [`dlpack`], [`born`] and [`process`], each for one purpose.
+
+mod arrays;
+mod batch;
+mod born;
+mod buffer;
+mod dataset;
+mod dlpack;
+mod entry;
+mod epoch;
+mod errors;
+mod ledger;
+mod listing;
+mod loader;
+mod metrics;
+mod options;
+mod process;
+mod progress;
+mod store;
+mod uri;
+mod value;
+mod wait;
+mod waker;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod _forebay {
+    use super::*;
+
+    #[pymodule_export]
+    use batch::Batch;
+    #[pymodule_export]
+    use dataset::{Dataset, create_dataset, restore_dataset};
+    #[pymodule_export]
+    use entry::Entry;
+    #[pymodule_export]
+    use epoch::Batches;
+    #[pymodule_export]
+    use listing::Listing;
+    #[pymodule_export]
+    use loader::{Loader, create_async_loader};
+    #[pymodule_export]
+    use metrics::snapshot;
+    #[pymodule_export]
+    use options::LoaderOptions;
+    #[pymodule_export]
+    use progress::Progress;
+    #[pymodule_export]
+    use store::{delete, exists, get, get_many, get_range, list, put, stat};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        born::watch_forks()?;
+        errors::add_to(module)?;
+        options::add_properties(module.py())?;
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

@@ -1,0 +1,248 @@
+//! The loader as Python sees it: each `for` is an epoch.
+//!
+//! What the loader does is `forebay_loader`'s; here it is bound to this process. A forked child finds
+//! it bound to its parent and makes one of its own, in the same place of the same dataset, when first
+//! asked for batches.
+
+use crate::born::Born;
+use crate::dataset::Dataset;
+use crate::epoch::{Batches, Running};
+use crate::ledger::Ledger;
+use crate::options::{LoaderOptions, mapping};
+use crate::{errors, metrics, process, value};
+use forebay_io::Error;
+use forebay_loader::{self as loader, State};
+use forebay_metrics::{Collector, Snapshot};
+use pyo3::PyTraverseError;
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::PyVisit;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+use serde_json::{Map, Value};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// Batches of a dataset, epoch after epoch. Make one with create_async_loader.
+///
+/// `for batch in loader` and `async for batch in loader` go through one epoch; the next one goes
+/// through the next. An epoch that was left early is over, too: state_dict() tells where it was left.
+#[pyclass(frozen, weakref, module = "forebay")]
+pub(crate) struct Loader {
+    dataset: Py<Dataset>,
+    options: LoaderOptions,
+    progress: Option<Py<PyAny>>,
+    /// Both are locked for a look only, with the interpreter's lock held: a fork finds them open.
+    live: Mutex<Option<Born<Arc<Live>>>>,
+    next: Mutex<Next>,
+}
+
+/// Where the next epoch begins: what a child needs to know of its parent's loader.
+#[derive(Debug, Clone)]
+enum Next {
+    Epoch(u64),
+    State(Box<State>),
+}
+
+/// A loader bound to the threads of one process.
+pub(crate) struct Live {
+    loader: loader::Loader,
+    ledger: Mutex<Ledger>,
+    running: Mutex<Weak<Running>>,
+}
+
+impl Live {
+    pub(crate) fn loader(&self) -> &loader::Loader {
+        &self.loader
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        open(&self.ledger)
+    }
+
+    /// What was measured, with the stages and queues of the last epoch that was begun.
+    fn snapshot(&self) -> Snapshot {
+        let running = open(&self.running).upgrade();
+        let stats = running.and_then(|running| running.stats());
+        let mut ledger = self.ledger();
+        ledger.seen(stats);
+        ledger.complete(self.loader.snapshot())
+    }
+}
+
+fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // None of these is left in the middle of a change.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Loader {
+    fn new(
+        py: Python<'_>,
+        dataset: Py<Dataset>,
+        options: LoaderOptions,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Self> {
+        if let Some(tell) = &progress
+            && !tell.bind(py).is_callable()
+        {
+            let kind = tell.bind(py).get_type();
+            return Err(PyTypeError::new_err(format!("progress must be callable or None, is {kind}")));
+        }
+        let made =
+            Loader { dataset, options, progress, live: Mutex::default(), next: Mutex::new(Next::Epoch(0)) };
+        made.live(py)?;
+        Ok(made)
+    }
+
+    /// The loader of this process, made now if it is that of a parent.
+    fn live(&self, py: Python<'_>) -> PyResult<Arc<Live>> {
+        if let Some(live) = open(&self.live).as_ref().and_then(Born::get) {
+            return Ok(live.clone());
+        }
+        let raise = |error: Error| errors::raise(py, &error);
+        let store = self.dataset.get().store(py)?;
+        let dataset = self.dataset.get().inner();
+        let collector = Some(Arc::new(Collector::new()));
+        let options = self.options.rust().clone();
+        let loader =
+            loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;
+        match &*open(&self.next) {
+            Next::Epoch(epoch) => loader.set_epoch(*epoch),
+            Next::State(state) => loader.load_state(state).map_err(raise)?,
+        }
+        let live = Arc::new(Live { loader, ledger: Mutex::default(), running: Mutex::default() });
+        let old = open(&self.live).replace(Born::here(live.clone()));
+        drop(old);
+        Ok(live)
+    }
+}
+
+#[pymethods]
+impl Loader {
+    fn __iter__(&self, py: Python<'_>) -> PyResult<Batches> {
+        let live = self.live(py)?;
+        let runtime = process::current()?.runtime().handle();
+        let epoch = live.loader.start(runtime).map_err(|error| errors::raise(py, &error))?;
+        *open(&self.next) = Next::Epoch(epoch.progress().epoch + 1);
+        live.ledger().begin(py)?;
+        let progress = self.progress.as_ref().map(|tell| tell.clone_ref(py));
+        let (batches, running) = Batches::new(live.clone(), epoch, progress);
+        *open(&live.running) = running;
+        Ok(batches)
+    }
+
+    fn __aiter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let batches = slf.get().__iter__(py)?;
+        py.import("forebay.aio")?.getattr("AsyncBatches")?.call1((batches,))
+    }
+
+    /// How many batches a whole epoch has on this rank.
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(self.live(py)?.loader.batches() as usize)
+    }
+
+    /// What it loads.
+    #[getter]
+    fn dataset(&self, py: Python<'_>) -> Py<Dataset> {
+        self.dataset.clone_ref(py)
+    }
+
+    /// How it loads.
+    #[getter]
+    fn options(&self) -> LoaderOptions {
+        self.options.clone()
+    }
+
+    /// The epoch that is under way, or comes next where none is, from 0.
+    #[getter]
+    fn epoch(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.state(py)?.epoch())
+    }
+
+    /// Makes the next `for` go through `epoch` from its beginning.
+    fn set_epoch(&self, py: Python<'_>, epoch: u64) -> PyResult<()> {
+        self.live(py)?.loader.set_epoch(epoch);
+        *open(&self.next) = Next::Epoch(epoch);
+        Ok(())
+    }
+
+    /// Where the consumer is, after the last batch that it was given: a small dict of plain values.
+    fn state_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let state = serde_json::from_str(&self.state(py)?.to_json()).unwrap_or(Value::Null);
+        value::to_python(py, &state)
+    }
+
+    /// Makes the next `for` go on where the state was saved, also with another number of ranks, workers
+    /// or samples a batch. Raises PreconditionError where that would repeat or lose samples.
+    fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
+        let text = Value::Object(mapping(state, "what state_dict() returned")?).to_string();
+        let live = self.live(py)?;
+        let loaded = State::from_json(&text).and_then(|state| {
+            live.loader.load_state(&state)?;
+            Ok(state)
+        });
+        let state = loaded.map_err(|error| errors::raise(py, &error))?;
+        *open(&self.next) = Next::State(Box::new(state));
+        Ok(())
+    }
+
+    /// Everything measured so far, as a dict: operations, latencies, bytes in flight, stages, queues.
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &metrics::to_value(&self.live(py)?.snapshot())?)
+    }
+
+    /// What was measured so far, as text for a terminal.
+    fn report(&self, py: Python<'_>) -> PyResult<String> {
+        let live = self.live(py)?;
+        let snapshot = live.snapshot();
+        let ledger = live.ledger();
+        ledger.report(py, &snapshot, self.options.rust())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let dataset = self.dataset.bind(py).repr()?;
+        Ok(format!("Loader({dataset}, {})", self.options.__repr__(py)?))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        let py = slf.py();
+        let this = slf.get();
+        let restore = py.import("forebay._forebay")?.getattr("create_async_loader")?;
+        let arguments = (this.dataset(py), this.options(), this.progress.as_ref());
+        Ok((restore, arguments.into_pyobject(py)?))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.dataset)?;
+        visit.call(&self.progress)
+    }
+}
+
+impl Loader {
+    fn state(&self, py: Python<'_>) -> PyResult<State> {
+        let live = self.live(py)?;
+        // The first time, every name of the dataset goes into its fingerprint.
+        Ok(py.detach(|| live.loader.state()))
+    }
+}
+
+/// A loader over a dataset, or over what is listed beneath a location.
+///
+/// options: a LoaderOptions or a dict of the same names.
+/// progress: called with a Progress after each batch, on the thread that iterates; what it raises ends
+/// the loop as if the loop's body had raised it.
+#[pyfunction]
+#[pyo3(signature = (uri_or_dataset, options = None, progress = None))]
+pub(crate) fn create_async_loader(
+    uri_or_dataset: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyAny>>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Loader> {
+    let py = uri_or_dataset.py();
+    // Before the listing, which may take its time.
+    let options = LoaderOptions::given(options, py)?;
+    let dataset = match uri_or_dataset.cast::<Dataset>() {
+        Ok(dataset) => dataset.clone().unbind(),
+        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, &Map::new())?)?,
+    };
+    Loader::new(py, dataset, options, progress)
+}

@@ -1,0 +1,116 @@
+//! `LoaderOptions`: the loader's options as an object, checked when it is made.
+//!
+//! Names, ranges, defaults and the words of errors come from the loader's own table; there is no list
+//! of options here.
+
+use crate::{errors, value};
+use forebay_loader as loader;
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyCFunction, PyDict, PyMapping, PyTuple};
+use serde_json::{Map, Value};
+
+/// How a dataset is loaded. Options that are not given have their defaults; bad ones raise
+/// InvalidConfigError, which is a ValueError.
+#[pyclass(frozen, eq, hash, module = "forebay")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct LoaderOptions {
+    inner: Checked,
+}
+
+/// Valid options. Two are equal if each option is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Checked(loader::LoaderOptions);
+
+impl std::hash::Hash for Checked {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        Value::Object(self.0.to_json()).to_string().hash(state);
+    }
+}
+
+impl LoaderOptions {
+    pub(crate) fn rust(&self) -> &loader::LoaderOptions {
+        &self.inner.0
+    }
+
+    fn checked(py: Python<'_>, given: &Map<String, Value>) -> PyResult<Self> {
+        let read = loader::LoaderOptions::from_json(given).map_err(|error| errors::raise(py, &error))?;
+        Ok(LoaderOptions { inner: Checked(read) })
+    }
+
+    /// Reads what a caller passes as `options`: an object of this class, a mapping, or None.
+    pub(crate) fn given(options: Option<&Bound<'_, PyAny>>, py: Python<'_>) -> PyResult<Self> {
+        match options {
+            None => Self::checked(py, &Map::new()),
+            Some(options) => match options.cast::<LoaderOptions>() {
+                Ok(made) => Ok(made.get().clone()),
+                Err(_) => Self::checked(py, &mapping(options, "LoaderOptions or a dict")?),
+            },
+        }
+    }
+}
+
+/// Reads a mapping of options; `wanted` says what else would do.
+pub(crate) fn mapping(options: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Map<String, Value>> {
+    let given = options.cast::<PyMapping>().map_err(|_| {
+        let kind = options.get_type();
+        PyTypeError::new_err(format!("options must be {wanted}, is {kind}"))
+    })?;
+    value::map(given)
+}
+
+#[pymethods]
+impl LoaderOptions {
+    #[new]
+    #[pyo3(signature = (**options))]
+    fn new(py: Python<'_>, options: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        Self::given(options.map(|options| options.as_any()), py)
+    }
+
+    /// A copy with some options changed.
+    #[pyo3(signature = (**changes))]
+    fn replace(&self, py: Python<'_>, changes: Option<&Bound<'_, PyDict>>) -> PyResult<Self> {
+        let mut all = self.rust().to_json();
+        if let Some(changes) = changes {
+            all.extend(mapping(changes.as_any(), "keywords")?);
+        }
+        Self::checked(py, &all)
+    }
+
+    /// Every option by name.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &Value::Object(self.rust().to_json()))
+    }
+
+    pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let default = loader::LoaderOptions::default();
+        let mut shown = Vec::new();
+        for option in loader::OPTIONS {
+            let set = option.get(self.rust());
+            if set != option.get(&default) {
+                shown.push(format!("{}={}", option.name, value::to_python(py, &set)?.repr()?));
+            }
+        }
+        Ok(format!("LoaderOptions({})", shown.join(", ")))
+    }
+
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
+        Ok((PyTuple::empty(py), self.to_dict(py)?))
+    }
+}
+
+/// Gives the class a property for each option, with its help.
+pub(crate) fn add_properties(py: Python<'_>) -> PyResult<()> {
+    let class = py.get_type::<LoaderOptions>();
+    let property = py.import("builtins")?.getattr("property")?;
+    for option in loader::OPTIONS {
+        let getter = PyCFunction::new_closure(py, None, None, move |args, _| -> PyResult<Py<PyAny>> {
+            let options = args.get_item(0)?.cast_into::<LoaderOptions>()?;
+            Ok(value::to_python(args.py(), &option.get(options.get().rust()))?.unbind())
+        })?;
+        let unit = if option.unit.is_empty() { String::new() } else { format!(", in {}", option.unit) };
+        let doc = format!("{}. Takes {}{unit}.", option.help, option.valid());
+        class.setattr(option.name, property.call1((getter, py.None(), py.None(), doc))?)?;
+    }
+    Ok(())
+}

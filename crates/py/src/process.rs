@@ -1,0 +1,131 @@
+//! What this process shares among all loaders and calls: one runtime, one store for each place, one
+//! collector.
+//!
+//! Made when first needed, never dropped, and made anew in a forked child, which finds the parent's
+//! runtime without its threads. (A runtime that lives in a `OnceLock` could not be replaced, which is
+//! why no ready-made bridge between tokio and asyncio is used.)
+
+use crate::born;
+use crate::errors;
+use forebay_io::{Error, Location, MemoryStore, Result, Store};
+use forebay_io_open::StoreOptions;
+use forebay_metrics::Collector;
+use pyo3::prelude::*;
+use std::collections::{BTreeMap, HashMap};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::{Builder, Runtime};
+
+/// Tasks only begin reads and hand on what was read; those that block have threads of their own in
+/// the stores. Two let one batch be assembled while another is begun.
+const WORKERS: usize = 2;
+
+/// The newest process' state. A child replaces its parent's, which it never frees.
+static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+
+pub(crate) struct Process {
+    generation: u64,
+    runtime: Runtime,
+    collector: Arc<Collector>,
+    /// What is behind `mem://`.
+    memory: MemoryStore,
+    /// Locked for a look-up only, with the interpreter's lock held.
+    stores: Mutex<HashMap<Place, Arc<dyn Store>>>,
+}
+
+/// What decides which store serves a location.
+#[derive(PartialEq, Eq, Hash)]
+struct Place {
+    scheme: String,
+    host: Option<String>,
+    settings: Settings,
+}
+
+/// Options of a store as they were given, sorted by name.
+pub(crate) type Settings = BTreeMap<String, String>;
+
+/// This process' state.
+///
+/// # Errors
+/// `OSError` if threads cannot be started.
+pub(crate) fn current() -> PyResult<&'static Process> {
+    let mut seen = CURRENT.load(Ordering::Acquire);
+    loop {
+        // SAFETY: null, or from `Box::into_raw` below and never freed.
+        if let Some(process) = unsafe { seen.as_ref() }
+            && process.generation == born::generation()
+        {
+            return Ok(process);
+        }
+        let fresh = Box::into_raw(Box::new(Process::start()?));
+        match CURRENT.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => seen = fresh,
+            Err(other) => {
+                // SAFETY: ours alone, since it was not published.
+                let unused = unsafe { Box::from_raw(fresh) };
+                unused.runtime.shutdown_background();
+                seen = other;
+            }
+        }
+    }
+}
+
+impl Process {
+    fn start() -> PyResult<Self> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .thread_name("forebay")
+            .enable_time()
+            .build()?;
+        Ok(Process {
+            generation: born::generation(),
+            runtime,
+            collector: Arc::new(Collector::new()),
+            memory: MemoryStore::new(),
+            stores: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Counts everything that goes through [`Process::store`].
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// The store that holds `location`, shared by all that name the same place in the same way.
+    pub(crate) fn store(
+        &self,
+        py: Python<'_>,
+        location: &Location,
+        settings: &Settings,
+    ) -> PyResult<Arc<dyn Store>> {
+        self.find(location, settings).map_err(|error: Error| errors::raise(py, &error))
+    }
+
+    /// As [`Process::store`], with the defaults of its scheme.
+    pub(crate) fn default_store(&self, py: Python<'_>, location: &Location) -> PyResult<Arc<dyn Store>> {
+        self.store(py, location, &Settings::new())
+    }
+
+    fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
+        let place = Place {
+            scheme: location.scheme().to_owned(),
+            host: location.host().map(str::to_owned),
+            settings: settings.clone(),
+        };
+        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&place) {
+            return Ok(store.clone());
+        }
+        let mut options = StoreOptions::parse(settings.iter().map(|(k, v)| (k.as_str(), v.as_str())))?;
+        options.caller = Some(self.collector.clone());
+        options.memory = Some(self.memory.clone());
+        let store = forebay_io_open::open(location, &options)?;
+        stores.insert(place, store.clone());
+        Ok(store)
+    }
+}
