@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::task::Poll;
 
-use crate::feed::{Fed, Feed, Room, Turn};
+use crate::feed::{BoxFeed, Fed, Feed, Room, Turn};
 use crate::stage_meter::StageMeter;
 use crate::{OnError, PipelineError, Remainder};
 
@@ -14,7 +14,7 @@ const PREALLOCATED: usize = 4096;
 
 pub(crate) struct Aggregate<T, E> {
     meter: Arc<StageMeter>,
-    input: Box<dyn Feed<T, E>>,
+    input: BoxFeed<T, E>,
     length: usize,
     remainder: Remainder,
     filling: Vec<T>,
@@ -26,26 +26,16 @@ pub(crate) struct Aggregate<T, E> {
 impl<T, E> Aggregate<T, E> {
     pub(crate) fn new(
         meter: Arc<StageMeter>,
-        input: Box<dyn Feed<T, E>>,
+        input: BoxFeed<T, E>,
         length: NonZeroUsize,
         remainder: Remainder,
     ) -> Self {
-        Self {
-            meter,
-            input,
-            length: length.get(),
-            remainder,
-            filling: Vec::new(),
-            held: None,
-            ended: false,
-        }
+        Self { meter, input, length: length.get(), remainder, filling: Vec::new(), held: None, ended: false }
     }
 
     /// Items that can be taken in without completing a list there is no room for.
     fn space(&self, lists: usize) -> usize {
-        lists
-            .saturating_mul(self.length)
-            .saturating_add(self.length - 1 - self.filling.len())
+        lists.saturating_mul(self.length).saturating_add(self.length - 1 - self.filling.len())
     }
 
     fn complete(&mut self) -> Poll<Option<Fed<Vec<T>, E>>> {
@@ -55,14 +45,9 @@ impl<T, E> Aggregate<T, E> {
 }
 
 impl<T: Send, E: Send> Feed<Vec<T>, E> for Aggregate<T, E> {
-    fn poll_feed(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        room: &mut Room,
-    ) -> Poll<Option<Fed<Vec<T>, E>>> {
+    fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> Poll<Option<Fed<Vec<T>, E>>> {
         loop {
-            let leftover =
-                self.ended && self.remainder == Remainder::Keep && !self.filling.is_empty();
+            let leftover = self.ended && self.remainder == Remainder::Keep && !self.filling.is_empty();
             if self.held.is_some() || leftover {
                 if room.slots == 0 {
                     room.wanted = true;
@@ -78,10 +63,8 @@ impl<T: Send, E: Send> Feed<Vec<T>, E> for Aggregate<T, E> {
                 return Poll::Ready(None);
             }
             let mut inner = Room::of(self.space(room.slots));
-            self.meter.asks(turn.now());
             match self.input.poll_feed(turn, &mut inner) {
                 Poll::Ready(Some(Ok(item))) => {
-                    self.meter.took(turn.now());
                     if self.filling.capacity() == 0 {
                         self.filling.reserve_exact(self.length.min(PREALLOCATED));
                     }
@@ -91,16 +74,12 @@ impl<T: Send, E: Send> Feed<Vec<T>, E> for Aggregate<T, E> {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    self.meter.took(turn.now());
                     if turn.on_error == OnError::Stop {
                         self.filling.clear();
                     }
                     self.held = Some(error);
                 }
-                Poll::Ready(None) => {
-                    self.meter.input_ended(turn.now());
-                    self.ended = true;
-                }
+                Poll::Ready(None) => self.ended = true,
                 Poll::Pending => {
                     room.wanted |= inner.wanted;
                     room.held |= inner.held;

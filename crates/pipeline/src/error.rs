@@ -39,9 +39,7 @@ impl<E> PipelineError<E> {
     /// Name of the stage the item failed in.
     pub fn stage(&self) -> &str {
         match self {
-            Self::Failed { stage, .. }
-            | Self::Panicked { stage, .. }
-            | Self::Interrupted { stage } => stage,
+            Self::Failed { stage, .. } | Self::Panicked { stage, .. } | Self::Interrupted { stage } => stage,
         }
     }
 
@@ -53,9 +51,6 @@ impl<E> PipelineError<E> {
                 Err(_) => "a payload that is not text".to_owned(),
             },
         };
-        Self::Panicked {
-            stage: stage.clone(),
-            message,
-        }
+        Self::Panicked { stage: stage.clone(), message }
     }
 }

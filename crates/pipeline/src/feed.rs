@@ -9,6 +9,8 @@ use crate::{Clock, OnError, PipelineError};
 
 pub(crate) type Fed<T, E> = Result<T, PipelineError<E>>;
 
+pub(crate) type BoxFeed<T, E> = Box<dyn Feed<T, E>>;
+
 /// A stage, seen from the one that takes its items.
 pub(crate) trait Feed<T, E>: Send {
     /// Moves work forward and hands out the next item if there is room for it downstream.
@@ -16,8 +18,7 @@ pub(crate) trait Feed<T, E>: Send {
     /// With no room it still moves its work forward. When it is pending, the task is woken by
     /// whatever the stage waits for, except for room: that is asked for through `room`.
     /// Not polled again once it has returned `None`.
-    fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room)
-    -> Poll<Option<Fed<T, E>>>;
+    fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> Poll<Option<Fed<T, E>>>;
 }
 
 /// One poll of a task: its waker, and the time as last read.
@@ -27,18 +28,21 @@ pub(crate) trait Feed<T, E>: Send {
 pub(crate) struct Turn<'a, 'w> {
     pub(crate) cx: &'a mut Context<'w>,
     pub(crate) on_error: OnError,
+    /// Since when the item fed last was there to be taken. Set by whoever feeds one.
+    pub(crate) available_since: u64,
     clock: &'a Clock,
     now: u64,
 }
 
 impl<'a, 'w> Turn<'a, 'w> {
     pub(crate) fn new(cx: &'a mut Context<'w>, clock: &'a Clock, on_error: OnError) -> Self {
-        Self {
-            cx,
-            on_error,
-            clock,
-            now: clock.now(),
-        }
+        let now = clock.now();
+        Self { cx, on_error, available_since: now, clock, now }
+    }
+
+    /// The clock itself, for code that needs a reading of its own.
+    pub(crate) fn clock(&self) -> &'a Clock {
+        self.clock
     }
 
     /// The time as last read, in nanoseconds.
@@ -66,10 +70,6 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn of(slots: usize) -> Self {
-        Self {
-            slots,
-            wanted: false,
-            held: false,
-        }
+        Self { slots, wanted: false, held: false }
     }
 }

@@ -7,32 +7,27 @@
 //! turn share the free slots of the queue behind the stage. An item that is late therefore does
 //! not idle the stage until the whole look-ahead (`concurrency` + queue capacity) is used up.
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
-use pin_project_lite::pin_project;
-
-use crate::feed::{Fed, Feed, Room, Turn};
+use crate::feed::{BoxFeed, Fed, Feed, Room, Turn};
+use crate::in_work::InWork;
 use crate::stage_meter::StageMeter;
 use crate::{Concurrency, OnError, Order, PipelineError};
 
 pub(crate) struct Map<T, U, E, F, Fut> {
     meter: Arc<StageMeter>,
-    input: Box<dyn Feed<T, E>>,
+    input: BoxFeed<T, E>,
     input_ended: bool,
     /// An error was seen and the policy is to stop: nothing new is begun.
     stopping: bool,
     function: F,
     concurrency: usize,
     order: Order,
-    work: FuturesUnordered<Work<Fut>>,
+    work: InWork<Fut>,
     /// What is to be handed on, first at the front. In delivery order `None` holds the place of
     /// an item that is still in work.
     line: VecDeque<Option<Fed<U, E>>>,
@@ -40,6 +35,10 @@ pub(crate) struct Map<T, U, E, F, Fut> {
     front: u64,
     /// Items of `line` that are finished.
     finished: usize,
+    /// Since when all slots are busy, if they are.
+    full_since: Option<u64>,
+    /// How long they were since the last item was taken up.
+    full_ns: u64,
     /// Since when the front of `line` is finished and has no room.
     blocked_since: Option<u64>,
 }
@@ -51,7 +50,7 @@ where
 {
     pub(crate) fn new(
         meter: Arc<StageMeter>,
-        input: Box<dyn Feed<T, E>>,
+        input: BoxFeed<T, E>,
         concurrency: Concurrency,
         order: Order,
         function: F,
@@ -64,10 +63,12 @@ where
             function,
             concurrency: concurrency.get(),
             order,
-            work: FuturesUnordered::new(),
+            work: InWork::new(),
             line: VecDeque::new(),
             front: 0,
             finished: 0,
+            full_since: None,
+            full_ns: 0,
             blocked_since: None,
         }
     }
@@ -96,11 +97,7 @@ where
         let place = self.place();
         let began = turn.now();
         match catch_unwind(AssertUnwindSafe(|| (self.function)(item))) {
-            Ok(future) => self.work.push(Work {
-                place,
-                began,
-                future,
-            }),
+            Ok(future) => self.work.push(place, began, future),
             Err(payload) => {
                 let now = turn.read();
                 self.meter.completed(now.saturating_sub(began), true);
@@ -112,18 +109,17 @@ where
 
     /// Polls what is in work and lines up what finished.
     fn advance(&mut self, turn: &mut Turn<'_, '_>) {
-        while let Poll::Ready(Some(done)) = self.work.poll_next_unpin(turn.cx) {
+        while let Poll::Ready(done) = self.work.poll_done(turn.cx) {
             let now = turn.read();
+            if let Some(since) = self.full_since.take() {
+                self.full_ns += now.saturating_sub(since);
+            }
             let fed = match done.outcome {
                 Ok(Ok(output)) => Ok(output),
-                Ok(Err(source)) => Err(PipelineError::Failed {
-                    stage: self.meter.name.clone(),
-                    source,
-                }),
+                Ok(Err(source)) => Err(PipelineError::Failed { stage: self.meter.name.clone(), source }),
                 Err(payload) => Err(PipelineError::panicked(&self.meter.name, payload)),
             };
-            self.meter
-                .completed(now.saturating_sub(done.began), fed.is_err());
+            self.meter.completed(now.saturating_sub(done.began), fed.is_err());
             self.finish(done.place, fed, turn.on_error);
         }
     }
@@ -137,18 +133,24 @@ where
             room.wanted = true;
             return false;
         }
-        self.meter.asks(turn.now());
         match self.input.poll_feed(turn, &mut Room::of(1)) {
             Poll::Pending => false,
             Poll::Ready(None) => {
-                self.meter.input_ended(turn.now());
                 self.input_ended = true;
                 false
             }
             Poll::Ready(Some(fed)) => {
-                self.meter.took(turn.now());
+                let now = turn.now();
+                let there = now.saturating_sub(turn.available_since);
+                let full = std::mem::take(&mut self.full_ns);
                 match fed {
-                    Ok(item) => self.begin(item, turn),
+                    Ok(item) => {
+                        self.meter.pool_wait.record(full.min(there));
+                        self.begin(item, turn);
+                        if self.work.len() >= self.concurrency {
+                            self.full_since = Some(now);
+                        }
+                    }
                     // Not this stage's failure: it only passes by, in its place.
                     Err(error) => {
                         let place = self.place();
@@ -172,9 +174,7 @@ where
             return None;
         }
         let blocked = self.blocked_since.take().unwrap_or(turn.now());
-        self.meter
-            .blocked
-            .record(turn.now().saturating_sub(blocked));
+        self.meter.blocked.record(turn.now().saturating_sub(blocked));
         self.finished -= 1;
         self.front += 1;
         self.line.pop_front().flatten()
@@ -189,11 +189,7 @@ where
     F: FnMut(T) -> Fut + Send,
     Fut: Future<Output = Result<U, E>> + Send,
 {
-    fn poll_feed(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        room: &mut Room,
-    ) -> Poll<Option<Fed<U, E>>> {
+    fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> Poll<Option<Fed<U, E>>> {
         // New work is begun before results are handed on: the device is kept busy first.
         loop {
             self.advance(turn);
@@ -204,45 +200,7 @@ where
         if let Some(fed) = self.emit(turn, room) {
             return Poll::Ready(Some(fed));
         }
-        let done = self.line.is_empty() && self.work.is_empty();
-        if done && (self.input_ended || self.stopping) {
-            Poll::Ready(None)
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
-pin_project! {
-    /// One item in work: the user's future, with its place in line and when it began.
-    struct Work<Fut> {
-        place: u64,
-        began: u64,
-        #[pin]
-        future: Fut,
-    }
-}
-
-struct Done<O> {
-    place: u64,
-    began: u64,
-    outcome: Result<O, Box<dyn Any + Send>>,
-}
-
-impl<Fut: Future> Future for Work<Fut> {
-    type Output = Done<Fut::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let outcome = match catch_unwind(AssertUnwindSafe(|| this.future.poll(cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(output)) => Ok(output),
-            Err(payload) => Err(payload),
-        };
-        Poll::Ready(Done {
-            place: *this.place,
-            began: *this.began,
-            outcome,
-        })
+        let done = self.line.is_empty() && self.work.len() == 0;
+        if done && (self.input_ended || self.stopping) { Poll::Ready(None) } else { Poll::Pending }
     }
 }

@@ -9,23 +9,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use forebay_metrics::{QueueRole, QueueStats};
 use parking_lot::{Condvar, Mutex};
 
 use crate::Clock;
 use crate::distribution::Distribution;
+use crate::exit::Exit;
 use crate::queue_meter::QueueMeter;
 
 pub(crate) struct Queue<R> {
-    pub(crate) name: Arc<str>,
+    name: Arc<str>,
+    role: QueueRole,
     pub(crate) capacity: usize,
-    pub(crate) get_wait: Distribution,
-    pub(crate) put_wait: Distribution,
+    get_wait: Distribution,
+    put_wait: Distribution,
     state: Mutex<State<R>>,
     arrived: Condvar,
 }
 
 struct State<R> {
-    items: VecDeque<R>,
+    /// Items, and when each was put.
+    items: VecDeque<(R, u64)>,
     /// Nothing more will be put.
     closed: bool,
     /// Waiting tasks, by ticket.
@@ -33,8 +37,8 @@ struct State<R> {
     tickets: u64,
     /// Threads asleep on `arrived`.
     sleeping: usize,
-    /// The putting task, when it waits for room.
-    putter: Option<Waker>,
+    /// The putting task, when it waits for room, and the room it waits for.
+    putter: Option<(Waker, usize)>,
     /// Waits that were given up; the next item answers for them too.
     carried_ns: u64,
     meter: QueueMeter,
@@ -71,11 +75,7 @@ impl<R> State<R> {
             1 => (self.waiting.pop().map(|(_, waker)| waker), Vec::new()),
             _ => (None, std::mem::take(&mut self.waiting)),
         };
-        Wake {
-            first,
-            others,
-            sleeper: self.sleeping > 0,
-        }
+        Wake { first, others, sleeper: self.sleeping > 0 }
     }
 
     fn free(&self, capacity: usize) -> usize {
@@ -98,12 +98,13 @@ pub(crate) enum Got<R> {
 }
 
 impl<R> Queue<R> {
-    pub(crate) fn new(name: Arc<str>, capacity: usize) -> Self {
+    pub(crate) fn new(name: Arc<str>, role: QueueRole, capacity: usize) -> Self {
         Self {
             name,
+            role,
             capacity,
-            get_wait: Distribution::new(),
-            put_wait: Distribution::new(),
+            get_wait: Distribution::of_waits(),
+            put_wait: Distribution::of_waits(),
             state: Mutex::new(State {
                 items: VecDeque::new(),
                 closed: false,
@@ -118,11 +119,6 @@ impl<R> Queue<R> {
         }
     }
 
-    /// Begins to measure.
-    pub(crate) fn open(&self, now: u64) {
-        self.state.lock().meter.open(now);
-    }
-
     /// Puts an item, which waited `waited` ns for room; the space that is left, or `None` when the
     /// queue was closed by its consumer. Having looked for room is the caller's business: an item
     /// is never refused for lack of it.
@@ -132,7 +128,7 @@ impl<R> Queue<R> {
             drop(state);
             return None;
         }
-        state.items.push_back(item);
+        state.items.push_back((item, now));
         state.meter.put(now);
         let free = state.free(self.capacity);
         let wake = state.wake_getters();
@@ -142,7 +138,12 @@ impl<R> Queue<R> {
         Some(free)
     }
 
-    /// The space there is now, if it is more than `known`; else the task is woken when it is.
+    /// The space there is now, if it is more than `known`; else the task is woken when there is
+    /// more, and half the queue is free.
+    ///
+    /// Half, because a putter that is woken for each item taken goes to sleep again after each: a
+    /// wake-up costs more than all else that is done for an item. The consumer finds the other half
+    /// while the putter wakes up.
     pub(crate) fn poll_room(&self, cx: &Context<'_>, known: usize) -> Poll<usize> {
         let mut state = self.state.lock();
         let free = state.free(self.capacity);
@@ -150,48 +151,25 @@ impl<R> Queue<R> {
         if free > known && !state.closed {
             return Poll::Ready(free);
         }
+        let needed = (known + 1).max(self.capacity / 2);
         match &mut state.putter {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+            Some((waker, room)) => {
+                waker.clone_from(cx.waker());
+                *room = needed;
+            }
+            none => *none = Some((cx.waker().clone(), needed)),
         }
         Poll::Pending
     }
 
-    /// Nothing more will be put; what is in the queue can still be got.
-    pub(crate) fn close(&self, now: u64) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        if state.items.is_empty() {
-            state.meter.end(now);
-        }
-        let wake = state.wake_getters();
-        drop(state);
-        wake.send(&self.arrived);
-        self.arrived.notify_all();
-    }
-
-    /// Closes the queue and drops what is in it.
-    pub(crate) fn abandon(&self, now: u64) {
-        let mut state = self.state.lock();
-        state.closed = true;
-        state.meter.end(now);
-        let dropped = std::mem::take(&mut state.items);
-        let wake = state.wake_getters();
-        let putter = state.putter.take();
-        drop(state);
-        wake.send(&self.arrived);
-        self.arrived.notify_all();
-        drop((dropped, putter));
-    }
-
-    /// The next item, `None` at the end. When pending, the task is woken for another look; a wait
+    /// The next item and when it was put, `None` at the end. When pending, the task is woken for another look; a wait
     /// that is given up is to be handed to [`Queue::give_up`].
     pub(crate) fn poll_get(
         &self,
         clock: &Clock,
         cx: &Context<'_>,
         wait: &mut Wait,
-    ) -> Poll<Option<R>> {
+    ) -> Poll<Option<(R, u64)>> {
         let mut state = self.state.lock();
         let now = clock.now();
         if let Some(item) = state.items.pop_front() {
@@ -220,7 +198,7 @@ impl<R> Queue<R> {
         let mut wait = Wait::default();
         loop {
             let now = clock.now();
-            if let Some(item) = state.items.pop_front() {
+            if let Some((item, _)) = state.items.pop_front() {
                 self.taken(state, now, &mut wait);
                 return Got::Item(item);
             }
@@ -249,7 +227,7 @@ impl<R> Queue<R> {
         let mut state = self.state.lock();
         let now = clock.now();
         match state.items.pop_front() {
-            Some(item) => {
+            Some((item, _)) => {
                 self.taken(state, now, &mut Wait::default());
                 Poll::Ready(Some(item))
             }
@@ -264,26 +242,42 @@ impl<R> Queue<R> {
         let Some(since) = since else { return };
         let mut state = self.state.lock();
         state.carried_ns += clock.now().saturating_sub(since);
-        let place = state
-            .waiting
-            .iter()
-            .position(|(other, _)| Some(*other) == ticket);
+        let place = state.waiting.iter().position(|(other, _)| Some(*other) == ticket);
         let waker = place.map(|place| state.waiting.swap_remove(place));
         drop(state);
         drop(waker);
     }
 
-    pub(crate) fn meter(&self) -> QueueMeter {
-        self.state.lock().meter.clone()
+    /// Nothing more will be put; what is in the queue can still be got.
+    pub(crate) fn close(&self, now: u64) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if state.items.is_empty() {
+            state.meter.end(now);
+        }
+        let wake = state.wake_getters();
+        drop(state);
+        wake.send(&self.arrived);
+        // The end is for every sleeper, unlike an item.
+        self.arrived.notify_all();
+    }
+
+    /// Closes the queue and drops what is in it.
+    pub(crate) fn discard(&self, now: u64) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.meter.end(now);
+        let dropped = std::mem::take(&mut state.items);
+        let wake = state.wake_getters();
+        let putter = state.putter.take();
+        drop(state);
+        wake.send(&self.arrived);
+        self.arrived.notify_all();
+        drop((dropped, putter));
     }
 
     /// After an item was popped: statistics, and room for the putter.
-    fn taken(
-        &self,
-        mut state: parking_lot::MutexGuard<'_, State<R>>,
-        now: u64,
-        wait: &mut Wait,
-    ) {
+    fn taken(&self, mut state: parking_lot::MutexGuard<'_, State<R>>, now: u64, wait: &mut Wait) {
         let Wait { ticket, since } = std::mem::take(wait);
         state.meter.got(now);
         if state.closed && state.items.is_empty() {
@@ -294,12 +288,44 @@ impl<R> Queue<R> {
         let stale = ticket
             .and_then(|ticket| state.waiting.iter().position(|(other, _)| *other == ticket))
             .map(|place| state.waiting.swap_remove(place));
-        let putter = state.putter.take();
+        let free = state.free(self.capacity);
+        let putter = state.putter.take_if(|(_, needed)| free >= *needed);
         drop(state);
         self.get_wait.record(waited);
-        if let Some(putter) = putter {
-            putter.wake();
+        if let Some((waker, _)) = putter {
+            waker.wake();
         }
         drop(stale);
+    }
+}
+
+impl<R: Send> Exit for Queue<R> {
+    fn open(&self, now: u64) {
+        self.state.lock().meter.open(now);
+    }
+
+    fn end(&self, now: u64) {
+        self.close(now);
+    }
+
+    fn abandon(&self, now: u64) {
+        self.discard(now);
+    }
+
+    fn read(&self, now: u64) -> QueueStats {
+        let meter = self.state.lock().meter.clone();
+        let times = meter.times(now);
+        QueueStats {
+            name: self.name.to_string(),
+            role: self.role,
+            capacity: self.capacity as u64,
+            items: meter.got,
+            measured_ns: times.measured_ns,
+            empty_ns: times.empty_ns,
+            depth_ns: u64::try_from(times.depth_ns).unwrap_or(u64::MAX),
+            max_depth: meter.depth_max,
+            get_wait_ns: self.get_wait.read(),
+            put_wait_ns: self.put_wait.read(),
+        }
     }
 }

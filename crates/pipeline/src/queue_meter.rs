@@ -82,11 +82,7 @@ mod tests {
     use super::*;
 
     fn times(measured_ns: u64, empty_ns: u64, depth_ns: u128) -> QueueTimes {
-        QueueTimes {
-            measured_ns,
-            empty_ns,
-            depth_ns,
-        }
+        QueueTimes { measured_ns, empty_ns, depth_ns }
     }
 
     #[test]

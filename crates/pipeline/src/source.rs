@@ -10,9 +10,9 @@ use std::task::Poll;
 
 use futures::Stream;
 
+use crate::PipelineError;
 use crate::feed::{Fed, Feed, Room, Turn};
 use crate::stage_meter::StageMeter;
-use crate::PipelineError;
 
 type Items<T, E> = Pin<Box<dyn Stream<Item = Result<T, E>> + Send>>;
 
@@ -30,6 +30,8 @@ pub(crate) struct Source<I, T, E> {
     asked: Option<u64>,
     /// When the last item was handed out.
     handed: Option<u64>,
+    /// Since when the next item may be said to be there: an iterator has it for the asking.
+    available_since: Option<u64>,
 }
 
 impl<I: Iterator<Item = T>, T, E> Source<I, T, E> {
@@ -38,12 +40,7 @@ impl<I: Iterator<Item = T>, T, E> Source<I, T, E> {
     }
 
     fn new(meter: Arc<StageMeter>, supply: Supply<I, T, E>) -> Self {
-        Self {
-            meter,
-            supply,
-            asked: None,
-            handed: None,
-        }
+        Self { meter, supply, asked: None, handed: None, available_since: None }
     }
 }
 
@@ -59,11 +56,7 @@ where
     T: Send,
     E: Send,
 {
-    fn poll_feed(
-        &mut self,
-        turn: &mut Turn<'_, '_>,
-        room: &mut Room,
-    ) -> Poll<Option<Fed<T, E>>> {
+    fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> Poll<Option<Fed<T, E>>> {
         if room.slots == 0 {
             room.wanted = true;
             room.held = true;
@@ -80,23 +73,27 @@ where
         }));
         let now = turn.read();
         let fed = match supplied {
-            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Pending) => {
+                self.available_since = None;
+                return Poll::Pending;
+            }
             Ok(Poll::Ready(None)) => {
                 self.supply = Supply::Spent;
                 return Poll::Ready(None);
             }
             Ok(Poll::Ready(Some(Ok(item)))) => Ok(item),
-            Ok(Poll::Ready(Some(Err(source)))) => Err(PipelineError::Failed {
-                stage: self.meter.name.clone(),
-                source,
-            }),
+            Ok(Poll::Ready(Some(Err(source)))) => {
+                Err(PipelineError::Failed { stage: self.meter.name.clone(), source })
+            }
             Err(payload) => {
                 self.supply = Supply::Spent;
                 Err(PipelineError::panicked(&self.meter.name, payload))
             }
         };
+        turn.available_since = self.available_since.unwrap_or(now);
         self.asked = None;
         self.handed = Some(now);
+        self.available_since = Some(now);
         self.meter.completed(now.saturating_sub(asked), fed.is_err());
         Poll::Ready(Some(fed))
     }
