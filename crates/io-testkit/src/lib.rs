@@ -1,1 +1,37 @@
-//! Conformance suite, reference model and seeded fault store for Forebay stores.
+//! What a store is tested with. A dev-dependency only: nothing that ships depends on it.
+//!
+//! * [`conformance_suite!`] makes one named test of each promise in [`conformance`], and one that
+//!   compares random sequences of operations with the reference [`model`].
+//! * [`FaultStore`] fails, shortens, delays, corrupts and hangs, repeatably.
+//! * [`RecordingObserver`] sees all operations and checks that each began and ended once.
+//! * [`data`] makes objects whose bytes can be told from their key and a seed.
+//!
+//! ```
+//! use forebay_io::MemoryStore;
+//! use forebay_io_testkit::Fixture;
+//! use std::sync::Arc;
+//!
+//! async fn memory() -> Fixture {
+//!     Fixture::new(Arc::new(MemoryStore::new()), "mem://test/root".parse().unwrap())
+//! }
+//! mod conformance {
+//!     forebay_io_testkit::conformance_suite!(super::memory);
+//! }
+//! # fn main() {}
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod conformance;
+pub mod data;
+mod fault_counts;
+mod fault_rates;
+mod fault_store;
+mod fixture;
+pub mod model;
+mod recording_observer;
+
+pub use fault_counts::FaultCounts;
+pub use fault_rates::{Fault, FaultRates};
+pub use fault_store::FaultStore;
+pub use fixture::Fixture;
+pub use recording_observer::{Record, RecordingObserver};

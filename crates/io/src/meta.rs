@@ -22,7 +22,7 @@ impl Version {
 }
 
 /// What a listing entry or a stat names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EntryKind {
     /// Bytes that can be read.
     Object,

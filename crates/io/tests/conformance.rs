@@ -1,0 +1,94 @@
+//! The memory store and every wrapper keep every promise of a store.
+
+use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
+use forebay_io::{MemoryStore, Unobserved};
+use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
+use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
+
+async fn memory() -> Fixture {
+    Fixture::new(Arc::new(MemoryStore::new()), "mem://test/a root".parse().unwrap())
+}
+
+/// Checks when the fixture goes that the observer's contract was kept.
+struct Settled(Arc<RecordingObserver>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.assert_settled();
+        }
+    }
+}
+
+async fn observed() -> Fixture {
+    let observer = Arc::new(RecordingObserver::new());
+    let settled = Settled(observer.clone());
+    memory().await.wrap(|store| Arc::new(Observed::new(store, observer))).keep(settled)
+}
+
+fn limits(concurrency: u32, bytes_per_second: Option<u64>) -> Limits {
+    Limits {
+        concurrency: NonZeroU32::new(concurrency),
+        bytes_per_second: bytes_per_second.and_then(NonZeroU64::new),
+    }
+}
+
+async fn limited() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Limited::new(store, limits(4, None))))
+}
+
+async fn limited_to_one() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Limited::new(store, limits(1, None))))
+}
+
+/// So fast that the tests do not wait long, so slow that large reads do wait.
+async fn limited_in_bytes() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Limited::new(store, limits(0, Some(8 << 20)))))
+}
+
+async fn limited_in_both() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Limited::new(store, limits(3, Some(8 << 20)))))
+}
+
+async fn retrying() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Retrying::new(store, RetryPolicy::default(), Arc::new(Unobserved))))
+}
+
+async fn faultless() -> Fixture {
+    memory().await.wrap(|store| Arc::new(FaultStore::new(store, FaultRates::none(), 1).unwrap()))
+}
+
+/// Everything, in the order in which it is used.
+async fn stacked() -> Fixture {
+    let device = Arc::new(RecordingObserver::new());
+    let caller = Arc::new(RecordingObserver::new());
+    let settled = (Settled(device.clone()), Settled(caller.clone()));
+    let fixture = faultless().await.wrap(|store| {
+        let device = Arc::new(Observed::new(store, device));
+        let retrying = Arc::new(Retrying::new(device, RetryPolicy::default(), caller.clone()));
+        let limited = Arc::new(Limited::new(retrying, limits(8, Some(1 << 40))));
+        Arc::new(Observed::new(limited, caller))
+    });
+    fixture.keep(settled)
+}
+
+macro_rules! suites {
+    ($($factory:ident as $name:ident),* $(,)?) => {
+        $(mod $name {
+            forebay_io_testkit::conformance_suite!(super::$factory);
+        })*
+    };
+}
+
+suites! {
+    memory as memory_store,
+    observed as observed_store,
+    limited as limited_store,
+    limited_to_one as limited_to_one_store,
+    limited_in_bytes as limited_in_bytes_store,
+    limited_in_both as limited_in_both_store,
+    retrying as retrying_store,
+    faultless as faultless_store,
+    stacked as stacked_store,
+}
