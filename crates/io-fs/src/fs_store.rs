@@ -1,15 +1,16 @@
 //! The store: what each promise of [`Store`] is made of here.
 
+use crate::descriptors::Descriptors;
 use crate::file;
 use crate::object::FsObject;
 use crate::options::FsOptions;
 use crate::pool::Pool;
-use crate::put::{Draft, Gathered, Start};
-use crate::read_batch::{ReadBatch, Stop};
+use crate::put::{Draft, Gathered};
+use crate::read_batch::{self, ReadBatch, Stop};
 use crate::{failure, list, split_read, version};
 use forebay_io::{
-    Body, Buf, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode,
-    Place, PutOptions, ReadOptions, Result, Served, Store,
+    Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode, Place,
+    PutOptions, ReadOptions, Result, Served, Store,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -17,11 +18,9 @@ use futures::lock::Mutex;
 use futures::stream::BoxStream;
 use rustix::fd::AsFd;
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Files from which a batch is divided among threads. Batches of the usual size are not: several are
 /// under way at once, and each is one job and one wake-up.
@@ -43,10 +42,7 @@ const DIVIDE_FROM: usize = 256;
 #[derive(Clone)]
 pub struct FsStore {
     pool: Arc<Pool>,
-    /// Descriptors held by batches that wait for room.
-    waiting: Arc<AtomicUsize>,
-    /// How many they may be: a quarter of what the process may have.
-    may_wait: usize,
+    descriptors: Arc<Descriptors>,
 }
 
 impl FsStore {
@@ -55,10 +51,11 @@ impl FsStore {
     /// # Errors
     /// `InvalidConfig` for a bad option; `Unavailable` if the system starts no more threads.
     pub fn new(options: FsOptions) -> Result<Self> {
-        let pool = Arc::new(Pool::new(options.check()?.threads)?);
-        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let may_wait = usize::try_from(files / 4).unwrap_or(usize::MAX);
-        Ok(FsStore { pool, waiting: Arc::default(), may_wait })
+        let FsOptions { threads } = options.check()?;
+        Ok(FsStore {
+            pool: Arc::new(Pool::new(threads)?),
+            descriptors: Descriptors::new(threads, read_batch::GROUP),
+        })
     }
 
     /// Reads some requests of a batch. `turn` is held while waiting for room: a place is waited for by
@@ -72,8 +69,14 @@ impl FsStore {
         turn: &Mutex<()>,
     ) -> Vec<Result<Served>> {
         let split_from = if self.pool.threads() > 1 { split_read::SPLIT_FROM } else { u64::MAX };
-        let mut batch =
-            ReadBatch::new(requests.clone(), part.clone(), options.page_cache, place.clone(), split_from);
+        let mut batch = ReadBatch::new(
+            requests.clone(),
+            part.clone(),
+            options.page_cache,
+            place.clone(),
+            split_from,
+            self.descriptors.clone(),
+        );
         let mut room = None;
         loop {
             let mut stop = self.pool.run(move |gave_up| batch.run(room, gave_up)).await;
@@ -88,8 +91,8 @@ impl FsStore {
             match stop {
                 Some(Stop::Wait(waiting)) => {
                     let _turn = turn.lock().await;
-                    let room_for = self.wait(waiting).await;
-                    (batch, room) = (room_for.0, Some(room_for.1));
+                    room = Some(place.reserve(waiting.wants()).await);
+                    batch = waiting;
                 }
                 Some(Stop::Done(results)) => return results,
                 Some(Stop::Split(..)) | None => {
@@ -97,19 +100,6 @@ impl FsStore {
                 }
             }
         }
-    }
-
-    /// Waits for the batch's room without a thread, and without descriptors where many wait.
-    async fn wait(&self, mut batch: Box<ReadBatch>) -> (Box<ReadBatch>, Result<Vec<Buf>>) {
-        let files = batch.open_files();
-        let held = Held { files, all: self.waiting.clone() };
-        if self.waiting.fetch_add(files, Ordering::Relaxed) + files > self.may_wait {
-            batch.close_files();
-        }
-        let place = batch.place();
-        let room = place.reserve(batch.wants()).await;
-        drop(held);
-        (batch, room)
     }
 
     /// Runs a short job, and says so if its thread was lost.
@@ -122,18 +112,6 @@ impl FsStore {
         let at = location.clone();
         let done = self.pool.run(move |_| job(&at)).await;
         done.unwrap_or_else(|| Err(failure::lost(operation, location)))
-    }
-}
-
-/// Descriptors that are counted as held by a waiting batch.
-struct Held {
-    files: usize,
-    all: Arc<AtomicUsize>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.files, Ordering::Relaxed);
     }
 }
 
@@ -247,7 +225,7 @@ impl Store for FsStore {
                     .run(move |gave_up| {
                         let mut draft = match begun {
                             Some(draft) => draft,
-                            None => Draft::begin(&at, options, Start::Nameless)?,
+                            None => Draft::begin(&at, options)?,
                         };
                         draft.write(&chunks)?;
                         // Whoever went away does not want it any more.

@@ -9,6 +9,7 @@
 //! another way than it was told (`O_DIRECT` is another store's, under `direct://`).
 #![deny(unsafe_code)]
 
+mod descriptors;
 mod failure;
 mod file;
 mod fs_store;

@@ -38,18 +38,20 @@ pub(crate) struct Draft {
     committed: bool,
 }
 
-/// How the file is begun.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// Without a name if the filesystem can, else with one.
-    Nameless,
-    /// With a reserved name. Only tests ask for it where the filesystem can do better.
-    Named,
-}
+/// A new file in a directory, and its name if it has one.
+type Begun = (OwnedFd, Option<PathBuf>);
 
 impl Draft {
     /// Begins to write the file that will be `target`.
-    pub(crate) fn begin(target: &Location, options: PutOptions, start: Start) -> Result<Self> {
+    pub(crate) fn begin(target: &Location, options: PutOptions) -> Result<Self> {
+        Self::begin_as(target, options, nameless)
+    }
+
+    fn begin_as(
+        target: &Location,
+        options: PutOptions,
+        file_in: fn(&Path) -> Result<Begun, Errno>,
+    ) -> Result<Self> {
         let fail = |errno| failure::os(Operation::Put, errno, target);
         crate::file::check_scheme(Operation::Put, target)?;
         let name = target.name();
@@ -64,17 +66,7 @@ impl Draft {
             return Err(Error::new(Kind::InvalidConfig, Operation::Put, context).at(target));
         }
         let place = nearest_directory(parent(target)).map_err(fail)?;
-        let (fd, named) = match start {
-            Start::Nameless => match open(place, OFlags::TMPFILE | FLAGS, MODE) {
-                Ok(fd) => (fd, None),
-                // What filesystems and kernels without nameless files answer.
-                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
-                    named(place).map_err(fail)?
-                }
-                Err(errno) => return Err(fail(errno)),
-            },
-            Start::Named => named(place).map_err(fail)?,
-        };
+        let (fd, named) = file_in(place).map_err(fail)?;
         Ok(Draft {
             target: target.clone(),
             options,
@@ -235,7 +227,17 @@ fn nearest_directory(wanted: &Path) -> Result<&Path, Errno> {
     Err(Errno::NOENT)
 }
 
-fn named(directory: &Path) -> Result<(OwnedFd, Option<PathBuf>), Errno> {
+/// Without a name if the filesystem can, else with one.
+fn nameless(directory: &Path) -> Result<Begun, Errno> {
+    match open(directory, OFlags::TMPFILE | FLAGS, MODE) {
+        // What filesystems and kernels without nameless files answer.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => named(directory),
+        other => Ok((other?, None)),
+    }
+}
+
+/// With a reserved name.
+fn named(directory: &Path) -> Result<Begun, Errno> {
     let (name, fd) = unused_name(directory, |name| open(name, OFlags::CREATE | OFlags::EXCL | FLAGS, MODE))?;
     Ok((fd, Some(name)))
 }
@@ -294,5 +296,57 @@ impl Gathered {
             gathered.push(chunk);
         }
         Ok((gathered, false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    fn names(dir: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    /// As on a filesystem that has no nameless files.
+    #[test]
+    fn a_named_draft_is_as_good_as_a_nameless_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = Location::from_path(&dir.path().join("new/a")).unwrap();
+        let begin = |mode, file_in: fn(&Path) -> Result<Begun, Errno>| {
+            let mut draft = Draft::begin_as(&target, PutOptions { mode, durable: true }, file_in).unwrap();
+            draft.write(&[Bytes::from_static(b"ab"), Bytes::from_static(b"c")]).unwrap();
+            draft
+        };
+        let draft = begin(PutMode::Create, named);
+        let [name] = &names(dir.path())[..] else { panic!("one file, in the directory that exists") };
+        assert!(name.as_bytes().starts_with(RESERVED));
+        drop(draft);
+        assert!(names(dir.path()).is_empty());
+
+        assert_eq!(begin(PutMode::Create, named).commit(Some(3)).unwrap().size, 3);
+        for file_in in [named as fn(&Path) -> _, nameless] {
+            let error = begin(PutMode::Create, file_in).commit(None).unwrap_err();
+            assert_eq!(error.kind(), Kind::AlreadyExists);
+            begin(PutMode::Overwrite, file_in).commit(None).unwrap();
+            let error = begin(PutMode::Overwrite, file_in).commit(Some(4)).unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt);
+            assert_eq!(
+                (names(dir.path()), names(&dir.path().join("new"))),
+                (vec!["new".into()], vec!["a".into()])
+            );
+        }
+        assert_eq!(std::fs::read(target.as_path()).unwrap(), b"abc");
+    }
+
+    #[test]
+    fn directories_of_a_put_that_fails_at_the_end_go_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let long = "n".repeat(300);
+        let target = Location::from_path(&dir.path().join("x/y").join(long)).unwrap();
+        let draft = Draft::begin(&target, PutOptions::default()).unwrap();
+        assert_eq!(draft.commit(None).unwrap_err().kind(), Kind::InvalidConfig);
+        assert!(names(dir.path()).is_empty());
     }
 }

@@ -7,6 +7,7 @@
 //! A batch knows nothing of threads or futures: [`ReadBatch::run`] works until it is done or cannot go
 //! on, and says which.
 
+use crate::descriptors::{Descriptors, Held};
 use crate::failure;
 use crate::file::{self, Filled, Stopped};
 use crate::split_read::Region;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 /// Files opened before the first of them is read. Sizes are asked for in one go per group, so larger
 /// ones save locks of the place (about 2 ns a file are left of it at 64); smaller ones save descriptors
 /// (a process may have 1024 by default, and each thread of the pool holds one group).
-const GROUP: usize = 64;
+pub(crate) const GROUP: usize = 64;
 
 /// See the module's words.
 pub(crate) struct ReadBatch {
@@ -33,6 +34,9 @@ pub(crate) struct ReadBatch {
     place: Arc<dyn Place>,
     /// From how many bytes in a group its reads are given to several threads.
     split_from: u64,
+    descriptors: Arc<Descriptors>,
+    /// Counts the open files while no thread works on the batch.
+    held: Option<Held>,
     next: usize,
     /// Opened, without room yet; in the order of the requests.
     opened: Vec<OpenFile>,
@@ -68,6 +72,7 @@ impl ReadBatch {
         mode: PageCacheMode,
         place: Arc<dyn Place>,
         split_from: u64,
+        descriptors: Arc<Descriptors>,
     ) -> Box<Self> {
         let files = part.len();
         Box::new(ReadBatch {
@@ -77,6 +82,8 @@ impl ReadBatch {
             mode,
             place,
             split_from,
+            descriptors,
+            held: None,
             opened: Vec::with_capacity(files.min(GROUP)),
             wants: Vec::with_capacity(files.min(GROUP)),
             one_by_one: false,
@@ -89,10 +96,6 @@ impl ReadBatch {
         &self.wants
     }
 
-    pub(crate) fn place(&self) -> Arc<dyn Place> {
-        self.place.clone()
-    }
-
     /// Works until it cannot go on. `room` is the answer of the place to [`ReadBatch::wants`], where it
     /// was waited for.
     pub(crate) fn run(
@@ -100,13 +103,16 @@ impl ReadBatch {
         mut room: Option<Result<Vec<Buf>>>,
         gave_up: &dyn Fn() -> bool,
     ) -> Stop {
+        self.held = None;
         loop {
             match room.take() {
-                Some(Ok(bufs)) if self.bytes_wanted() >= self.split_from => {
-                    let regions = self.regions(bufs);
-                    return Stop::Split(self, regions);
+                Some(Ok(bufs)) => {
+                    if self.bytes_wanted() >= self.split_from && self.hold(bufs.len()) {
+                        let regions = self.regions(bufs);
+                        return Stop::Split(self, regions);
+                    }
+                    self.read(bufs, gave_up);
                 }
-                Some(Ok(bufs)) => self.read(bufs, gave_up),
                 Some(Err(error)) => self.refused(error),
                 None => {}
             }
@@ -118,7 +124,13 @@ impl ReadBatch {
             }
             room = match self.ask() {
                 Some(Reservation::Granted(bufs)) => Some(Ok(bufs)),
-                Some(Reservation::Wait) => return Stop::Wait(self),
+                Some(Reservation::Wait) => {
+                    if !self.hold(self.opened.len()) {
+                        // They are opened again when there is room for them.
+                        self.opened.iter_mut().for_each(|file| file.fd = None);
+                    }
+                    return Stop::Wait(self);
+                }
                 Some(Reservation::TooLarge { index, error }) => {
                     let file = self.opened.remove(index);
                     self.fail(file.index, error);
@@ -137,7 +149,7 @@ impl ReadBatch {
         }
         self.one_by_one = false;
         let mut begin = Instant::now();
-        while self.next < self.part.end && self.opened.len() < GROUP {
+        while self.next < self.part.end && self.opened.len() < self.descriptors.group() {
             let index = self.next;
             let opened = self.open_one(index);
             // Read and close what is open first; then there are descriptors for this one.
@@ -292,15 +304,10 @@ impl ReadBatch {
         }
     }
 
-    /// How many descriptors the batch holds.
-    pub(crate) fn open_files(&self) -> usize {
-        self.opened.iter().filter(|file| file.fd.is_some()).count()
-    }
-
-    /// Gives the descriptors back while the batch waits for room: it may wait for long, and the
-    /// process may need them.
-    pub(crate) fn close_files(&mut self) {
-        self.opened.iter_mut().for_each(|file| file.fd = None);
+    /// Counts files as open while no thread works on the batch; false if they are too many.
+    fn hold(&mut self, files: usize) -> bool {
+        self.held = self.descriptors.hold(files);
+        self.held.is_some()
     }
 
     /// The file's descriptor, opened again if it was closed.

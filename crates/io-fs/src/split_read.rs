@@ -87,6 +87,9 @@ struct Piece {
     at: *mut u8,
 }
 
+/// What the last thread does: it is given the regions and a way to ask whether the caller went away.
+type Finish<T> = Box<dyn FnOnce(Vec<Region>, &dyn Fn() -> bool) -> T + Send + Sync>;
+
 /// The shared state of the threads that work on one split.
 struct Split<T> {
     regions: Vec<Region>,
@@ -94,7 +97,7 @@ struct Split<T> {
     next: AtomicUsize,
     done: AtomicUsize,
     begin: Instant,
-    finish: Box<dyn FnOnce(Vec<Region>, &dyn Fn() -> bool) -> T + Send + Sync>,
+    finish: Finish<T>,
     answer: oneshot::Sender<T>,
 }
 

@@ -14,8 +14,8 @@ pub(crate) fn version_of(stat: &Stat) -> Version {
         stat.st_dev,
         stat.st_ino,
         stat.st_size,
-        nanos(stat.st_mtime as i64, stat.st_mtime_nsec as u64),
-        nanos(stat.st_ctime as i64, stat.st_ctime_nsec as u64),
+        nanos(stat.st_mtime, stat.st_mtime_nsec),
+        nanos(stat.st_ctime, stat.st_ctime_nsec),
     ))
 }
 
@@ -38,11 +38,11 @@ pub(crate) fn meta_of(stat: &Stat) -> Option<Meta> {
 
 /// Files may be older than 1970.
 fn modified(stat: &Stat) -> Option<SystemTime> {
-    let whole = Duration::from_secs(stat.st_mtime.unsigned_abs() as u64);
+    let whole = Duration::from_secs(stat.st_mtime.unsigned_abs());
     let base = if stat.st_mtime >= 0 {
         SystemTime::UNIX_EPOCH.checked_add(whole)
     } else {
         SystemTime::UNIX_EPOCH.checked_sub(whole)
     };
-    base?.checked_add(Duration::from_nanos(stat.st_mtime_nsec as u64))
+    base?.checked_add(Duration::from_nanos(stat.st_mtime_nsec))
 }
