@@ -91,23 +91,36 @@ impl Venv {
         Ok(wanted.iter().all(satisfied))
     }
 
-    /// Builds `crates/py` and installs it, replacing what an earlier build put there.
+    /// Builds the wheel of `crates/py` and installs it, as people do: what a wheel lacks is missed here too.
     pub(crate) fn install_package(&self, profile: Profile) -> anyhow::Result<()> {
-        let manifest = self.root.join("crates/py/Cargo.toml");
-        let mut build = self.python(["-m", "maturin", "develop", "--quiet", "--manifest-path"]);
-        build.arg(manifest);
+        let wheels = self.folder.with_file_name("wheels");
+        if wheels.exists() {
+            fs::remove_dir_all(&wheels).with_context(|| format!("cannot remove {}", wheels.display()))?;
+        }
+        let mut build = self.python(["-m", "maturin", "build", "--quiet"]);
+        build.args(["--manifest-path", "crates/py/Cargo.toml", "--interpreter"]).arg(self.interpreter());
+        build.arg("--out").arg(&wheels);
         if profile == Profile::Release {
             build.arg("--release");
         }
-        // maturin looks for the interpreter of the environment it is told of.
-        build.env("VIRTUAL_ENV", &self.folder);
-        shell::run(&mut build).context("cannot build the Python package")
+        shell::run(&mut build).context("cannot build the Python package")?;
+        let built: Vec<_> = fs::read_dir(&wheels)?.collect::<Result<_, _>>()?;
+        let [wheel] = &built[..] else {
+            bail!("{} wheels in {}; one was built", built.len(), wheels.display());
+        };
+        // The version stays while the content changes, so pip has to be told to replace it.
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"];
+        shell::run(self.python(install).arg("--force-reinstall").arg(wheel.path()))
+    }
+
+    fn interpreter(&self) -> PathBuf {
+        self.folder.join("bin/python")
     }
 
     /// Python in this environment, started in the repository's root, its programs first on the path.
     pub(crate) fn python<S: AsRef<std::ffi::OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let bin = self.folder.join("bin");
-        let mut command = shell::command(&self.root, bin.join("python"), args);
+        let mut command = shell::command(&self.root, self.interpreter(), args);
         // Somebody's own packages must not stand in for the pinned ones.
         command.env_remove("PYTHONPATH").env_remove("PYTHONHOME").env("PYTHONNOUSERSITE", "1");
         command.env("PATH", path_with(&bin));
