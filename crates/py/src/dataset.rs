@@ -4,7 +4,8 @@
 //! the same number would then mean another sample in each process.
 
 use crate::options::mapping;
-use crate::process::{self, Settings};
+use crate::process;
+use crate::settings::Settings;
 use crate::uri::location;
 use crate::{errors, value, wait};
 use forebay_io::{Error, Glob, Kind, ListOptions, Operation, Store};
@@ -34,7 +35,7 @@ struct DatasetOptions {
 
 impl DatasetOptions {
     fn read(given: &Map<String, Value>) -> Result<Self, Error> {
-        let mut options = DatasetOptions { recursive: true, glob: None, store: Settings::new() };
+        let mut options = DatasetOptions { recursive: true, glob: None, store: Settings::default() };
         for (name, value) in given {
             let bad = |valid: &str| Error::invalid(format!("{name} must be {valid}, is {value}"));
             match (name.as_str(), value) {
@@ -44,8 +45,7 @@ impl DatasetOptions {
                 ("glob", Value::String(pattern)) => options.glob = Some(pattern.clone()),
                 ("glob", _) => return Err(bad("a pattern such as \"**/*.jpg\"")),
                 (known, _) if KEYS.iter().any(|(key, _)| *key == known) => {
-                    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                    options.store.insert(name.clone(), text);
+                    options.store.add(known, value);
                 }
                 _ => return Err(unknown(name)),
             }

@@ -28,6 +28,7 @@ mod metrics;
 mod options;
 mod process;
 mod progress;
+mod settings;
 mod store;
 mod uri;
 mod value;

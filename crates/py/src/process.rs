@@ -7,11 +7,11 @@
 
 use crate::born;
 use crate::errors;
+use crate::settings::Settings;
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
-use forebay_io_open::StoreOptions;
 use forebay_metrics::Collector;
 use pyo3::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,9 +41,6 @@ struct Place {
     host: Option<String>,
     settings: Settings,
 }
-
-/// Options of a store as they were given, sorted by name.
-pub(crate) type Settings = BTreeMap<String, String>;
 
 /// This process' state.
 ///
@@ -106,11 +103,6 @@ impl Process {
         self.find(location, settings).map_err(|error: Error| errors::raise(py, &error))
     }
 
-    /// As [`Process::store`], with the defaults of its scheme.
-    pub(crate) fn default_store(&self, py: Python<'_>, location: &Location) -> PyResult<Arc<dyn Store>> {
-        self.store(py, location, &Settings::new())
-    }
-
     fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
         let place = Place {
             scheme: location.scheme().to_owned(),
@@ -121,7 +113,7 @@ impl Process {
         if let Some(store) = stores.get(&place) {
             return Ok(store.clone());
         }
-        let mut options = StoreOptions::parse(settings.iter().map(|(k, v)| (k.as_str(), v.as_str())))?;
+        let mut options = settings.parse()?;
         options.caller = Some(self.collector.clone());
         options.memory = Some(self.memory.clone());
         let store = forebay_io_open::open(location, &options)?;

@@ -2,11 +2,14 @@
 //!
 //! For single objects and small numbers of them. Loading a dataset through these would make an object
 //! and take the interpreter's lock for every sample; that is what the loader is for.
+//!
+//! Each takes `options`: a dict of what its store takes, such as `{"retries": 3}`.
 
 use crate::buffer::Held;
 use crate::entry::Entry;
 use crate::listing::Listing;
 use crate::process;
+use crate::settings::Settings;
 use crate::uri::location;
 use crate::{errors, wait};
 use bytes::Bytes;
@@ -34,11 +37,16 @@ const COPY_BELOW: usize = 256 << 10;
 ///
 /// Returns a read-only memoryview. Raises NotFoundError, DeniedError and other forebay.Error.
 #[pyfunction]
-#[pyo3(signature = (uri, /))]
-pub(crate) fn get<'py>(py: Python<'py>, uri: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyMemoryView>> {
+#[pyo3(signature = (uri, *, options = None))]
+pub(crate) fn get<'py>(
+    py: Python<'py>,
+    uri: &Bound<'py, PyAny>,
+    options: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyMemoryView>> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     let block = wait::until_ok(py, process, whole(&*store, &location))?;
     view(py, Arc::new(block), 0)
 }
@@ -47,16 +55,18 @@ pub(crate) fn get<'py>(py: Python<'py>, uri: &Bound<'py, PyAny>) -> PyResult<Bou
 ///
 /// Returns a read-only memoryview.
 #[pyfunction]
-#[pyo3(signature = (uri, start, length))]
+#[pyo3(signature = (uri, start, length, *, options = None))]
 pub(crate) fn get_range<'py>(
     py: Python<'py>,
     uri: &Bound<'py, PyAny>,
     start: u64,
     length: u64,
+    options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyMemoryView>> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     let end = start.checked_add(length).ok_or_else(|| {
         let context = format!("start {start} and length {length} go beyond the largest offset there is");
         errors::raise(py, &Error::invalid(context).at(&location))
@@ -70,18 +80,20 @@ pub(crate) fn get_range<'py>(
 /// Returns a list of read-only memoryviews, in the order of the URIs. The first failure is raised;
 /// with return_exceptions=True every failure stands in the list in the place of its object.
 #[pyfunction]
-#[pyo3(signature = (uris, *, return_exceptions = false))]
+#[pyo3(signature = (uris, *, return_exceptions = false, options = None))]
 pub(crate) fn get_many<'py>(
     py: Python<'py>,
     uris: &Bound<'py, PyAny>,
     return_exceptions: bool,
+    options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
     let locations = uris.try_iter()?.map(|uri| location(&uri?)).collect::<PyResult<Vec<_>>>()?;
+    let settings = Settings::given(options)?;
     let found = PyList::empty(py);
     let process = process::current()?;
     // One submission for each store, in the order given.
     for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
-        let store = process.default_store(py, &group[0])?;
+        let store = process.store(py, &group[0], &settings)?;
         for item in wait::until_ok(py, process, many(&*store, group))? {
             match item {
                 Ok((block, slot)) => found.append(view(py, block, slot)?)?,
@@ -99,17 +111,19 @@ pub(crate) fn get_many<'py>(
 /// create: raise AlreadyExistsError instead of replacing.
 /// durable: return only when the object would survive a power cut.
 #[pyfunction]
-#[pyo3(signature = (uri, data, *, create = false, durable = false))]
+#[pyo3(signature = (uri, data, *, create = false, durable = false, options = None))]
 pub(crate) fn put(
     py: Python<'_>,
     uri: &Bound<'_, PyAny>,
     data: &Bound<'_, PyAny>,
     create: bool,
     durable: bool,
+    options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Entry> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     let body = Body::from(contents(data)?);
     let mode = if create { PutMode::Create } else { PutMode::Overwrite };
     let options = PutOptions { mode, durable };
@@ -123,39 +137,51 @@ pub(crate) fn put(
 /// glob: only names that match, such as "*.jpg", "**/*.jpg", "{train,val}/*".
 /// details: fill in size, modified and version also where that costs a call for each entry.
 #[pyfunction]
-#[pyo3(signature = (uri, *, recursive = true, glob = None, details = false))]
+#[pyo3(signature = (uri, *, recursive = true, glob = None, details = false, options = None))]
 pub(crate) fn list(
     py: Python<'_>,
     uri: &Bound<'_, PyAny>,
     recursive: bool,
     glob: Option<&str>,
     details: bool,
+    options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Listing> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let glob = glob.map(Glob::new).transpose().map_err(|error| errors::raise(py, &error))?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     Ok(Listing::begin(process, store, location, ListOptions { recursive, glob, details }))
 }
 
 /// Size, time and version of an object, without reading it.
 #[pyfunction]
-#[pyo3(signature = (uri, /))]
-pub(crate) fn stat(py: Python<'_>, uri: &Bound<'_, PyAny>) -> PyResult<Entry> {
+#[pyo3(signature = (uri, *, options = None))]
+pub(crate) fn stat(
+    py: Python<'_>,
+    uri: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyAny>>,
+) -> PyResult<Entry> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     let meta = wait::until_ok(py, process, store.stat(&location))?;
     Ok(Entry::single(&location, &meta))
 }
 
 /// Whether something is stored at the location. Whatever else than its absence prevents an answer is raised.
 #[pyfunction]
-#[pyo3(signature = (uri, /))]
-pub(crate) fn exists(py: Python<'_>, uri: &Bound<'_, PyAny>) -> PyResult<bool> {
+#[pyo3(signature = (uri, *, options = None))]
+pub(crate) fn exists(
+    py: Python<'_>,
+    uri: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyAny>>,
+) -> PyResult<bool> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     match wait::until_done(py, process, store.stat(&location))? {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == Kind::NotFound => Ok(false),
@@ -165,11 +191,16 @@ pub(crate) fn exists(py: Python<'_>, uri: &Bound<'_, PyAny>) -> PyResult<bool> {
 
 /// Removes an object.
 #[pyfunction]
-#[pyo3(signature = (uri, /))]
-pub(crate) fn delete(py: Python<'_>, uri: &Bound<'_, PyAny>) -> PyResult<()> {
+#[pyo3(signature = (uri, *, options = None))]
+pub(crate) fn delete(
+    py: Python<'_>,
+    uri: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
     let location = location(uri)?;
+    let settings = Settings::given(options)?;
     let process = process::current()?;
-    let store = process.default_store(py, &location)?;
+    let store = process.store(py, &location, &settings)?;
     wait::until_ok(py, process, store.delete(&location))
 }
 

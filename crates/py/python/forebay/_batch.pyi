@@ -1,7 +1,8 @@
 import builtins
-import types
 from collections.abc import Iterator
 from typing import Any, final, overload
+
+from typing_extensions import CapsuleType
 
 @final
 class Batch:
@@ -37,6 +38,6 @@ class Batch:
         max_version: tuple[int, int] | None = None,
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
-    ) -> types.CapsuleType: ...
+    ) -> CapsuleType: ...
     def __dlpack_device__(self) -> tuple[int, int]: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -2,7 +2,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypedDict, final
 
-class DatasetOptions(TypedDict, total=False):
+class _DatasetOptions(TypedDict, total=False):
     recursive: bool
     glob: str | None
     threads: int | str
@@ -19,12 +19,12 @@ class Dataset:
     @property
     def root(self) -> str: ...
     @property
-    def options(self) -> DatasetOptions: ...
+    def options(self) -> dict[str, Any]: ...
     @property
     def fingerprint(self) -> str: ...
 
 def create_dataset(
-    uri: str | os.PathLike[str], options: DatasetOptions | Mapping[str, Any] | None = None
+    uri: str | os.PathLike[str], options: _DatasetOptions | Mapping[str, Any] | None = None
 ) -> Dataset: ...
 def restore_dataset(
     uri: str, options: Mapping[str, Any], samples: int, fingerprint: str

@@ -1,7 +1,7 @@
 import builtins
 import os
-from collections.abc import Iterable
-from typing import Literal, overload
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypedDict, overload
 
 from typing_extensions import Buffer
 
@@ -11,20 +11,40 @@ from ._listing import Listing
 
 _Uri = str | os.PathLike[str]
 
-def get(uri: _Uri, /) -> memoryview: ...
-def get_range(uri: _Uri, start: int, length: int) -> memoryview: ...
+class _StoreOptions(TypedDict, total=False):
+    threads: int | str
+    retries: int | str
+    limit_concurrency: int | str
+    limit_bytes_per_second: int | str
+
+_Options = _StoreOptions | Mapping[str, Any] | None
+
+def get(uri: _Uri, *, options: _Options = None) -> memoryview: ...
+def get_range(uri: _Uri, start: int, length: int, *, options: _Options = None) -> memoryview: ...
 @overload
 def get_many(
-    uris: Iterable[_Uri], *, return_exceptions: Literal[False] = False
+    uris: Iterable[_Uri], *, return_exceptions: Literal[False] = False, options: _Options = None
 ) -> builtins.list[memoryview]: ...
 @overload
 def get_many(
-    uris: Iterable[_Uri], *, return_exceptions: bool
+    uris: Iterable[_Uri], *, return_exceptions: bool, options: _Options = None
 ) -> builtins.list[memoryview | Error]: ...
-def put(uri: _Uri, data: Buffer, *, create: bool = False, durable: bool = False) -> Entry: ...
+def put(
+    uri: _Uri,
+    data: Buffer,
+    *,
+    create: bool = False,
+    durable: bool = False,
+    options: _Options = None,
+) -> Entry: ...
 def list(
-    uri: _Uri, *, recursive: bool = True, glob: str | None = None, details: bool = False
+    uri: _Uri,
+    *,
+    recursive: bool = True,
+    glob: str | None = None,
+    details: bool = False,
+    options: _Options = None,
 ) -> Listing: ...
-def stat(uri: _Uri, /) -> Entry: ...
-def exists(uri: _Uri, /) -> bool: ...
-def delete(uri: _Uri, /) -> None: ...
+def stat(uri: _Uri, *, options: _Options = None) -> Entry: ...
+def exists(uri: _Uri, *, options: _Options = None) -> bool: ...
+def delete(uri: _Uri, *, options: _Options = None) -> None: ...
