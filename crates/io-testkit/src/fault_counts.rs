@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 pub struct FaultCounts {
     /// Errors before anything was done, by kind.
     pub errors: BTreeMap<Kind, u64>,
-    /// Reads that left a part of the bytes in the place and failed.
+    /// Reads that left a part of the bytes in the place and failed, and listings that broke off.
     pub short_reads: u64,
+    /// Operations that were done and failed all the same.
+    pub lost_answers: u64,
     /// Reads that succeeded with one byte changed.
     pub corruptions: u64,
     /// Operations that never end by themselves.
@@ -19,8 +21,8 @@ pub struct FaultCounts {
 }
 
 impl FaultCounts {
-    /// All faults that a caller notices as an error: errors and short reads.
+    /// All faults that a caller notices as an error.
     pub fn failures(&self) -> u64 {
-        self.errors.values().sum::<u64>() + self.short_reads
+        self.errors.values().sum::<u64>() + self.short_reads + self.lost_answers
     }
 }

@@ -12,9 +12,11 @@ pub enum Fault {
     None,
     /// An error of this kind, before the store behind is asked.
     Error(Kind),
-    /// A read leaves half of the bytes in the place, and fails as `Corrupt`. Operations that read
-    /// nothing fail as `Unavailable`.
+    /// A read leaves half of the bytes in the place, and fails as `Corrupt`. A listing breaks off
+    /// after its first page, other operations before they begin: `Unavailable`.
     Short,
+    /// The operation is done and its answer is lost: `TimedOut`. A listing just gives its pages.
+    Lost,
     /// A read succeeds and one byte is wrong. Operations that read nothing, and reads of nothing,
     /// just succeed.
     Corrupt,
@@ -29,6 +31,8 @@ pub struct FaultRates {
     pub errors: Vec<(Kind, f64)>,
     /// See [`Fault::Short`].
     pub short_reads: f64,
+    /// See [`Fault::Lost`].
+    pub lost_answers: f64,
     /// See [`Fault::Corrupt`].
     pub corruption: f64,
     /// See [`Fault::Hang`].
@@ -49,6 +53,7 @@ impl FaultRates {
         FaultRates {
             errors: Vec::new(),
             short_reads: 0.0,
+            lost_answers: 0.0,
             corruption: 0.0,
             hangs: 0.0,
             delays: 0.0,
@@ -71,9 +76,8 @@ impl FaultRates {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let exclusive = || {
-            self.errors.iter().map(|(_, rate)| *rate).chain([self.short_reads, self.corruption, self.hangs])
-        };
+        let others = [self.short_reads, self.lost_answers, self.corruption, self.hangs];
+        let exclusive = || self.errors.iter().map(|(_, rate)| *rate).chain(others);
         if let Some(rate) = exclusive().chain([self.delays]).find(|rate| !(0.0..=1.0).contains(rate)) {
             return Err(Error::invalid(format!("a fault rate must be from 0 to 1, is {rate}")));
         }
@@ -94,8 +98,12 @@ impl FaultRates {
         let delay = delay.then(|| self.longest_delay.mul_f64(rng.random::<f64>()));
         let mut left = rng.random::<f64>();
         let errors = self.errors.iter().map(|&(kind, rate)| (Fault::Error(kind), rate));
-        let others =
-            [(Fault::Short, self.short_reads), (Fault::Corrupt, self.corruption), (Fault::Hang, self.hangs)];
+        let others = [
+            (Fault::Short, self.short_reads),
+            (Fault::Lost, self.lost_answers),
+            (Fault::Corrupt, self.corruption),
+            (Fault::Hang, self.hangs),
+        ];
         for (fault, rate) in errors.chain(others) {
             if left < rate {
                 return (fault, delay);

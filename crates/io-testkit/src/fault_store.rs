@@ -72,15 +72,11 @@ impl FaultStore {
         place: &dyn Place,
         result: Result<Served>,
     ) -> Result<Served> {
-        let served = result?;
+        let served = self.faults.lose(drawn, Operation::Get, &request.location, result)?;
         match drawn.fault {
-            Fault::Short => {
-                self.faults.shorten(&mut again(place, request.slot, served.bytes).await?);
-                Err(self.faults.short(Operation::Get, &request.location, served.bytes))
-            }
-            Fault::Corrupt => {
-                self.faults.corrupt(&mut again(place, request.slot, served.bytes).await?, drawn.noise);
-                Ok(served)
+            Fault::Short | Fault::Corrupt => {
+                let mut buf = again(place, request.slot, served.bytes).await?;
+                self.faults.spoil(drawn, Operation::Get, &request.location, &mut buf, Ok(served))
             }
             _ => Ok(served),
         }
@@ -138,12 +134,12 @@ impl Faults {
         match fault {
             Fault::Error(kind) => *state.counts.errors.entry(kind).or_default() += 1,
             Fault::Hang => state.counts.hangs += 1,
-            Fault::Short if !matches!(operation, Operation::Get | Operation::Read) => {
+            Fault::Short if !matches!(operation, Operation::Get | Operation::Read | Operation::List) => {
                 *state.counts.errors.entry(Kind::Unavailable).or_default() += 1;
                 fault = Fault::Error(Kind::Unavailable);
             }
-            // Counted when there was something to shorten or corrupt.
-            Fault::None | Fault::Short | Fault::Corrupt => {}
+            // Counted when there was something to shorten, lose or corrupt.
+            Fault::None | Fault::Short | Fault::Lost | Fault::Corrupt => {}
         }
         Drawn { fault, delay, noise: rng.random() }
     }
@@ -160,10 +156,21 @@ impl Faults {
         }
     }
 
-    /// [`Faults::before`] for operations that are drawn for as they come.
-    async fn meet(&self, operation: Operation, location: &Location) -> Result<()> {
-        let drawn = self.draw(operation, location, None, None);
-        self.before(operation, location, &drawn).await
+    /// Loses the answer to what has succeeded, if that was drawn.
+    fn lose<T>(
+        &self,
+        drawn: &Drawn,
+        operation: Operation,
+        location: &Location,
+        result: Result<T>,
+    ) -> Result<T> {
+        let value = result?;
+        if drawn.fault == Fault::Lost {
+            self.state.lock().counts.lost_answers += 1;
+            let context = "injected loss of the answer; the operation was done";
+            return Err(Error::new(Kind::TimedOut, operation, context).at(location));
+        }
+        Ok(value)
     }
 
     fn error(&self, kind: Kind, operation: Operation, location: &Location) -> Error {
@@ -174,45 +181,39 @@ impl Faults {
         }
     }
 
-    fn short(&self, operation: Operation, location: &Location, bytes: u64) -> Error {
-        self.state.lock().counts.short_reads += 1;
-        let context = format!("injected short read: {} of {bytes} bytes came", bytes / 2);
-        Error::new(Kind::Corrupt, operation, context).at(location)
-    }
-
-    fn shorten(&self, buf: &mut Buf) {
-        let half = buf.len() / 2;
-        buf[half..].fill(0xA5);
-    }
-
-    fn corrupt(&self, buf: &mut Buf, noise: u64) {
-        if !buf.is_empty() {
-            let at = (noise % buf.len() as u64) as usize;
-            buf[at] ^= 1 << (noise >> 61);
-            self.state.lock().counts.corruptions += 1;
-        }
-    }
-
-    /// Applies what was drawn for a read into a buffer.
-    fn after_read(
+    /// Applies what was drawn for a read to the bytes that it brought.
+    fn spoil(
         &self,
         drawn: &Drawn,
+        operation: Operation,
         location: &Location,
         buf: &mut Buf,
         result: Result<Served>,
     ) -> Result<Served> {
-        let served = result?;
+        let served = self.lose(drawn, operation, location, result)?;
         match drawn.fault {
             Fault::Short => {
-                self.shorten(buf);
-                Err(self.short(Operation::Read, location, served.bytes))
+                let (half, len) = (buf.len() / 2, buf.len());
+                buf[half..].fill(0xA5);
+                self.state.lock().counts.short_reads += 1;
+                let context = format!("injected short read: {half} of {len} bytes came");
+                Err(Error::new(Kind::Corrupt, operation, context).at(location))
             }
-            Fault::Corrupt => {
-                self.corrupt(buf, drawn.noise);
+            Fault::Corrupt if !buf.is_empty() => {
+                let at = (drawn.noise % buf.len() as u64) as usize;
+                buf[at] ^= 1 << (drawn.noise >> 61);
+                self.state.lock().counts.corruptions += 1;
                 Ok(served)
             }
             _ => Ok(served),
         }
+    }
+
+    /// What comes in the middle of a listing.
+    fn broken_off(&self, location: &Location) -> Result<Page> {
+        self.state.lock().counts.short_reads += 1;
+        let context = "injected end of the listing after its first page";
+        Err(Error::new(Kind::Unavailable, Operation::List, context).at(location))
     }
 }
 
@@ -280,7 +281,8 @@ impl Store for FaultStore {
         async move {
             let drawn = self.faults.draw(Operation::Open, location, None, Some(options.attempt));
             self.faults.before(Operation::Open, location, &drawn).await?;
-            let object = self.store.open(location, options).await?;
+            let object = self.store.open(location, options).await;
+            let object = self.faults.lose(&drawn, Operation::Open, location, object)?;
             let (location, faults) = (location.clone(), self.faults.clone());
             Ok(Arc::new(FaultObject { object, location, faults }) as Arc<dyn Object>)
         }
@@ -289,19 +291,27 @@ impl Store for FaultStore {
 
     fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            self.faults.meet(Operation::Stat, location).await?;
-            self.store.stat(location).await
+            let drawn = self.faults.draw(Operation::Stat, location, None, None);
+            self.faults.before(Operation::Stat, location, &drawn).await?;
+            let result = self.store.stat(location).await;
+            self.faults.lose(&drawn, Operation::Stat, location, result)
         }
         .boxed()
     }
 
-    /// A fault comes in place of the first page.
+    /// An error comes in place of the first page.
     fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
         stream::once(async move {
-            match self.faults.meet(Operation::List, location).await {
-                Ok(()) => self.store.list(location, options),
-                Err(error) => stream::once(future::ready(Err(error))).boxed(),
+            let drawn = self.faults.draw(Operation::List, location, None, None);
+            if let Err(error) = self.faults.before(Operation::List, location, &drawn).await {
+                return stream::once(future::ready(Err(error))).boxed();
             }
+            let pages = self.store.list(location, options);
+            if drawn.fault == Fault::Short {
+                let end = stream::once(async { self.faults.broken_off(location) });
+                return pages.take(1).chain(end).boxed();
+            }
+            pages
         })
         .flatten()
         .boxed()
@@ -315,16 +325,20 @@ impl Store for FaultStore {
         options: PutOptions,
     ) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            self.faults.meet(Operation::Put, location).await?;
-            self.store.put(location, body, options).await
+            let drawn = self.faults.draw(Operation::Put, location, None, None);
+            self.faults.before(Operation::Put, location, &drawn).await?;
+            let result = self.store.put(location, body, options).await;
+            self.faults.lose(&drawn, Operation::Put, location, result)
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
-            self.faults.meet(Operation::Delete, location).await?;
-            self.store.delete(location).await
+            let drawn = self.faults.draw(Operation::Delete, location, None, None);
+            self.faults.before(Operation::Delete, location, &drawn).await?;
+            let result = self.store.delete(location).await;
+            self.faults.lose(&drawn, Operation::Delete, location, result)
         }
         .boxed()
     }
@@ -361,7 +375,7 @@ impl Object for FaultObject {
                 return (buf, Err(error));
             }
             let (mut buf, result) = self.object.read_into(offset, buf).await;
-            let result = self.faults.after_read(&drawn, &self.location, &mut buf, result);
+            let result = self.faults.spoil(&drawn, Operation::Read, &self.location, &mut buf, result);
             (buf, result)
         }
         .boxed()
@@ -389,7 +403,8 @@ impl Object for FaultObject {
                 .map(|(kept, drawn)| {
                     kept.unwrap_or_else(|| {
                         let (mut buf, result) = answers.next().expect("an object answers every range");
-                        let result = self.faults.after_read(drawn, &self.location, &mut buf, result);
+                        let result =
+                            self.faults.spoil(drawn, Operation::Read, &self.location, &mut buf, result);
                         (buf, result)
                     })
                 })

@@ -128,8 +128,9 @@ impl Store for Observed {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let watch = self.watch(Operation::Open, location);
-            let stage = options.stage;
+            let ReadOptions { stage, attempt, .. } = options;
+            let opened = Op { stage, attempt, ..op(Operation::Open, location) };
+            let watch = Watch::begin(&*self.observer, vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
             let (location, observer) = (location.clone(), self.observer.clone());
