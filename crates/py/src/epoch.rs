@@ -73,7 +73,7 @@ impl Batches {
         let batch = match came {
             Some(Ok(batch)) => batch,
             over => {
-                running.end(py, &mut stage)?;
+                running.end(&mut stage);
                 return match over {
                     Some(Err(error)) => Err(errors::raise(py, &error)),
                     _ => Ok(None),
@@ -115,11 +115,11 @@ impl Running {
     }
 
     /// Gives up what is under way.
-    fn end(&self, py: Python<'_>, stage: &mut Stage) -> PyResult<()> {
+    fn end(&self, stage: &mut Stage) {
         match std::mem::replace(stage, Stage::Over) {
-            Stage::Idle(epoch) => self.live.ledger().end(py, Some(epoch.stats())),
-            Stage::Waiting(_) => self.live.ledger().end(py, None),
-            Stage::Over => Ok(()),
+            Stage::Idle(epoch) => self.live.ledger().end(Some(epoch.stats())),
+            Stage::Waiting(_) => self.live.ledger().end(None),
+            Stage::Over => {}
         }
     }
 }
@@ -211,7 +211,8 @@ impl Batches {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         let running = self.running(py)?;
         let mut stage = running.stage()?;
-        running.end(py, &mut stage)
+        running.end(&mut stage);
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -235,10 +236,11 @@ impl Running {
 
 impl Drop for Batches {
     fn drop(&mut self) {
-        // In a child it is the parent's, and at the interpreter's end nobody reads the ledger.
-        let Some(running) = self.running.get() else { return };
-        if let Ok(mut stage) = running.stage.try_lock() {
-            Python::try_attach(|py| running.end(py, &mut stage));
+        // Not in a child, where it is the parent's. Nobody else has the stage: whoever waits holds us.
+        if let Some(running) = self.running.get()
+            && let Ok(mut stage) = running.stage.try_lock()
+        {
+            running.end(&mut stage);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What a loader has delivered, for its report: sums over epochs, and the stages and queues of the last.
 
+use crate::cpu;
 use forebay_metrics::{Report, RunFacts, Snapshot};
 use forebay_pipeline::PipelineStats;
-use pyo3::prelude::*;
 use std::time::{Duration, Instant};
 
 /// Locked with the interpreter's lock held, and for an addition at most.
@@ -27,25 +27,17 @@ struct Moment {
 }
 
 impl Moment {
-    fn now(py: Python<'_>) -> PyResult<Self> {
-        let times = py.import("os")?.call_method0("times")?;
-        let read = |field: &str| -> PyResult<Duration> {
-            let seconds: f64 = times.getattr(field)?.extract()?;
-            Ok(Duration::try_from_secs_f64(seconds).unwrap_or_default())
-        };
-        Ok(Moment { wall: Instant::now(), cpu: (read("user")?, read("system")?) })
+    fn now() -> Self {
+        Moment { wall: Instant::now(), cpu: cpu::times() }
     }
 }
 
 impl Ledger {
     /// An epoch begins.
-    pub(crate) fn begin(&mut self, py: Python<'_>) -> PyResult<()> {
-        if self.begun.is_none() {
-            self.begun = Some(Moment::now(py)?);
-        }
+    pub(crate) fn begin(&mut self) {
+        self.begun.get_or_insert_with(Moment::now);
         self.ended = None;
         self.epochs += 1;
-        Ok(())
     }
 
     /// A batch was delivered.
@@ -56,10 +48,9 @@ impl Ledger {
     }
 
     /// An epoch is over, at its end or not.
-    pub(crate) fn end(&mut self, py: Python<'_>, stats: Option<PipelineStats>) -> PyResult<()> {
+    pub(crate) fn end(&mut self, stats: Option<PipelineStats>) {
         self.seen(stats);
-        self.ended = Some(Moment::now(py)?);
-        Ok(())
+        self.ended = Some(Moment::now());
     }
 
     /// Keeps what the stages and queues of the running epoch say now.
@@ -78,16 +69,8 @@ impl Ledger {
     }
 
     /// The report of a terminal.
-    pub(crate) fn report(
-        &self,
-        py: Python<'_>,
-        snapshot: &Snapshot,
-        options: &forebay_loader::LoaderOptions,
-    ) -> PyResult<String> {
-        let now = match self.ended {
-            Some(ended) => ended,
-            None => Moment::now(py)?,
-        };
+    pub(crate) fn report(&self, snapshot: &Snapshot, options: &forebay_loader::LoaderOptions) -> String {
+        let now = self.ended.unwrap_or_else(Moment::now);
         let begun = self.begun.unwrap_or(now);
         let facts = RunFacts {
             cpu_user: Some(now.cpu.0.saturating_sub(begun.cpu.0)),
@@ -100,6 +83,6 @@ impl Ledger {
             page_cache_requested: Some(options.page_cache_mode.name().to_owned()),
             ..RunFacts::new(now.wall.saturating_duration_since(begun.wall))
         };
-        Ok(Report::new(snapshot, &facts).to_string())
+        Report::new(snapshot, &facts).to_string()
     }
 }

@@ -16,6 +16,7 @@ mod arrays;
 mod batch;
 mod born;
 mod buffer;
+mod cpu;
 mod dataset;
 mod dlpack;
 mod entry;

@@ -122,7 +122,7 @@ impl Loader {
         let runtime = process::current()?.runtime().handle();
         let epoch = live.loader.start(runtime).map_err(|error| errors::raise(py, &error))?;
         *open(&self.next) = Next::Epoch(epoch.progress().epoch + 1);
-        live.ledger().begin(py)?;
+        live.ledger().begin();
         let progress = self.progress.as_ref().map(|tell| tell.clone_ref(py));
         let (batches, running) = Batches::new(live.clone(), epoch, progress);
         *open(&live.running) = running;
@@ -195,7 +195,7 @@ impl Loader {
         let live = self.live(py)?;
         let snapshot = live.snapshot();
         let ledger = live.ledger();
-        ledger.report(py, &snapshot, self.options.rust())
+        Ok(ledger.report(&snapshot, self.options.rust()))
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
