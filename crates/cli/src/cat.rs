@@ -120,7 +120,9 @@ mod tests {
 
     #[test]
     fn other_ranges_are_refused() {
-        for (text, why) in [("5", "A..B"), ("9..3", "before it begins"), ("-1..3", "not a size"), ("a..b", "not a size")] {
+        for (text, why) in
+            [("5", "A..B"), ("9..3", "before it begins"), ("-1..3", "not a size"), ("a..b", "not a size")]
+        {
             assert!(Span::parse(text).unwrap_err().contains(why), "{text}");
         }
         assert!(Span::parse("0..101").unwrap().within(100).unwrap_err().contains("100 bytes"));

@@ -31,7 +31,9 @@ impl Content {
                 Ok(ratio) if (1.0..=100.0).contains(&ratio) => Ok(Content::Compressible(ratio)),
                 _ => Err(format!("compression ratio {ratio:?} must be a number from 1 to 100")),
             },
-            _ => Err(format!("{text:?} is not a kind of content; write random, compressible or compressible:4")),
+            _ => Err(format!(
+                "{text:?} is not a kind of content; write random, compressible or compressible:4"
+            )),
         }
     }
 

@@ -234,9 +234,7 @@ impl Copying {
         let (body, sent) = metered(make, size, &self.context.tally);
         match self.dst.put(&pair.to, body, self.put).await {
             Ok(_) => {}
-            Err(error)
-                if error.kind() == Kind::AlreadyExists && self.put.mode == PutMode::Create =>
-            {
+            Err(error) if error.kind() == Kind::AlreadyExists && self.put.mode == PutMode::Create => {
                 return Ok(Outcome::Skipped);
             }
             Err(error) => return Err(error.into()),

@@ -22,7 +22,12 @@ pub(crate) fn rfc3339(time: SystemTime) -> Option<String> {
 }
 
 /// The JSON form: `{"type", "location", "key"?, "size"?, "modified"?, "version"?}`.
-pub(crate) fn to_json(location: &Location, key: Option<&[u8]>, kind: EntryKind, meta: Option<&Meta>) -> Value {
+pub(crate) fn to_json(
+    location: &Location,
+    key: Option<&[u8]>,
+    kind: EntryKind,
+    meta: Option<&Meta>,
+) -> Value {
     let mut map = Map::new();
     let mut set = |name: &str, value: Value| drop(map.insert(name.to_owned(), value));
     set("type", kind_name(kind).into());

@@ -44,7 +44,7 @@ pub(crate) struct Args {
     /// from the start again at the end; name a size twice to have it twice as often)
     #[arg(long, value_name = "RULE", value_parser = Sizes::parse, default_value = "lognormal:128KiB,1.0")]
     sizes: Sizes,
-    /// random | compressible[:RATIO] (to about 1/RATIO; 2 unless given)
+    /// random | compressible | compressible:RATIO (to about 1/RATIO; a half unless given)
     #[arg(long, value_name = "KIND", value_parser = Content::parse, default_value = "random")]
     content: Content,
     /// Which of all such data sets
@@ -105,7 +105,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         None => manifest::beside(&root)?,
     };
     if place.key_beneath(&root).is_some() {
-        let text = format!("manifest {place} would be a file of the data set {root}; name a place outside it");
+        let text =
+            format!("manifest {place} would be a file of the data set {root}; name a place outside it");
         return Err(Failure::usage(text));
     }
     let manifest_store = context.store(&place)?;

@@ -13,6 +13,7 @@ use forebay_metrics::{Report, RunFacts, Snapshot, units};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::ffi::OsString;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,7 +63,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let loader = Loader::new(store, dataset.clone(), options.clone())?;
     let batches = loader.batches().min(args.limit.unwrap_or(u64::MAX));
     let mut display = Display::new(context, args.epochs, batches);
-    let mut run = Run { begin: Instant::now(), cpu: CpuTime::now(), batches: 0, epochs: 0, pipeline: Snapshot::default() };
+    let mut run = Run {
+        begin: Instant::now(),
+        cpu: CpuTime::now(),
+        batches: 0,
+        epochs: 0,
+        pipeline: Snapshot::default(),
+    };
     let mut stopped = None;
     for epoch in 0..args.epochs {
         let mut batches = loader.start(&tokio::runtime::Handle::current())?;
@@ -126,13 +133,14 @@ impl Run {
         context: &Context,
     ) -> Result<Ended> {
         display.begin_epoch(epoch.progress().epoch);
+        let mut stop = pin!(context.stop.asked());
         for done in 0.. {
             if limit == Some(done) {
                 return Ok(Ended::Limited);
             }
             let batch = tokio::select! {
                 biased;
-                exit = context.stop.asked() => return Ok(Ended::Interrupted(exit)),
+                exit = &mut stop => return Ok(Ended::Interrupted(exit)),
                 batch = epoch.next() => batch,
             };
             let Some(batch) = batch else { break };
@@ -225,8 +233,10 @@ impl Check {
         let promises = (0..dataset.len())
             .map(|id| manifest.files.remove(dataset.key(id).unwrap_or_default()))
             .collect::<Vec<_>>();
-        let whole =
-            args.glob.is_none() && args.limit.is_none() && !options.drop_last && options.shard_world_size == 1;
+        let whole = args.glob.is_none()
+            && args.limit.is_none()
+            && !options.drop_last
+            && options.shard_world_size == 1;
         if args.glob.is_none() {
             // What is left is not in the dataset, so no epoch will bring it.
             for key in manifest.files.into_keys() {

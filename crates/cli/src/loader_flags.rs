@@ -58,8 +58,8 @@ fn checked(option: &'static OptionInfo) -> impl Fn(&str) -> Result<String, Strin
 
 /// `1GiB` for what is a whole number of some unit.
 fn size(bytes: u64) -> String {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes % unit == 0) {
+    let units = [(1u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{}{name}", bytes / unit),
         None => bytes.to_string(),
     }
@@ -99,7 +99,10 @@ mod tests {
         let command = LoaderFlags::augment_args(Command::new("load"));
         let matches =
             command.try_get_matches_from(["load"].iter().chain(flags)).map_err(|e| e.to_string())?;
-        LoaderFlags::from_arg_matches(&matches).map_err(|e| e.to_string())?.options().map_err(|e| e.to_string())
+        LoaderFlags::from_arg_matches(&matches)
+            .map_err(|e| e.to_string())?
+            .options()
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -131,7 +134,10 @@ mod tests {
         assert!(parse(&["--shuffle"]).unwrap().shuffle);
         assert!(!parse(&["--shuffle=false"]).unwrap().shuffle);
         let options = parse(&["--max-bytes-in-flight", "64MiB", "--page-cache-mode", "dont_need"]).unwrap();
-        assert_eq!((options.max_bytes_in_flight, options.page_cache_mode), (64 << 20, PageCacheMode::DontNeed));
+        assert_eq!(
+            (options.max_bytes_in_flight, options.page_cache_mode),
+            (64 << 20, PageCacheMode::DontNeed)
+        );
     }
 
     #[test]

@@ -56,6 +56,9 @@ use tally::Tally;
 /// leaving that.
 const GRACE: Duration = Duration::from_millis(500);
 
+/// The heading of options that every command has.
+const GENERAL: &str = "General options";
+
 /// Data loading and storage I/O for training jobs: list, copy, generate, verify and load data on any store.
 ///
 /// Locations are plain paths or URIs such as file:///data/train.
@@ -63,10 +66,10 @@ const GRACE: Duration = Duration::from_millis(500);
 #[command(name = "forebay", version, propagate_version = true)]
 struct Cli {
     /// Results as JSON, one value a line; errors as JSON on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
     /// An option of the stores that are used, such as limit_bytes_per_second=200MiB; see --help
-    #[arg(long = "store", global = true, value_name = "KEY=VALUE", value_parser = stores::pair)]
+    #[arg(long = "store", global = true, help_heading = GENERAL, value_name = "KEY=VALUE", value_parser = stores::pair)]
     stores: Vec<(String, String)>,
     #[command(subcommand)]
     command: Command,
@@ -218,7 +221,9 @@ fn execute(command: Command, options: &[(String, String)], console: &Arc<Console
             }
             interrupted(exit, &events, &context)
         }
-        Err(_) => Err(Failure::refused(Kind::Unavailable, "the command vanished; this is a defect of forebay")),
+        Err(_) => {
+            Err(Failure::refused(Kind::Unavailable, "the command vanished; this is a defect of forebay"))
+        }
     };
     // Drops every task, and so whatever they were in the middle of writing.
     runtime.shutdown_timeout(GRACE);
@@ -234,7 +239,8 @@ fn interrupted(exit: Exit, events: &Receiver<Event>, context: &Context) -> Resul
         // It had come to its end, with this or another outcome.
         Ok(Event::Ended(Ok(own))) if own != exit => return Ok(own),
         // A second signal: at once.
-        Ok(Event::Ended(_) | Event::Signal(_)) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        Ok(Event::Ended(_) | Event::Signal(_))
+        | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
     }
     let by = if exit == Exit::Terminated { "terminated" } else { "interrupted" };
     if console.json() {

@@ -3,8 +3,8 @@
 use crate::tally::Tally;
 use bytes::Bytes;
 use forebay_io::{Body, Result};
-use futures::{StreamExt, TryStreamExt};
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was sent.

@@ -17,8 +17,14 @@ const SHOWN: usize = 20;
 pub(crate) enum Problem {
     Missing,
     Extra,
-    WrongSize { promised: u64, found: u64 },
-    WrongChecksum { promised: blake3::Hash, found: blake3::Hash },
+    WrongSize {
+        promised: u64,
+        found: u64,
+    },
+    WrongChecksum {
+        promised: blake3::Hash,
+        found: blake3::Hash,
+    },
     Unreadable(Error),
     /// Came twice in one epoch.
     Repeated,
@@ -101,7 +107,13 @@ pub(crate) struct Report {
 
 impl Report {
     /// Counts a problem. With `--json` it is printed at once.
-    pub(crate) fn add(&mut self, key: &[u8], problem: Problem, root: &Location, context: &Context) -> Result<()> {
+    pub(crate) fn add(
+        &mut self,
+        key: &[u8],
+        problem: Problem,
+        root: &Location,
+        context: &Context,
+    ) -> Result<()> {
         let index = problem.index();
         self.counts[index] += 1;
         if context.console.json() {

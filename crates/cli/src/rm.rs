@@ -87,16 +87,19 @@ fn check(uri: &OsStr, recursive: bool, context: &Context) -> Result<Location> {
     }
     // Links on the way are followed, the last name is not: that is what is removed.
     let path = location.as_path();
-    let real: Option<PathBuf> = path.parent().zip(path.file_name()).and_then(|(parent, name)| {
-        Some(fs::canonicalize(parent).ok()?.join(name))
-    });
+    let real: Option<PathBuf> = path
+        .parent()
+        .zip(path.file_name())
+        .and_then(|(parent, name)| Some(fs::canonicalize(parent).ok()?.join(name)));
     let real = real.as_deref().unwrap_or(path);
     let here: &Path = &context.cwd;
     if fs::canonicalize(here).is_ok_and(|here| here.starts_with(real)) {
         return Err(Failure::usage(format!("{location} holds the working directory; it is not removed")));
     }
     if !recursive && fs::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
-        return Err(Failure::usage(format!("{location} is a directory; add -r to remove it and what is in it")));
+        return Err(Failure::usage(format!(
+            "{location} is a directory; add -r to remove it and what is in it"
+        )));
     }
     Ok(location)
 }
@@ -117,13 +120,14 @@ fn removed(location: &Location, context: &Context) -> Result<()> {
 /// A tree of this machine. Not by way of a store: stores follow links and know no empty directories.
 async fn local(location: Location, context: &Context) -> Result<()> {
     let (root, told) = (location.clone(), context.clone());
-    let tree = local_tree::remove(location.as_path().to_owned(), move |beneath| {
-        removed(&root.join(beneath), &told)
-    });
+    let tree =
+        local_tree::remove(location.as_path().to_owned(), move |beneath| removed(&root.join(beneath), &told));
     tree.await.map_err(|failure| match failure {
         local_tree::Failed::Told(failure) => failure,
         local_tree::Failed::Os(path, error) => match Location::from_path(&path) {
-            Ok(location) => forebay_io::Error::from_os(forebay_io::Operation::Delete, error).at(&location).into(),
+            Ok(location) => {
+                forebay_io::Error::from_os(forebay_io::Operation::Delete, error).at(&location).into()
+            }
             Err(unnameable) => unnameable.into(),
         },
     })

@@ -20,7 +20,10 @@ pub(crate) struct Sizes {
 #[derive(Debug, Clone, PartialEq)]
 enum Rule {
     Fixed(u64),
-    LogNormal { median: u64, sigma: f64 },
+    LogNormal {
+        median: u64,
+        sigma: f64,
+    },
     /// One after another, from the start again at the end.
     List(Vec<u64>),
 }
@@ -28,7 +31,8 @@ enum Rule {
 impl Sizes {
     /// `fixed:64KiB`, `lognormal:MEDIAN,SIGMA` or `list:4KiB,64KiB,1MiB`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let forms = "write fixed:64KiB, lognormal:MEDIAN,SIGMA (as lognormal:128KiB,1.0) or list:4KiB,64KiB,1MiB";
+        let forms =
+            "write fixed:64KiB, lognormal:MEDIAN,SIGMA (as lognormal:128KiB,1.0) or list:4KiB,64KiB,1MiB";
         let size = |text: &str| parse_size(text).map_err(|e| e.to_string());
         let (name, rest) =
             text.split_once(':').ok_or_else(|| format!("{text:?} is not a rule for sizes; {forms}"))?;
@@ -65,7 +69,9 @@ impl Sizes {
     /// The sizes of files 0, 1, 2, …: always the same for the same seed.
     pub(crate) fn draw(&self, seed: u64) -> impl Iterator<Item = u64> + Send + use<> {
         let rule = self.rule.clone();
-        let mut rng = ChaCha8Rng::from_seed(*blake3::hash(&[b"forebay sizes ", &seed.to_le_bytes()[..]].concat()).as_bytes());
+        let mut rng = ChaCha8Rng::from_seed(
+            *blake3::hash(&[b"forebay sizes ", &seed.to_le_bytes()[..]].concat()).as_bytes(),
+        );
         (0usize..).map(move |i| match &rule {
             Rule::Fixed(size) => *size,
             Rule::List(sizes) => sizes[i % sizes.len()],
@@ -106,7 +112,9 @@ mod tests {
         sizes.sort_unstable();
         let at = |fraction: f64| sizes[(fraction * 20_000.0) as usize] as f64 / (128.0 * 1024.0);
         // One sigma up and down is a factor of e.
-        for (fraction, factor) in [(0.5, 1.0), (0.8413, std::f64::consts::E), (0.1587, 1.0 / std::f64::consts::E)] {
+        for (fraction, factor) in
+            [(0.5, 1.0), (0.8413, std::f64::consts::E), (0.1587, 1.0 / std::f64::consts::E)]
+        {
             let found = at(fraction);
             assert!((found / factor - 1.0).abs() < 0.05, "{fraction}: {found} for {factor}");
         }

@@ -167,10 +167,8 @@ impl Verifying {
             let (key, _) = batch.remove(0);
             return vec![(key, problem)];
         }
-        let requests: Arc<[GetRequest]> = (0..)
-            .zip(&batch)
-            .map(|(slot, (key, _))| GetRequest::whole(self.root.join(key), slot))
-            .collect();
+        let requests: Arc<[GetRequest]> =
+            (0..).zip(&batch).map(|(slot, (key, _))| GetRequest::whole(self.root.join(key), slot)).collect();
         let lease = self.pool.lease(self.pool.budget().ticket(), batch.len() as u32);
         let options = ReadOptions { stage: "verify", ..ReadOptions::default() };
         let results = self.store.get_many(requests, options, lease.clone()).await;
@@ -224,7 +222,8 @@ impl Verifying {
         left: &mut u64,
     ) -> forebay_io::Result<Option<Problem>> {
         let location = self.root.join(key);
-        let object = self.store.open(&location, ReadOptions { stage: "verify", ..Default::default() }).await?;
+        let object =
+            self.store.open(&location, ReadOptions { stage: "verify", ..Default::default() }).await?;
         let found = object.meta().size;
         if found != promise.size {
             return Ok(Some(Problem::WrongSize { promised: promise.size, found }));

@@ -1,0 +1,137 @@
+//! `load`.
+
+use crate::run::{Place, lines, types};
+use std::fs;
+
+fn place() -> Place {
+    let place = Place::new();
+    place.ok(&[
+        "gen",
+        "set",
+        "--files",
+        "100",
+        "--sizes",
+        "lognormal:16KiB,1.0",
+        "--seed",
+        "1",
+        "--per-dir",
+        "30",
+    ]);
+    place
+}
+
+#[test]
+fn the_report_has_what_was_promised_of_it() {
+    let place = place();
+    let text = place.ok(&["load", "set", "--epochs", "2", "--batch-size", "8", "--shuffle", "--verify"]);
+    for needle in [
+        "200 samples in 26 batches, 2 epochs",
+        "MiB/s",
+        "batches/s",
+        "p99.99",
+        "Request size",
+        "In flight",
+        "of 1.00 GiB",
+        "get-wait",
+        "data ready",
+        "CPU",
+        "asked for default, used default for 200 reads",
+        "200 samples: all as promised",
+    ] {
+        assert!(text.contains(needle), "{needle}: {text}");
+    }
+}
+
+#[test]
+fn json_is_one_object_with_options_facts_and_metrics() {
+    let place = place();
+    let arguments = [
+        "load",
+        "set",
+        "--batch-size=16",
+        "--drop-last",
+        "--max-bytes-in-flight",
+        "8MiB",
+        "--page-cache-mode",
+        "dont_need",
+    ];
+    let lines = place.json(&arguments);
+    assert_eq!(types(&lines), ["summary"]);
+    let summary = &lines[0];
+    assert_eq!(summary["samples_in_dataset"], 100);
+    assert_eq!(summary["options"]["batch_size"], 16);
+    assert_eq!(summary["options"]["drop_last"], true);
+    let facts = &summary["facts"];
+    assert_eq!((&facts["samples"], &facts["batches"], &facts["epochs"]), (&96.into(), &6.into(), &1.into()));
+    assert!(facts["elapsed_s"].as_f64().unwrap() > 0.0 && facts["cpu_user_s"].is_number());
+    assert_eq!(facts["max_bytes_in_flight"], 8 << 20);
+    let metrics = &summary["metrics"];
+    assert_eq!(metrics["counters"]["gets"], 96);
+    assert_eq!(metrics["counters"]["bytes_read"], facts["bytes"]);
+    assert_eq!(metrics["page_cache"]["applied"]["dont_need"], 96);
+    assert!(metrics["inflight_bytes"]["peak"].as_u64().unwrap() <= 8 << 20);
+    assert_eq!(metrics["queues"].as_array().unwrap().last().unwrap()["items"], 6);
+    assert!(summary["problems"].is_null());
+}
+
+#[test]
+fn epochs_globs_limits_and_shards_choose_what_is_loaded() {
+    let place = place();
+    let samples = |more: &[&str]| {
+        let summary = place.json(&[&["load", "set"], more].concat()).pop().unwrap();
+        (summary["facts"]["samples"].as_u64().unwrap(), summary["facts"]["batches"].as_u64().unwrap())
+    };
+    assert_eq!(samples(&[]), (100, 4));
+    assert_eq!(samples(&["--epochs", "3"]), (300, 12));
+    assert_eq!(samples(&["--glob", "000001/*"]), (30, 1));
+    assert_eq!(samples(&["--limit", "2", "--batch-size", "10", "--epochs", "2"]), (40, 4));
+    assert_eq!(samples(&["--shard-rank", "1", "--shard-world-size", "3"]).0, 33);
+    assert_eq!(samples(&["--verify", "--limit=1"]), (32, 1), "what was not asked for is not missed");
+}
+
+#[test]
+fn damage_is_found_while_loading() {
+    let place = place();
+    let victim = place.at("set/000000/00000003.bin");
+    let mut bytes = fs::read(&victim).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&victim, bytes).unwrap();
+    fs::remove_file(place.at("set/000000/00000004.bin")).unwrap();
+    place.write("set/unknown", "x");
+    let outcome = place.run(&["load", "set", "--verify", "--json"]);
+    assert_eq!((outcome.code, outcome.err.as_str()), (Some(4), ""));
+    let mut lines = lines(&outcome.out);
+    let summary = lines.pop().unwrap();
+    assert_eq!(types(&lines), ["missing", "wrong_checksum", "extra"]);
+    assert_eq!(lines[1]["key"], "000000/00000003.bin");
+    assert_eq!(summary["problems"]["missing"], 1);
+
+    let text = place.run(&["load", "set", "--verify"]).out;
+    assert!(text.contains("1 wrong checksum:\n  000000/00000003.bin"), "{text}");
+    assert!(text.contains("3 not as promised"), "{text}");
+    assert!(place.fails(3, &["load", "set", "--verify=nowhere.jsonl"]).contains("nowhere.jsonl"));
+}
+
+#[test]
+fn what_cannot_be_loaded_is_named_with_a_remedy() {
+    let place = place();
+    fs::create_dir(place.at("empty")).unwrap();
+    assert!(place.fails(3, &["load", "missing"]).contains("/missing"));
+    assert!(place.fails(3, &["load", "empty"]).contains("nothing to load"));
+    let text = place.fails(1, &["load", "set", "--max-bytes-in-flight", "1KiB"]);
+    assert!(text.contains("max_bytes_in_flight"), "{text}");
+    std::os::unix::fs::symlink("nowhere", place.at("set/zz dangling")).unwrap();
+    let text = place.fails(3, &["load", "set"]);
+    assert!(text.contains("/set/zz%20dangling"), "{text}");
+}
+
+#[test]
+fn options_are_the_loaders_own() {
+    let place = place();
+    let text = place.fails(2, &["load", "set", "--batchsize", "3"]);
+    assert!(text.contains("--batch-size"), "{text}");
+    assert!(place.fails(2, &["load", "set", "--batch-size", "0"]).contains("from 1 to"));
+    assert!(place.fails(2, &["load", "set", "--page-cache-mode", "dontneed"]).contains("dont_need"));
+    let text = place.fails(2, &["load", "set", "--shard-rank", "3"]);
+    assert!(text.contains("shard_world_size"), "{text}");
+}

@@ -1,0 +1,11 @@
+//! The `forebay` command as people and scripts meet it: a process with arguments, output and an exit code.
+
+mod cat;
+mod cp;
+mod data_set;
+mod interruption;
+mod list;
+mod load;
+mod rm;
+mod run;
+mod surface;
