@@ -149,8 +149,7 @@ fn cpu_time() -> Duration {
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    let mut root =
-        PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())).join("bench-data");
+    let mut root = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let (mut wanted, mut in_flight, mut sizes) = (false, 6usize, Vec::new());
     let mut options = FsOptions::default();
     let mut names = None;

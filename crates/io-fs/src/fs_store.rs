@@ -7,6 +7,7 @@ use crate::options::FsOptions;
 use crate::pool::Pool;
 use crate::put::{Draft, Gathered};
 use crate::read_batch::{self, ReadBatch, Stop};
+use crate::walk::Stride;
 use crate::{failure, list, split_read, version};
 use forebay_io::{
     Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode, Place,
@@ -203,7 +204,7 @@ impl Store for FsStore {
     }
 
     fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
-        list::list(self.pool.clone(), location, options)
+        list::list(self.pool.clone(), location, options, Stride::LONG)
     }
 
     fn put<'a>(

@@ -20,12 +20,24 @@ use rustix::io::Errno;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-/// Entries of a page: enough that its hand-over (some 20 µs) is nothing next to reading it (some
-/// 10 ms), few enough that the first comes soon.
-const PAGE: usize = 64 << 10;
+/// How much is done at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stride {
+    /// Entries of a page, or somewhat more.
+    entries: usize,
+    /// Bytes asked of `getdents64` at once.
+    buffer: usize,
+}
 
-/// Bytes asked of `getdents64` at once.
-const BUFFER: usize = 256 << 10;
+impl Stride {
+    /// Pages so large that their hand-over (some 20 µs) is nothing next to reading them (some 10 ms),
+    /// and so small that the first comes soon.
+    pub(crate) const LONG: Stride = Stride { entries: 64 << 10, buffer: 256 << 10 };
+
+    /// Many pages of few entries, for tests.
+    #[cfg(test)]
+    pub(crate) const SHORT: Stride = Stride { entries: 10, buffer: 512 };
+}
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
@@ -83,11 +95,11 @@ pub(crate) enum Begun {
 }
 
 impl Walk {
-    pub(crate) fn begin(root: &Location, options: ListOptions) -> Result<Begun> {
+    pub(crate) fn begin(root: &Location, options: ListOptions, stride: Stride) -> Result<Begun> {
         let fail = |errno| failure::os(Operation::List, errno, root);
         crate::file::check_scheme(Operation::List, root)?;
         let found = stat(root.path_bytes()).map_err(fail)?;
-        let mut builder = PageBuilder::new(root.clone(), PAGE);
+        let mut builder = PageBuilder::new(root.clone(), stride.entries);
         match version::kind_of(&found) {
             Some(EntryKind::Directory) => {}
             Some(EntryKind::Object) => {
@@ -111,7 +123,7 @@ impl Walk {
             top,
             current,
             pending: Vec::new(),
-            buffer: vec![MaybeUninit::uninit(); BUFFER],
+            buffer: vec![MaybeUninit::uninit(); stride.buffer],
         })))
     }
 

@@ -6,7 +6,6 @@ use fixture::Fixture;
 use forebay_io::{EntryKind, Glob, Kind, ListOptions, Location, PutOptions, Store};
 use futures::StreamExt;
 use futures::executor::block_on;
-use std::collections::HashSet;
 use std::os::unix::fs::symlink;
 
 fn glob(pattern: &str, recursive: bool) -> ListOptions {
@@ -149,40 +148,6 @@ fn what_cannot_be_listed_says_so() {
     rustix::fs::mkfifoat(rustix::fs::CWD, f.path("pipe"), rustix::fs::Mode::RWXU).unwrap();
     assert_eq!(listed(&f.at("pipe")).kind(), Kind::InvalidConfig);
     assert_eq!(listed(&"s3://bucket/x".parse().unwrap()).kind(), Kind::InvalidConfig);
-}
-
-/// More than a page, and a consumer that uses the store's only thread while the listing goes on.
-#[test]
-fn long_listings_come_in_pages_and_hold_no_thread() {
-    let f = Fixture::new(1);
-    let count = 80_000;
-    for i in 0..count {
-        std::fs::File::create(f.path(&format!("{i:05}"))).unwrap();
-    }
-    let mut seen = HashSet::new();
-    let pages = block_on(async {
-        let root = f.root();
-        let mut listing = f.store.list(&root, ListOptions::recursive());
-        let mut pages = 0;
-        while let Some(page) = listing.next().await {
-            let page = page.unwrap();
-            pages += 1;
-            for entry in page.iter() {
-                assert!(seen.insert(entry.key.to_vec()), "{:?} came twice", entry.key);
-            }
-            f.store.stat(&page.entry(0).unwrap().location()).await.unwrap();
-        }
-        pages
-    });
-    assert_eq!((seen.len(), pages), (count, 2));
-
-    // A listing that is given up closes what it had open.
-    let root = f.root();
-    let mut listing = f.store.list(&root, ListOptions::recursive());
-    block_on(listing.next()).unwrap().unwrap();
-    drop(listing);
-    f.settle();
-    assert_eq!(f.open_files(), 0);
 }
 
 #[test]

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
+type Expected = Result<&'static [u8], (Kind, &'static str)>;
+
 #[test]
 fn one_failure_does_not_touch_its_neighbours() {
     let f = Fixture::new(2);
@@ -30,7 +32,7 @@ fn one_failure_does_not_touch_its_neighbours() {
         range: Some(range),
         ..GetRequest::whole(location.clone(), 0)
     };
-    let cases: Vec<(GetRequest, Result<&[u8], (Kind, &str)>)> = vec![
+    let cases: Vec<(GetRequest, Expected)> = vec![
         (GetRequest::whole(good.clone(), 0), Ok(b"0123456789")),
         (GetRequest::whole(f.at("missing"), 0), Err((Kind::NotFound, "missing"))),
         (GetRequest::whole(empty.clone(), 0), Ok(b"")),
@@ -357,7 +359,8 @@ fn dont_need_takes_the_pages_out_of_the_cache() {
     std::fs::File::open(&path).unwrap().sync_all().unwrap();
     let at = Location::from_path(&path).unwrap();
     let read = |page_cache| {
-        let (results, _) = f.get_many(whole(&[at.clone()]), ReadOptions { page_cache, ..Default::default() });
+        let (results, _) =
+            f.get_many(whole(std::slice::from_ref(&at)), ReadOptions { page_cache, ..Default::default() });
         assert_eq!(results[0].as_ref().unwrap().cache, CacheUse::Applied(page_cache));
     };
     read(PageCacheMode::Default);
