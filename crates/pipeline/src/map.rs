@@ -190,15 +190,17 @@ where
     Fut: Future<Output = Result<U, E>> + Send,
 {
     fn poll_feed(&mut self, turn: &mut Turn<'_, '_>, room: &mut Room) -> Poll<Option<Fed<U, E>>> {
-        // New work is begun before results are handed on: the device is kept busy first.
         loop {
             self.advance(turn);
-            if !self.admit(turn, room) {
+            // One item is begun before one is handed on: the device is kept busy, and work that is
+            // done at once does not fill the whole look-ahead before the consumer sees any of it.
+            let admitted = self.admit(turn, room);
+            if let Some(fed) = self.emit(turn, room) {
+                return Poll::Ready(Some(fed));
+            }
+            if !admitted {
                 break;
             }
-        }
-        if let Some(fed) = self.emit(turn, room) {
-            return Poll::Ready(Some(fed));
         }
         let done = self.line.is_empty() && self.work.len() == 0;
         if done && (self.input_ended || self.stopping) { Poll::Ready(None) } else { Poll::Pending }

@@ -1,8 +1,8 @@
 //! Which item comes when, and how far a stage works ahead.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use forebay_pipeline::{Concurrency, OnError, Order, Pipeline, PipelineError, Remainder};
@@ -85,6 +85,23 @@ async fn a_consumer_that_stays_away_stops_the_source() {
         }
         settle().await;
         assert_eq!(pulled.load(Ordering::Relaxed), 3 + 5 + 5);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_is_refilled_when_half_of_it_is_free() {
+    let pulled = Arc::new(AtomicUsize::new(0));
+    let counter = pulled.clone();
+    let items = (0..100_u32).inspect(move |_| {
+        counter.fetch_add(1, Ordering::Relaxed);
+    });
+    let pipeline =
+        Pipeline::source("index", items).map("read", concurrency(1), Order::Delivery, async |n| Ok(n));
+    let sink = spawn(pipeline, 6);
+    for (taken, begun) in [(0, 7), (1, 7), (2, 7), (3, 10), (4, 10), (5, 10), (6, 13)] {
+        settle().await;
+        assert_eq!(pulled.load(Ordering::Relaxed), begun, "after {taken} were taken");
+        assert_eq!(sink.next().await.unwrap().unwrap(), taken);
     }
 }
 
@@ -224,6 +241,38 @@ async fn ready_items_do_not_keep_the_thread_to_themselves() {
     tokio::task::yield_now().await;
     let depth = sink.stats().sink().unwrap().max_depth;
     assert!((1..10_000).contains(&depth), "{depth} items in one turn");
+}
+
+/// Notes how many items were begun when the consumer was first woken.
+#[derive(Default)]
+struct Begun {
+    items: AtomicUsize,
+    at_wake: OnceLock<usize>,
+}
+
+impl Wake for Begun {
+    fn wake(self: Arc<Self>) {
+        self.at_wake.get_or_init(|| self.items.load(Ordering::Relaxed));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_item_that_is_done_at_once_does_not_wait_until_the_look_ahead_is_full() {
+    let begun = Arc::new(Begun::default());
+    let counter = begun.clone();
+    let work = move |n: u32| {
+        counter.items.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok(n))
+    };
+    let pipeline = Pipeline::source("index", 0..100).map("read", concurrency(4), Order::Delivery, work);
+    let sink = spawn(pipeline, 50);
+    let waker = Waker::from(begun.clone());
+    let mut next = std::pin::pin!(sink.next());
+    assert!(next.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    settle().await;
+    assert_eq!(begun.items.load(Ordering::Relaxed), 54);
+    assert_eq!(begun.at_wake.get(), Some(&2));
+    assert_eq!(next.await.unwrap().unwrap(), 0);
 }
 
 /// Delay of each item in ms, and whether it fails.
