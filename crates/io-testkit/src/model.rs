@@ -16,8 +16,8 @@ use std::ops::Range;
 /// One operation on a key. Keys are relative to the root.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Write these bytes.
-    Put(String, Bytes, PutMode),
+    /// Write this.
+    Put(String, Content, PutMode),
     /// Read the whole object.
     Get(String),
     /// Read a range.
@@ -37,6 +37,21 @@ pub enum Step {
         /// Only what matches.
         glob: Option<&'static str>,
     },
+}
+
+/// Bytes by seed and length, so that a failing sequence can be read.
+#[derive(Debug, Clone, Copy)]
+pub struct Content {
+    /// As [`crate::data::bytes`] takes it.
+    pub seed: u64,
+    /// How many bytes.
+    pub len: usize,
+}
+
+impl Content {
+    fn bytes(self) -> Bytes {
+        crate::data::bytes(self.seed, self.len).into()
+    }
 }
 
 /// The model.
@@ -89,9 +104,9 @@ fn join(directory: &str, name: &str) -> String {
 }
 
 /// Sizes around what stores round to, so that off-by-one errors show.
-fn content() -> impl Strategy<Value = Bytes> {
+fn content() -> impl Strategy<Value = Content> {
     let len = prop_oneof![0usize..200, 4090usize..4100, Just(65_536usize), 65_000usize..70_000];
-    (any::<u64>(), len).prop_map(|(seed, len)| crate::data::bytes(seed, len).into())
+    (any::<u64>(), len).prop_map(|(seed, len)| Content { seed, len })
 }
 
 fn range() -> impl Strategy<Value = Range<u64>> {
@@ -110,7 +125,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         proptest::option::weighted(0.3, proptest::sample::select(&["*.bin", "**/*.bin", "d*", "{a,b}*"][..]));
     let directory = proptest::sample::select(&DIRECTORIES[..]);
     prop_oneof![
-        5 => (key(), content(), mode).prop_map(|(key, bytes, mode)| Step::Put(key, bytes, mode)),
+        5 => (key(), content(), mode).prop_map(|(key, content, mode)| Step::Put(key, content, mode)),
         2 => key().prop_map(Step::Get),
         2 => (key(), range()).prop_map(|(key, range)| Step::Range(key, range)),
         2 => proptest::collection::vec(key(), 0..8).prop_map(Step::GetMany),
@@ -169,11 +184,12 @@ async fn one(
         block.map(|block| Bytes::copy_from_slice(block.slot(0).expect("filled"))).map_err(|e| e.kind())
     };
     match step {
-        Step::Put(key, bytes, mode) => {
+        Step::Put(key, content, mode) => {
+            let bytes = content.bytes();
             let supported = *mode == PutMode::Overwrite || store.capability().conditional_put;
             let options = PutOptions { mode: *mode, durable: false };
             let found = store.put(&at(key), bytes.clone().into(), options).await;
-            let expected = if supported { model.put(key, bytes, *mode) } else { Err(Kind::Unsupported) };
+            let expected = if supported { model.put(key, &bytes, *mode) } else { Err(Kind::Unsupported) };
             prop_assert_eq!(found.map(|meta| meta.size).map_err(|e| e.kind()), expected);
         }
         Step::Get(key) => {
@@ -252,7 +268,7 @@ mod tests {
     fn a_store_that_forgets_is_found_out() {
         let root: Location = "mem://t/r".parse().unwrap();
         let steps = [
-            Step::Put("a.bin".into(), Bytes::from_static(b"x"), PutMode::Overwrite),
+            Step::Put("a.bin".into(), Content { seed: 1, len: 1 }, PutMode::Overwrite),
             Step::Get("a.bin".into()),
         ];
         let rates = crate::FaultRates::none();

@@ -1,10 +1,11 @@
 //! The memory store and every wrapper keep every promise of a store.
 
 use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
-use forebay_io::{MemoryStore, Unobserved};
+use forebay_io::{Kind, MemoryStore, Operation, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
+use std::time::Duration;
 
 async fn memory() -> Fixture {
     Fixture::new(Arc::new(MemoryStore::new()), "mem://test/a root".parse().unwrap())
@@ -59,6 +60,26 @@ async fn faultless() -> Fixture {
     memory().await.wrap(|store| Arc::new(FaultStore::new(store, FaultRates::none(), 1).unwrap()))
 }
 
+/// One read in ten fails and is made again: nobody sees a difference.
+async fn outlived() -> Fixture {
+    let rates = FaultRates {
+        errors: vec![(Kind::Unavailable, 0.04), (Kind::Throttled, 0.02)],
+        short_reads: 0.02,
+        lost_answers: 0.02,
+        ..FaultRates::none()
+    };
+    let rates = rates.only(&[Operation::Get, Operation::Read, Operation::Open, Operation::Stat]);
+    let policy = RetryPolicy {
+        max_attempts: NonZeroU32::new(12).unwrap(),
+        base: Duration::from_micros(10),
+        ..RetryPolicy::default()
+    };
+    memory().await.wrap(|store| {
+        let faults = Arc::new(FaultStore::new(store, rates, 1).unwrap());
+        Arc::new(Retrying::new(faults, policy, Arc::new(Unobserved)))
+    })
+}
+
 /// Everything, in the order in which it is used.
 async fn stacked() -> Fixture {
     let device = Arc::new(RecordingObserver::new());
@@ -90,5 +111,6 @@ suites! {
     limited_in_both as limited_in_both_store,
     retrying as retrying_store,
     faultless as faultless_store,
+    outlived as outlived_faults_store,
     stacked as stacked_store,
 }
