@@ -17,7 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::Instant;
 
 use io_uring::{IoUring, opcode, squeue, types};
@@ -33,7 +34,7 @@ const MAX_THREADS: usize = 16;
 const USAGE: &str = "\
 usage: designs cached|cold SIZE... [options]
   SIZE             4k, 64k, 1m, 64m
-  --dir DIR        where the files are made and removed again (default target/bench-data)
+  --dir DIR        where the files are made and removed again (default bench-data in cargo's target/tmp)
   --repeats N      rounds (default 7)
   --only TEXT      only the designs whose name contains TEXT (may be repeated; the limit always runs)
   --keep           leave the files for the next call
@@ -627,6 +628,7 @@ mod either {
 /// A file that several threads read parts of.
 struct Shared {
     fd: OnceLock<c_int>,
+    /// Chunks not read yet, and one more until the file is closed: at zero its place in the slab is free.
     left: AtomicUsize,
 }
 
@@ -646,15 +648,22 @@ fn chunks(run: &Run, shared: &[Shared], chunk: usize) {
         });
         let offset = unit % parts * chunk;
         let slab = &run.small[position / per_slab % IN_FLIGHT];
-        // SAFETY: the slab has room for a batch of files. The chunks of a file do not overlap, and a slab is used
-        // again only after five other batches, which no thread stays behind for.
+        if let Some(before) = position.checked_sub(IN_FLIGHT * per_slab) {
+            // Hardly ever: the file that had this place is six batches back.
+            while shared[before].left.load(Acquire) > 0 {
+                std::thread::yield_now();
+            }
+        }
+        // SAFETY: the slab has room for a batch of files, the chunks of a file do not overlap, and the file that
+        // had the place before is done with.
         unsafe {
             let whole = slab.at.add(position % per_slab * (size + 64));
             let n = libc::pread(fd, whole.add(offset).cast(), chunk, offset as i64);
             assert_eq!(n as usize, chunk, "short read");
-            if shared[position].left.fetch_sub(1, std::sync::atomic::Ordering::AcqRel) == 1 {
+            if shared[position].left.fetch_sub(1, AcqRel) == 2 {
                 run.check(whole, file);
                 close(fd);
+                shared[position].left.store(0, Release);
             }
         }
     }
@@ -677,7 +686,7 @@ fn measure(design: Design, run: &Run) -> (f64, f64) {
             let shared: Vec<Shared> = run
                 .order
                 .iter()
-                .map(|_| Shared { fd: OnceLock::new(), left: AtomicUsize::new(parts) })
+                .map(|_| Shared { fd: OnceLock::new(), left: AtomicUsize::new(parts + 1) })
                 .collect();
             spawn(threads, |_| chunks(run, &shared, chunk));
         }
@@ -892,8 +901,7 @@ fn shuffle(order: &mut [u32], state: &mut u64) {
 fn main() {
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
     let (mut mode, mut sizes, mut only) = (None, Vec::new(), Vec::new());
-    let mut root =
-        PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())).join("bench-data");
+    let mut root = PathBuf::from(option_env!("CARGO_TARGET_TMPDIR").unwrap_or("target")).join("bench-data");
     let (mut repeats, mut keep, mut pages_only, mut bytes, mut with_fio) =
         (7, false, false, 1024usize << 20, false);
     while let Some(arg) = args.next() {
@@ -1005,7 +1013,7 @@ fn one_size(
             }
         }
     }
-    let footprint = IN_FLIGHT * files.batch * size >> 10;
+    let footprint = (IN_FLIGHT * files.batch * size) >> 10;
     let state = match (cold, pages_only) {
         (false, _) => "cached",
         (true, false) => "cold (drop_caches 3)",

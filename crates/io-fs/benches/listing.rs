@@ -254,14 +254,15 @@ enum Outcome {
     Strings(Vec<std::ffi::OsString>),
 }
 
-fn contestants() -> Vec<(String, Box<dyn Fn(&Path) -> Outcome>)> {
-    let mut all: Vec<(String, Box<dyn Fn(&Path) -> Outcome>)> = Vec::new();
+/// A name for the table, and the way of listing it stands for.
+type Contestant = (String, Box<dyn Fn(&Path) -> Outcome>);
+
+fn contestants() -> Vec<Contestant> {
+    let mut all: Vec<Contestant> = Vec::new();
     let mut add = |name: String, run: Box<dyn Fn(&Path) -> Outcome>| all.push((name, run));
     add(
         "baseline: std::fs::read_dir, counting".into(),
-        Box::new(|p| {
-            Outcome::Count(std::fs::read_dir(p).expect("read_dir").map(|e| e.expect("entry")).count())
-        }),
+        Box::new(|p| Outcome::Count(std::fs::read_dir(p).expect("read_dir").filter(Result::is_ok).count())),
     );
     for kib in [32, 256, 1024, 4096] {
         add(
@@ -346,8 +347,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    let mut root =
-        PathBuf::from(std::env::var_os("CARGO_TARGET_DIR").unwrap_or("target".into())).join("bench-data");
+    let mut root = PathBuf::from(option_env!("CARGO_TARGET_TMPDIR").unwrap_or("target")).join("bench-data");
     let (mut wanted, mut files, mut repeats, mut style) = (false, 1_000_000u64, 7, String::from("decimal"));
     let (mut cold, mut keep) = (false, false);
     while let Some(arg) = args.next() {
@@ -372,10 +372,14 @@ fn main() {
     let mut want: Vec<_> =
         (0..files).map(|i| std::ffi::CString::new(name_of(&style, i)).expect("no NUL in a name")).collect();
     if !dir.exists() {
-        std::fs::create_dir_all(&dir).expect("create the directory");
+        // Under its name only when it is complete, so that a run that was stopped leaves nothing to mistake.
+        let partial = dir.with_extension("partial");
+        let _ = std::fs::remove_dir_all(&partial);
+        std::fs::create_dir_all(&partial).expect("create the directory");
         for name in &want {
-            std::fs::File::create(dir.join(name.to_str().expect("ASCII"))).expect("create a file");
+            std::fs::File::create(partial.join(name.to_str().expect("ASCII"))).expect("create a file");
         }
+        std::fs::rename(&partial, &dir).expect("name the directory");
     }
     want.sort_unstable();
     want.dedup();
