@@ -39,7 +39,7 @@ fn peak_rss(folder: &str, batch: u64) -> u64 {
     let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
         .args(["load", folder, "--shuffle", "--batch-size", &batch, "--max-bytes-in-flight", "64MiB"])
         .args(["--num-workers", "8", "--prefetch", "16", "--json"])
-        .stdout(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
     let status = format!("/proc/{}/status", child.id());
