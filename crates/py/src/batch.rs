@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// Some samples in one contiguous buffer that begins at a multiple of 64 bytes.
 ///
 /// The buffer protocol and DLPack show the whole buffer; each sample begins at a multiple of 64, and
-/// what lies between samples is zero. batch[i] is a view of sample i; len(batch) counts samples.
+/// what lies between samples is zero. Its items are views of the samples; its length counts them.
 #[pyclass(frozen, weakref, sequence, module = "forebay")]
 pub(crate) struct Batch {
     contents: Arc<Contents>,
@@ -132,14 +132,14 @@ impl Batch {
 
     /// The samples as NumPy arrays of uint8 that share the batch's memory.
     ///
-    /// One array [samples, bytes] if all samples have the same size, else a list of arrays.
+    /// One array of shape (samples, bytes) if all samples have the same size, else a list of arrays.
     fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         arrays::of(slf, Library::Numpy)
     }
 
     /// The samples as PyTorch tensors of uint8 that share the batch's memory.
     ///
-    /// One tensor [samples, bytes] if all samples have the same size, else a list of tensors.
+    /// One tensor of shape (samples, bytes) if all samples have the same size, else a list of tensors.
     fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         arrays::of(slf, Library::Torch)
     }

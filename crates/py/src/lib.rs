@@ -1,16 +1,18 @@
 //! The native half of the Python package `forebay`: the module `forebay._forebay`.
 //!
 //! Composes stores, datasets and loaders, and hands their results to Python. What it adds is what an
-//! interpreter needs: waiting without its lock and answering signals ([`wait`]), exceptions
-//! ([`errors`]), buffers that other libraries read in place ([`batch`], [`dlpack`]), and surviving a
-//! `fork` ([`born`], [`process`]). Whatever reads, samples or counts lives in the crates below.
+//! interpreter needs: waiting without its lock and answering signals (`wait`), exceptions (`errors`),
+//! buffers that other libraries read in place (`batch`, `dlpack`), and surviving a `fork` (`born`,
+//! `process`). Whatever reads, samples or counts lives in the crates below.
 //!
 //! What holds here:
 //! * No thread of ours ever runs Python. Threads that read do not know that there is an interpreter,
 //!   so its end, a garbage collection or a signal handler can neither wait for them nor kill them.
 //! * A lock that lives longer than one call is taken only while the interpreter's lock is held, or is
 //!   never touched in a forked child.
-//! * `unsafe` is in [`buffer`], [`dlpack`], [`born`] and [`process`], each for one purpose.
+//! * No object is made for a sample that nobody asks for.
+//! * `unsafe` is in `buffer` (and where a class answers `__getbuffer__` with it), `dlpack`, `born`
+//!   (`pthread_atfork`) and `cpu` (`getrusage`).
 
 mod arrays;
 mod batch;

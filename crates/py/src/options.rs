@@ -78,8 +78,12 @@ impl LoaderOptions {
     }
 
     /// Every option by name.
-    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        value::to_python(py, &Value::Object(self.rust().to_json()))
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let all = PyDict::new(py);
+        for option in loader::OPTIONS {
+            all.set_item(option.name, value::to_python(py, &option.get(self.rust()))?)?;
+        }
+        Ok(all)
     }
 
     pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
@@ -94,7 +98,7 @@ impl LoaderOptions {
         Ok(format!("LoaderOptions({})", shown.join(", ")))
     }
 
-    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyAny>)> {
+    fn __getnewargs_ex__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyTuple>, Bound<'py, PyDict>)> {
         Ok((PyTuple::empty(py), self.to_dict(py)?))
     }
 }

@@ -12,8 +12,6 @@ use forebay_io::{Error, Location, MemoryStore, Result, Store};
 use forebay_metrics::Collector;
 use pyo3::prelude::*;
 use std::collections::HashMap;
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Builder, Runtime};
 
@@ -21,8 +19,9 @@ use tokio::runtime::{Builder, Runtime};
 /// the stores. Two let one batch be assembled while another is begun.
 const WORKERS: usize = 2;
 
-/// The newest process' state. A child replaces its parent's, which it never frees.
-static CURRENT: AtomicPtr<Process> = AtomicPtr::new(ptr::null_mut());
+/// The newest process' state. A child replaces its parent's, which is never freed. Locked for a moment
+/// with the interpreter's lock held, so that a fork finds it open.
+static CURRENT: Mutex<Option<&'static Process>> = Mutex::new(None);
 
 pub(crate) struct Process {
     generation: u64,
@@ -47,23 +46,13 @@ struct Place {
 /// # Errors
 /// `OSError` if threads cannot be started.
 pub(crate) fn current() -> PyResult<&'static Process> {
-    let mut seen = CURRENT.load(Ordering::Acquire);
-    loop {
-        // SAFETY: null, or from `Box::into_raw` below and never freed.
-        if let Some(process) = unsafe { seen.as_ref() }
-            && process.generation == born::generation()
-        {
-            return Ok(process);
-        }
-        let fresh = Box::into_raw(Box::new(Process::start()?));
-        match CURRENT.compare_exchange(seen, fresh, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => seen = fresh,
-            Err(other) => {
-                // SAFETY: ours alone, since it was not published.
-                let unused = unsafe { Box::from_raw(fresh) };
-                unused.runtime.shutdown_background();
-                seen = other;
-            }
+    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
+    match *current {
+        Some(process) if process.generation == born::generation() => Ok(process),
+        _ => {
+            let fresh = Box::leak(Box::new(Process::start()?));
+            *current = Some(fresh);
+            Ok(fresh)
         }
     }
 }
