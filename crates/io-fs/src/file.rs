@@ -3,8 +3,8 @@
 use crate::{failure, version};
 use forebay_io::{CacheUse, EntryKind, Error, Kind, Location, Operation, PageCacheMode, Result, Version};
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise, fstat, open};
-use rustix::io::{Errno, pread, preadv};
+use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise, fstat, openat};
+use rustix::io::{Errno, ReadWriteFlags, pread, preadv, preadv2};
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -13,12 +13,17 @@ use std::ops::Range;
 /// `NOCTTY`: opening a terminal must not make it ours.
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
 
-/// Opens a regular file for reading and says what it is now.
-pub(crate) fn open_file(operation: Operation, location: &Location) -> Result<(OwnedFd, Stat), Stopped> {
+/// Opens a regular file for reading and says what it is now. `path` leads to `location` from the
+/// directory `from`.
+pub(crate) fn open_file(
+    operation: Operation,
+    location: &Location,
+    (from, path): (BorrowedFd<'_>, &[u8]),
+) -> Result<(OwnedFd, Stat), Stopped> {
     check_scheme(operation, location)?;
     let mut flags = FLAGS;
     let fd = loop {
-        match open(location.path_bytes(), flags, Mode::empty()) {
+        match openat(from, path, flags, Mode::empty()) {
             Ok(fd) => break fd,
             Err(Errno::INTR) => {}
             // Another process holds a lease on it (a file server does), and gives it up when it sees
@@ -156,33 +161,61 @@ pub(crate) enum Filled {
     Beyond,
 }
 
-/// Fills `buf` from `offset`.
-pub(crate) fn fill(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Result<Filled, Errno> {
-    let mut done = 0;
-    while done < buf.len() {
-        match pread(fd, &mut buf[done..], offset + done as u64) {
-            Ok(0) => return Ok(Filled::Short(done)),
-            Ok(n) => done += n,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(Filled::Whole)
+/// Whether a read also looks for bytes beyond those that are wanted: the kernel is offered one byte
+/// more than there should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Beyond {
+    Watched,
+    Ignored,
 }
 
-/// Fills `buf` with a whole file, and sees in the same call whether it has grown: the kernel is
-/// offered one byte more than there should be.
-pub(crate) fn fill_whole(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<Filled, Errno> {
-    let mut beyond = [0u8];
-    let mut done = 0;
+/// How a read of what is in the page cache can end.
+pub(crate) enum Tried {
+    Filled(Filled),
+    /// Not all of it is there, or the filesystem cannot tell: this many bytes were read.
+    Missed(usize),
+}
+
+/// Fills `buf` from `offset` with what is in the page cache, without waiting for the device.
+pub(crate) fn fill_cached(fd: BorrowedFd<'_>, buf: &mut [u8], offset: u64, beyond: Beyond) -> Tried {
+    let len = buf.len();
+    let mut extra = [0u8];
+    let mut parts = [IoSliceMut::new(buf), IoSliceMut::new(&mut extra)];
+    let parts = if beyond == Beyond::Watched { &mut parts[..] } else { &mut parts[..1] };
+    match preadv2(fd, parts, offset, ReadWriteFlags::NOWAIT) {
+        Ok(read) if read > len => Tried::Filled(Filled::Beyond),
+        Ok(read) if read == len => Tried::Filled(Filled::Whole),
+        Ok(read) => Tried::Missed(read),
+        // If it is more than "not there", a read that may wait says so too.
+        Err(_) => Tried::Missed(0),
+    }
+}
+
+/// Fills `buf` from `offset`, the first `done` bytes of which are there already.
+pub(crate) fn fill(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    offset: u64,
+    mut done: usize,
+    beyond: Beyond,
+) -> Result<Filled, Errno> {
+    let mut extra = [0u8];
     loop {
         let rest = buf.len() - done;
-        let mut parts = [IoSliceMut::new(&mut buf[done..]), IoSliceMut::new(&mut beyond)];
-        match preadv(fd, &mut parts, done as u64) {
+        let at = offset + done as u64;
+        let read = match beyond {
+            Beyond::Ignored if rest == 0 => return Ok(Filled::Whole),
+            Beyond::Ignored => pread(fd, &mut buf[done..], at),
+            Beyond::Watched => {
+                let mut parts = [IoSliceMut::new(&mut buf[done..]), IoSliceMut::new(&mut extra)];
+                preadv(fd, &mut parts, at)
+            }
+        };
+        match read {
             Ok(n) if n > rest => return Ok(Filled::Beyond),
-            // What is missing is either the end of the file, or the kernel had enough for now.
             Ok(n) if n == rest => return Ok(Filled::Whole),
             Ok(0) => return Ok(Filled::Short(done)),
+            // The end is near, or the kernel had enough for now: asking again tells.
             Ok(n) => done += n,
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -190,13 +223,10 @@ pub(crate) fn fill_whole(fd: BorrowedFd<'_>, buf: &mut [u8]) -> Result<Filled, E
     }
 }
 
-/// Whether the file is longer than `size` now.
-pub(crate) fn has_grown(fd: BorrowedFd<'_>, size: u64) -> Result<bool, Errno> {
-    let mut beyond = [0u8];
-    loop {
-        match pread(fd, &mut beyond, size) {
-            Err(Errno::INTR) => {}
-            other => return Ok(other? > 0),
-        }
+/// Has the kernel begin to read from the device what will be wanted soon. A hint: what goes wrong
+/// will be seen by the read.
+pub(crate) fn announce(fd: BorrowedFd<'_>, span: &Range<u64>) {
+    if let Some(len) = NonZeroU64::new(span.end - span.start) {
+        let _ = fadvise(fd, span.start, Some(len), Advice::WillNeed);
     }
 }

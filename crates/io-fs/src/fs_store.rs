@@ -18,6 +18,7 @@ use futures::future::{BoxFuture, join_all};
 use futures::lock::Mutex;
 use futures::stream::BoxStream;
 use rustix::fd::AsFd;
+use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::fmt;
 use std::ops::Range;
@@ -181,7 +182,8 @@ impl Store for FsStore {
             }
             let (fd, meta) = self
                 .run(Operation::Open, location, move |location| {
-                    let (fd, stat) = file::open_file(Operation::Open, location)?;
+                    let (fd, stat) =
+                        file::open_file(Operation::Open, location, (CWD, location.path_bytes()))?;
                     file::advise_before(mode, fd.as_fd(), Operation::Open, location)?;
                     Ok((fd, version::meta_of(&stat)))
                 })

@@ -12,6 +12,7 @@
 mod descriptors;
 mod failure;
 mod file;
+mod folder;
 mod fs_store;
 mod list;
 mod object;

@@ -1,7 +1,7 @@
 //! One opened file that serves many ranges.
 
 use crate::failure;
-use crate::file::{self, Filled};
+use crate::file::{self, Beyond, Filled};
 use crate::pool::Pool;
 use crate::split_read::{self, Region};
 use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, PageCacheMode, Result, Served};
@@ -62,7 +62,7 @@ impl Opened {
             }
             let result = self
                 .check(offset, &buf)
-                .map(|()| file::fill(self.fd.as_fd(), &mut buf, offset))
+                .map(|()| file::fill(self.fd.as_fd(), &mut buf, offset, 0, Beyond::Ignored))
                 .and_then(|filled| self.settle(offset, &buf, filled));
             let end = Instant::now();
             results.push((buf, result.map(|served| Served { elapsed: end - begin, ..served })));

@@ -27,7 +27,8 @@ impl FsOptions {
 }
 
 impl Default for FsOptions {
-    /// As many threads as there are cores, and at least 4.
+    /// As many threads as there are cores, and at least 4: cached, more than one a core gain nothing;
+    /// cold, two cores need four to keep a device busy (`docs/decisions/fs-reads.md`).
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         FsOptions { threads: cores.clamp(4, Self::MAX_THREADS) }

@@ -9,13 +9,14 @@
 
 use crate::descriptors::{Descriptors, Held};
 use crate::failure;
-use crate::file::{self, Filled, Stopped};
+use crate::file::{self, Beyond, Filled, Stopped, Tried};
+use crate::folder::Folder;
 use crate::split_read::Region;
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Operation, PageCacheMode, Place, Reservation, Result, Served, Want,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::fstat;
+use rustix::fs::{CWD, fstat};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -148,10 +149,12 @@ impl ReadBatch {
             return false;
         }
         self.one_by_one = false;
+        let requests = self.requests.clone();
+        let mut folder = Folder::default();
         let mut begin = Instant::now();
         while self.next < self.part.end && self.opened.len() < self.descriptors.group() {
             let index = self.next;
-            let opened = self.open_one(index);
+            let opened = self.open_one(index, folder.locate(&requests[index].location));
             // Read and close what is open first; then there are descriptors for this one.
             if let Err(Stopped::OutOfFiles(_)) = &opened
                 && !self.opened.is_empty()
@@ -171,9 +174,13 @@ impl ReadBatch {
         true
     }
 
-    fn open_one(&self, index: usize) -> Result<(OwnedFd, Range<u64>), Stopped> {
+    fn open_one(
+        &self,
+        index: usize,
+        path: (BorrowedFd<'_>, &[u8]),
+    ) -> Result<(OwnedFd, Range<u64>), Stopped> {
         let request = &self.requests[index];
-        let (fd, stat) = file::open_file(Operation::Get, &request.location)?;
+        let (fd, stat) = file::open_file(Operation::Get, &request.location, path)?;
         file::check_version(request.if_version.as_ref(), &stat, &request.location)?;
         let span = file::span(request.range.as_ref(), stat.st_size as u64, &request.location)?;
         file::advise_before(self.mode, fd.as_fd(), Operation::Get, &request.location)?;
@@ -203,37 +210,58 @@ impl ReadBatch {
         }
     }
 
+    /// Reads what got room and closes it.
+    ///
+    /// As long as all of it is in the page cache, no more is done than to read it. At the first file of
+    /// which something is missing, the rest is announced to the kernel, so that the device works on all
+    /// of it at once while this thread waits for one after the other.
     fn read(&mut self, bufs: Vec<Buf>, gave_up: &dyn Fn() -> bool) {
         let mut opened = std::mem::take(&mut self.opened);
+        let mut files = opened.drain(..bufs.len());
+        let mut cached = self.mode != PageCacheMode::FadviseRandom;
         let mut begin = Instant::now();
-        for (file, mut buf) in opened.drain(..bufs.len()).zip(bufs) {
+        for mut buf in bufs {
+            let Some(mut file) = files.next() else { break };
             if gave_up() {
                 break;
             }
             let bytes = buf.len() as u64;
-            let (index, spent) = (file.index, file.spent);
-            let read = self.read_one(file, &mut buf);
+            let result = self.descriptor(&mut file).and_then(|fd| {
+                let (fd, beyond, mut done) = (fd.as_fd(), self.beyond(&file), 0);
+                if cached {
+                    match file::fill_cached(fd, &mut buf, file.span.start, beyond) {
+                        Tried::Filled(filled) => return self.check_read(&file, fd, filled),
+                        Tried::Missed(read) => {
+                            done = read;
+                            cached = false;
+                            let rest = files.as_slice().iter();
+                            rest.for_each(|f| f.fd.iter().for_each(|fd| file::announce(fd.as_fd(), &f.span)));
+                            // That was for the others.
+                            begin = Instant::now();
+                        }
+                    }
+                }
+                let filled = file::fill(fd, &mut buf, file.span.start, done, beyond);
+                let at = &self.requests[file.index].location;
+                self.check_read(&file, fd, filled.map_err(|errno| failure::os(Operation::Get, errno, at))?)
+            });
             // The room is given up before anybody hears of the result.
             drop(buf);
             let end = Instant::now();
-            let result =
-                read.map(|cache| Served { bytes, elapsed: spent + (end - begin), first_byte: None, cache });
-            self.settle_one(index, result);
+            let elapsed = file.spent + (end - begin);
+            let index = file.index;
+            self.results[index - self.part.start] =
+                Some(result.map(|cache| Served { bytes, elapsed, first_byte: None, cache }));
             begin = end;
         }
+        drop(files);
         self.opened = opened;
     }
 
-    /// Reads and closes.
-    fn read_one(&self, mut file: OpenFile, buf: &mut [u8]) -> Result<CacheUse> {
-        let request = &self.requests[file.index];
-        let fd = self.descriptor(&mut file)?;
-        let filled = match request.range {
-            None => file::fill_whole(fd.as_fd(), buf),
-            Some(_) => file::fill(fd.as_fd(), buf, file.span.start),
-        };
-        let filled = filled.map_err(|e| failure::os(Operation::Get, e, &request.location))?;
-        self.check_read(&file, fd.as_fd(), filled)
+    /// Whole files must not have grown; a range is the same whatever follows it. Watching costs 1 to 2%
+    /// of a file of 4 KiB, and nothing of larger ones.
+    fn beyond(&self, file: &OpenFile) -> Beyond {
+        if self.requests[file.index].range.is_none() { Beyond::Watched } else { Beyond::Ignored }
     }
 
     fn check_read(&self, file: &OpenFile, fd: BorrowedFd<'_>, filled: Filled) -> Result<CacheUse> {
@@ -285,10 +313,8 @@ impl ReadBatch {
             let result = region
                 .filled()
                 .and_then(|filled| match filled {
-                    Filled::Whole if self.requests[file.index].range.is_none() => {
-                        let grown = file::has_grown(fd.as_fd(), file.span.end)?;
-                        Ok(if grown { Filled::Beyond } else { Filled::Whole })
-                    }
+                    // Nothing is wanted beyond the end but to hear that there is nothing.
+                    Filled::Whole => file::fill(fd.as_fd(), &mut [], file.span.end, 0, self.beyond(&file)),
                     other => Ok(other),
                 })
                 .map_err(|errno| failure::os(Operation::Get, errno, location))
@@ -315,7 +341,8 @@ impl ReadBatch {
         if let Some(fd) = file.fd.take() {
             return Ok(fd);
         }
-        let (fd, span) = self.open_one(file.index)?;
+        let path = self.requests[file.index].location.path_bytes();
+        let (fd, span) = self.open_one(file.index, (CWD, path))?;
         if span != file.span {
             let now = format_args!("{} are there now", span.end);
             return Err(failure::changed(

@@ -6,7 +6,7 @@
 //! several threads at once, and the borrow of a slice cannot be split over threads that outlive the
 //! caller.
 
-use crate::file::{self, Filled};
+use crate::file::{self, Beyond, Filled};
 use crate::pool::Pool;
 use forebay_io::Buf;
 use futures::FutureExt;
@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// From how many bytes reads are split. Below, waking other threads costs more than they save.
+/// From how many bytes reads are split. Below, waking other threads costs more than they save; above,
+/// two threads give a batch that is alone in flight nearly twice the speed (cached: 0.6 to 1.1 of what
+/// the machine reads, at 1 MiB and 64 MiB a file), and change nothing where six are.
 pub(crate) const SPLIT_FROM: u64 = 8 << 20;
 
 /// What a thread takes at once: long enough for the kernel's read-ahead to get going, short enough
@@ -178,7 +180,7 @@ impl<T> Split<T> {
         // cut off by `chunks_mut`, so no other piece overlaps it; and this thread alone drew this
         // piece's index from `next`.
         let bytes = unsafe { std::slice::from_raw_parts_mut(piece.at, piece.len) };
-        match file::fill(region.fd.as_fd(), bytes, region.offset + piece.start as u64) {
+        match file::fill(region.fd.as_fd(), bytes, region.offset + piece.start as u64, 0, Beyond::Ignored) {
             Ok(Filled::Short(read)) => {
                 region.short.fetch_min((piece.start + read) as u64, Ordering::Relaxed);
             }

@@ -347,6 +347,53 @@ fn is_cached(path: &std::path::Path) -> bool {
     }
 }
 
+/// Takes the pages of a file out of the cache, where that is possible.
+fn chill(path: &std::path::Path) {
+    // Pages that are still to be written cannot be dropped.
+    let file = std::fs::File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+}
+
+/// The first file that is not cached changes how the rest of the batch is read: what is read must not
+/// depend on where that happens.
+#[test]
+fn what_is_cached_makes_no_difference_to_what_is_read() {
+    let f = Fixture::new(2);
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let sizes = [5000, 300_000, 0, 100_000, 4096, 1, 250_000, 70_000];
+    let paths: Vec<_> = (0..sizes.len()).map(|i| dir.path().join(i.to_string())).collect();
+    for (i, path) in paths.iter().enumerate() {
+        std::fs::write(path, pattern(sizes[i], i as u64)).unwrap();
+    }
+    let locations: Vec<_> = paths.iter().map(|path| Location::from_path(path).unwrap()).collect();
+    for mode in [PageCacheMode::Default, PageCacheMode::FadviseRandom, PageCacheMode::FadviseSequential] {
+        for cold in [0b0000_0000u8, 0b1111_1111, 0b1000_0000, 0b0000_0010, 0b0101_0101] {
+            for (i, path) in paths.iter().enumerate() {
+                if cold >> i & 1 == 1 {
+                    chill(path);
+                    // The beginning of some is there nevertheless, so that a read begins well and stops.
+                    if i % 3 == 0 {
+                        let file = std::fs::File::open(path).unwrap();
+                        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Random).unwrap();
+                        std::os::unix::fs::FileExt::read_at(&file, &mut [0; 4096], 0).unwrap();
+                    }
+                }
+            }
+            let options = ReadOptions { page_cache: mode, ..Default::default() };
+            let mut requests = whole(&locations);
+            let range = Some(123..4567);
+            requests.push(GetRequest { range, ..GetRequest::whole(locations[1].clone(), 8) });
+            let (results, block) = f.get_many(requests, options);
+            assert!(results.iter().all(Result::is_ok), "{results:?}");
+            for (i, size) in sizes.iter().enumerate() {
+                assert!(block.slot(i).unwrap() == pattern(*size, i as u64), "{mode} {cold:b}: file {i}");
+            }
+            assert!(block.slot(8).unwrap() == &pattern(sizes[1], 1)[123..4567]);
+        }
+    }
+}
+
 #[test]
 fn dont_need_takes_the_pages_out_of_the_cache() {
     const TMPFS: i64 = 0x0102_1994;
@@ -355,8 +402,7 @@ fn dont_need_takes_the_pages_out_of_the_cache() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let path = dir.path().join("a");
     std::fs::write(&path, pattern(64 << 10, 5)).unwrap();
-    // Pages that are still to be written cannot be dropped.
-    std::fs::File::open(&path).unwrap().sync_all().unwrap();
+    chill(&path);
     let at = Location::from_path(&path).unwrap();
     let read = |page_cache| {
         let (results, _) =

@@ -13,12 +13,21 @@ fn threads() -> usize {
     names.filter(|name| name.starts_with("forebay-fs-")).count()
 }
 
+/// Threads take their names, and go, a moment after they are started and let go.
+fn until_there_are(count: usize) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while threads() != count {
+        assert!(Instant::now() < deadline, "{} threads, not {count}", threads());
+        std::thread::yield_now();
+    }
+}
+
 #[test]
 fn threads_live_as_long_as_somebody_can_use_them() {
     let f = Fixture::new(3);
     let at = f.write("a", b"abc");
     assert_eq!(f.read(&at).unwrap(), b"abc");
-    assert_eq!(threads(), 3);
+    until_there_are(3);
     let clone = f.store.clone();
     let object = block_on(clone.open(&at, ReadOptions::default())).unwrap();
     let Fixture { store, pool, dir: _dir } = f;
@@ -27,9 +36,5 @@ fn threads_live_as_long_as_somebody_can_use_them() {
     let (buf, result) = block_on(object.read_into(1, block_on(pool.buffer(2)).unwrap()));
     assert!(result.is_ok() && *buf == *b"bc");
     drop(object);
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while threads() > 0 {
-        assert!(Instant::now() < deadline, "{} threads are left", threads());
-        std::thread::yield_now();
-    }
+    until_there_are(0);
 }
