@@ -51,10 +51,10 @@ use std::time::Duration;
 use stores::Stores;
 use tally::Tally;
 
-/// How long an interrupted command may take to put things back in order. Dropping a task takes
-/// microseconds; what can take longer is a write to a pipe that nobody reads, and nothing is lost by
-/// leaving that.
-const GRACE: Duration = Duration::from_millis(500);
+/// How long an interrupted command may take to let go, and then its threads: half a second in all.
+/// Dropping a task takes microseconds; what can take longer is a write to a pipe that nobody reads, and
+/// nothing is lost by leaving that.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// The heading of options that every command has.
 const GENERAL: &str = "General options";
