@@ -197,7 +197,7 @@ fn an_unreadable_file_is_denied_by_name() {
 
 fn deny(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
 }
 
 fn unreadable_to_nobody() {

@@ -21,7 +21,7 @@ struct Place(u64);
 impl Place {
     const LONGEST: usize = u16::MAX as usize;
 
-    fn of<'a>(self, keys: &'a [u8]) -> &'a [u8] {
+    fn of(self, keys: &[u8]) -> &[u8] {
         let start = (self.0 >> 16) as usize;
         &keys[start..start + (self.0 & 0xffff) as usize]
     }

@@ -79,7 +79,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         help: "A random order over the whole dataset, another one each epoch. Otherwise samples come in the \
                bytewise order of their names",
         get: |o| o.shuffle.into(),
-        put: |o, v| Some(o.shuffle = v.as_bool()?),
+        put: |o, v| set(&mut o.shuffle, v.as_bool()),
     },
     OptionInfo {
         name: "seed",
@@ -87,7 +87,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         unit: "",
         help: "What shuffled orders are drawn from. Must be the same on every rank",
         get: |o| o.seed.into(),
-        put: |o, v| Some(o.seed = v.as_u64()?),
+        put: |o, v| set(&mut o.seed, v.as_u64()),
     },
     OptionInfo {
         name: "drop_last",
@@ -95,7 +95,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         unit: "",
         help: "Leave out a last batch that is not full",
         get: |o| o.drop_last.into(),
-        put: |o, v| Some(o.drop_last = v.as_bool()?),
+        put: |o, v| set(&mut o.drop_last, v.as_bool()),
     },
     OptionInfo {
         name: "shard_rank",
@@ -120,7 +120,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         help: "Hard cap on the bytes that are arriving or waiting to be taken. The batch in the consumer's \
                hands is not counted",
         get: |o| o.max_bytes_in_flight.into(),
-        put: |o, v| Some(o.max_bytes_in_flight = v.as_u64()?),
+        put: |o, v| set(&mut o.max_bytes_in_flight, v.as_u64()),
     },
     OptionInfo {
         name: "page_cache_mode",
@@ -135,7 +135,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         help: "What the kernel is told about each file. Obeyed or refused, and what was used is reported; \
                direct_io needs a direct:// location",
         get: |o| o.page_cache_mode.name().into(),
-        put: |o, v| Some(o.page_cache_mode = v.as_str()?.parse::<PageCacheMode>().ok()?),
+        put: |o, v| set(&mut o.page_cache_mode, v.as_str()?.parse::<PageCacheMode>().ok()),
     },
     OptionInfo {
         name: "order",
@@ -143,12 +143,16 @@ pub const OPTIONS: &[OptionInfo] = &[
         unit: "",
         help: "ordered: batches come in the order of the sampler. completion: as they are finished",
         get: |o| o.order.name().into(),
-        put: |o, v| Some(o.order = v.as_str()?.parse::<DeliveryOrder>().ok()?),
+        put: |o, v| set(&mut o.order, v.as_str()?.parse::<DeliveryOrder>().ok()),
     },
 ];
 
 fn put(field: &mut usize, value: &Value) -> Option<()> {
-    *field = usize::try_from(value.as_u64()?).ok()?;
+    set(field, usize::try_from(value.as_u64()?).ok())
+}
+
+fn set<T>(field: &mut T, value: Option<T>) -> Option<()> {
+    *field = value?;
     Some(())
 }
 
@@ -163,12 +167,12 @@ impl OptionInfo {
             let nearest = names
                 .clone()
                 .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-            let mut text = format!("unknown option {name:?}");
-            if let Some(nearest) = nearest.filter(|near| strsim::jaro_winkler(near, name) > 0.7) {
-                text += &format!("; did you mean {nearest:?}?");
-            }
-            let all: Vec<_> = names.collect();
-            Error::invalid(format!("{text} Options are: {}", all.join(", ")))
+            let all = names.collect::<Vec<_>>().join(", ");
+            let guess = match nearest.filter(|near| strsim::jaro_winkler(near, name) > 0.7) {
+                Some(nearest) => format!("; did you mean {nearest:?}? All options: {all}"),
+                None => format!("; the options are: {all}"),
+            };
+            Error::invalid(format!("unknown option {name:?}{guess}"))
         })
     }
 
