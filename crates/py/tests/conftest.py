@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,11 @@ def threads():
         except FileNotFoundError:
             pass
     return sorted(names)
+
+
+def eventually(holds, seconds=10):
+    """Waits until a condition holds that other threads bring about, without being waited for."""
+    deadline = time.monotonic() + seconds
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return holds()

@@ -9,6 +9,8 @@ import time
 import forebay
 import pytest
 
+from conftest import eventually
+
 PROGRAM = """
     import signal, sys, time, forebay
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -97,10 +99,7 @@ def test_an_interrupted_put_leaves_nothing(folder, alarm):
         alarm(0.1)
         forebay.put(root / "new", bytes(5000), options={"limit_bytes_per_second": 1})
     # Whoever writes notices that nobody waits any more, but not in the same moment.
-    deadline = time.monotonic() + 10
-    while os.listdir(root) != before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert os.listdir(root) == before
+    assert eventually(lambda: os.listdir(root) == before)
 
 
 def test_a_handler_that_does_not_raise_does_not_end_the_wait(folder):
