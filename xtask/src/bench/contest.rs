@@ -30,6 +30,10 @@ impl Outcome {
         Spread::of(&self.readings, Reading::samples_per_second)
     }
 
+    pub(crate) fn cores(&self) -> Spread {
+        Spread::of(&self.readings, Reading::cores)
+    }
+
     pub(crate) fn cpu_micros_per_sample(&self) -> Spread {
         Spread::of(&self.readings, Reading::cpu_micros_per_sample)
     }
@@ -69,22 +73,24 @@ pub(crate) fn table(outcomes: &[Outcome], reference: &str) -> String {
     let base = outcomes.iter().find(|outcome| outcome.name == reference);
     let base_rate = base.map(|base| base.samples_per_second().median);
     let mut text = format!(
-        "{:18} {:>11} {:>23} {:>8} {:>12} {:>12}\n",
+        "{:18} {:>11} {:>23} {:>8} {:>14} {:>6} {:>13}\n",
         "",
         "samples/s",
         "(min .. max)",
         "GiB/s",
         "CPU us/sample",
+        "cores",
         format!("of {reference}")
     );
     for outcome in outcomes {
         let rate = outcome.samples_per_second();
         let gib = Spread::of(&outcome.readings, Reading::gib_per_second).median;
         let cpu = outcome.cpu_micros_per_sample().median;
+        let cores = outcome.cores().median;
         let share = base_rate.map_or("-".to_owned(), |base| format!("{:.3}", rate.median / base));
         let span = format!("({:.0} .. {:.0})", rate.min, rate.max);
         text += &format!(
-            "{:18} {:>11.0} {span:>23} {gib:>8.2} {cpu:>13.2} {share:>12}\n",
+            "{:18} {:>11.0} {span:>23} {gib:>8.2} {cpu:>14.2} {cores:>6.2} {share:>13}\n",
             outcome.name, rate.median
         );
     }

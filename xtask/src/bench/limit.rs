@@ -33,7 +33,8 @@ pub(crate) struct Args {
     seed: u64,
 }
 
-const THREADS: usize = 2;
+/// What it keeps busy, where nothing else is running.
+pub(crate) const THREADS: usize = 2;
 
 /// A file is at most a few preads; looking at the clock once in so many files costs nothing.
 const FILES_PER_LOOK: usize = 16;

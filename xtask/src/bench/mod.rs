@@ -5,6 +5,7 @@ mod dataset;
 mod files;
 mod fio;
 pub(crate) mod limit;
+mod loading;
 mod machine;
 mod page_cache;
 mod reading;
@@ -45,8 +46,12 @@ pub(crate) struct Args {
 /// The measurements there are.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Name {
-    /// Local files of 4 KiB to 64 MiB into batches, from Python
+    /// Local files of 4 KiB to 64 MiB into batches, from Python; then `startup` and `metrics`
     Files,
+    /// How soon the first batch of a directory of a million files comes
+    Startup,
+    /// What measuring costs: epochs with metrics and without
+    Metrics,
 }
 
 /// Whether other loaders take part.
@@ -81,8 +86,38 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     ensure!(args.rounds > 0, "--rounds {}: at least 1", args.rounds);
     ensure!(args.seconds > 0.0, "--seconds {}: more than 0", args.seconds);
     match args.name {
-        Name::Files => files::run(workspace, args),
+        Name::Files => {
+            files::run(workspace, args)?;
+            startup(workspace, args)?;
+            metrics(workspace, args)
+        }
+        Name::Startup => startup(workspace, args),
+        Name::Metrics => metrics(workspace, args),
     }
+}
+
+/// Where data sets are made and kept.
+fn data_folder(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let folder = workspace.target().join("bench/data");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+fn startup(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let data = data_folder(workspace)?;
+    let measured = loading::startup(workspace, &data, args.rounds)?;
+    results::write(workspace, "startup", &machine::describe(workspace.root(), &data), &[measured])
+}
+
+fn metrics(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let data = data_folder(workspace)?;
+    let mut all = Vec::new();
+    for shape in
+        files::SHAPES.iter().filter(|shape| matches!(shape.name, "4k" | "64k") && args.wants(shape.name))
+    {
+        all.push(loading::metrics(workspace, &shape.make(&data)?, args.rounds)?);
+    }
+    results::write(workspace, "metrics", &machine::describe(workspace.root(), &data), &all)
 }
 
 /// What is measured, built for release.

@@ -30,6 +30,11 @@ impl Reading {
         self.bytes as f64 / self.seconds / (1u64 << 30) as f64
     }
 
+    /// Processors it had on average.
+    pub(crate) fn cores(&self) -> f64 {
+        self.cpu_seconds / self.seconds
+    }
+
     pub(crate) fn cpu_micros_per_sample(&self) -> f64 {
         self.cpu_seconds / self.samples as f64 * 1e6
     }
@@ -46,13 +51,19 @@ pub(crate) struct Spread {
 impl Spread {
     /// Of one figure of each reading. There has to be at least one.
     pub(crate) fn of(readings: &[Reading], figure: impl Fn(&Reading) -> f64) -> Self {
-        let mut figures: Vec<_> = readings.iter().map(figure).collect();
-        figures.sort_by(f64::total_cmp);
-        let last = figures.len() - 1;
-        // The two in the middle are one and the same when the count is odd.
-        let median = (figures[last / 2] + figures[last.div_ceil(2)]) / 2.0;
-        Self { median, min: figures[0], max: figures[last] }
+        let figures: Vec<_> = readings.iter().map(figure).collect();
+        let ends = |pick: fn(f64, f64) -> f64| figures.iter().copied().reduce(pick).expect("one at least");
+        let (min, max) = (ends(f64::min), ends(f64::max));
+        Self { median: median(figures), min, max }
     }
+}
+
+/// The middle of some figures, of which there is at least one.
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let last = figures.len() - 1;
+    // The two in the middle are one and the same when the count is odd.
+    (figures[last / 2] + figures[last.div_ceil(2)]) / 2.0
 }
 
 #[cfg(test)]
@@ -70,6 +81,7 @@ mod tests {
         assert_eq!(reading.samples_per_second(), 2.0);
         assert_eq!(reading.gib_per_second(), 2.0);
         assert_eq!(reading.cpu_micros_per_sample(), 250_000.0);
+        assert_eq!(reading.cores(), 0.5);
     }
 
     #[test]
