@@ -7,8 +7,8 @@
 //!
 //! Not here: memory itself (see [`Pool`](crate::Pool)).
 
+use crate::lock::Mutex;
 use crate::{Error, Kind, Operation, Result};
-use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;

@@ -5,11 +5,11 @@
 //! from before the first byte moves until the block's consumer takes it ([`Block::take`]) or drops
 //! it; the slab goes back to the pool when the last owner is gone.
 
+use crate::lock::Mutex;
 use crate::place::SLOT_ALIGN;
 use crate::slab::Slab;
 use crate::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Taken, Ticket, Want};
 use futures::future::BoxFuture;
-use parking_lot::Mutex;
 use std::fmt;
 use std::future::poll_fn;
 use std::ops::Range;
@@ -308,6 +308,12 @@ impl Block {
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: committed, initialised, and no `Buf` is alive.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
+    }
+
+    /// Where the buffer begins: for handing it on as memory that its owner may also write to. Whoever
+    /// writes must see to it that nobody reads through [`Block::as_slice`] meanwhile.
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.base
     }
 
     /// How many slots.

@@ -35,6 +35,7 @@ pub mod layer;
 mod lease;
 mod list;
 mod location;
+mod lock;
 mod memory;
 mod meta;
 mod observe;

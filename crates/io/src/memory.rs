@@ -1,5 +1,6 @@
 //! Objects in memory: for tests, examples and small data that a program already has.
 
+use crate::lock::RwLock;
 use crate::{
     Body, Buf, CacheUse, Capability, EntryKind, Error, GetRequest, Kind, ListOptions, Location, Meta, Object,
     Operation, Page, PageBuilder, PageCacheMode, Place, PutMode, PutOptions, ReadOptions, Reservation,
@@ -9,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, Range};

@@ -5,9 +5,9 @@
 //! one batch is what a consumer holds between two deliveries; without it, a cap that binds would
 //! give memory back and fault it in again for every batch.
 
+use crate::lock::Mutex;
 use crate::slab::Slab;
 use crate::{Budget, Buf, Lease, Place, Result, Ticket, Want};
-use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 

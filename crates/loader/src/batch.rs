@@ -3,6 +3,7 @@
 use forebay_io::{Block, Error, Result};
 use std::fmt;
 use std::ops::Range;
+use std::ptr::NonNull;
 
 /// A batch. Its buffer may hold padding between samples (each begins at a multiple of 64 bytes; the
 /// padding is zero), so samples are found by [`Batch::span`]. Samples whose size is a multiple of 64
@@ -58,6 +59,11 @@ impl Batch {
     /// The whole buffer, padding included. Its address is a multiple of 64.
     pub fn as_slice(&self) -> &[u8] {
         self.block.as_slice()
+    }
+
+    /// Where the buffer begins; see [`Block::as_ptr`].
+    pub fn as_ptr(&self) -> NonNull<u8> {
+        self.block.as_ptr()
     }
 
     /// Bytes of all samples, padding not counted.

@@ -7,11 +7,10 @@ use forebay_io::layer::Observed;
 use forebay_io::{Access, Budget, Error, Pool, ReadOptions, Result, Store};
 use forebay_metrics::{Collector, Snapshot};
 use forebay_pipeline::{Concurrency, Order, Pipeline};
-use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
 /// Loads a dataset, epoch after epoch. See the crate's words for an example.
@@ -117,7 +116,7 @@ impl Loader {
     pub fn start(&self, runtime: &Handle) -> Result<Epoch> {
         let shared = &self.0;
         let (run, epoch, start, skip) = {
-            let mut cursor = shared.cursor.lock();
+            let mut cursor = shared.cursor();
             if cursor.begun {
                 *cursor = Cursor { epoch: cursor.epoch + 1, run: cursor.run, ..Cursor::default() };
             }
@@ -162,21 +161,21 @@ impl Loader {
             .sink(prefetch)
             .spawn(runtime);
         if to_come == 0 {
-            shared.cursor.lock().end();
+            shared.cursor().end();
         }
         Ok(Epoch::new(sink, shared.clone(), run, epoch, to_come))
     }
 
     /// Makes the next start begin `epoch` at its beginning.
     pub fn set_epoch(&self, epoch: u64) {
-        let mut cursor = self.0.cursor.lock();
+        let mut cursor = self.0.cursor();
         *cursor = Cursor { epoch, run: cursor.run + 1, ..Cursor::default() };
     }
 
     /// Where the consumer is: after the last batch that it was given.
     pub fn state(&self) -> State {
-        let Shared { options, dataset, cursor, .. } = &*self.0;
-        let cursor = cursor.lock();
+        let Shared { options, dataset, .. } = &*self.0;
+        let cursor = self.0.cursor();
         let place = self
             .0
             .sampler(cursor.epoch, cursor.start)
@@ -241,7 +240,7 @@ impl Loader {
                 ahead.batches.iter().copied().collect()
             }
         };
-        let mut cursor = self.0.cursor.lock();
+        let mut cursor = self.0.cursor();
         let run = cursor.run + 1;
         *cursor = Cursor { epoch: state.epoch, start: state.place, ahead, run, ..Cursor::default() };
         Ok(())
@@ -249,6 +248,11 @@ impl Loader {
 }
 
 impl Shared {
+    /// (Not one of `parking_lot`, whose table of waiting threads a fork can spoil; see `forebay_io`.)
+    fn cursor(&self) -> MutexGuard<'_, Cursor> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn sampler(&self, epoch: u64, start: u64) -> Sampler {
         let o = &self.options;
         let shuffle = o.shuffle.then_some((o.seed, epoch));
@@ -262,7 +266,7 @@ impl Shared {
 
     /// The consumer was given a batch of this run.
     pub(crate) fn delivered(&self, run: u64, batch: &Batch) {
-        let mut cursor = self.cursor.lock();
+        let mut cursor = self.cursor();
         if cursor.run != run {
             return;
         }

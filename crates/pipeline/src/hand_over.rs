@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::task::Poll;
 
+use crate::lock::Mutex;
 use forebay_metrics::{QueueRole, QueueStats};
-use parking_lot::Mutex;
 
 use crate::distribution::Distribution;
 use crate::exit::Exit;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::lock::Mutex;
 use futures::task::AtomicWaker;
-use parking_lot::Mutex;
 
 /// Futures in work, each with its place in line and the time it began.
 pub(crate) struct InWork<Fut> {

@@ -47,6 +47,7 @@ mod exit;
 mod feed;
 mod hand_over;
 mod in_work;
+mod lock;
 mod map;
 mod policy;
 mod queue;

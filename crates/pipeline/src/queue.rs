@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::lock::{Condvar, Mutex};
 use forebay_metrics::{QueueRole, QueueStats};
-use parking_lot::{Condvar, Mutex};
 
 use crate::Clock;
 use crate::distribution::Distribution;
@@ -207,13 +207,8 @@ impl<R> Queue<R> {
             }
             let since = *wait.since.get_or_insert(now);
             state.sleeping += 1;
-            let late = match deadline {
-                None => {
-                    self.arrived.wait(&mut state);
-                    false
-                }
-                Some(deadline) => self.arrived.wait_until(&mut state, deadline).timed_out(),
-            };
+            let late;
+            (state, late) = self.arrived.wait(state, deadline);
             state.sleeping -= 1;
             if late && state.items.is_empty() && !state.closed {
                 state.carried_ns += clock.now().saturating_sub(since);
@@ -277,7 +272,7 @@ impl<R> Queue<R> {
     }
 
     /// After an item was popped: statistics, and room for the putter.
-    fn taken(&self, mut state: parking_lot::MutexGuard<'_, State<R>>, now: u64, wait: &mut Wait) {
+    fn taken(&self, mut state: crate::lock::MutexGuard<'_, State<R>>, now: u64, wait: &mut Wait) {
         let Wait { ticket, since } = std::mem::take(wait);
         state.meter.got(now);
         if state.closed && state.items.is_empty() {

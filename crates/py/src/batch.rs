@@ -34,7 +34,7 @@ pub(crate) struct Contents {
 
 impl Batch {
     pub(crate) fn new(batch: loader::Batch, dataset: Arc<loader::Dataset>) -> Self {
-        let shown = Exported::bytes(batch.as_slice());
+        let shown = Exported::memory(batch.as_ptr(), batch.as_slice().len());
         Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown }
     }
 

@@ -8,7 +8,7 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::PyMemoryView;
 use std::ffi::{CStr, c_int};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::born::Born;
@@ -33,6 +33,11 @@ impl Exported {
     /// Bytes (`B`).
     pub(crate) fn bytes(bytes: &[u8]) -> Self {
         Self::new(bytes.as_ptr(), bytes.len(), 1, c"B")
+    }
+
+    /// Bytes by their address: memory that whoever it is handed to may write to as well.
+    pub(crate) fn memory(start: NonNull<u8>, bytes: usize) -> Self {
+        Self::new(start.as_ptr(), bytes, 1, c"B")
     }
 
     /// Signed 64-bit numbers (`q`).

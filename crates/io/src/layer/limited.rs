@@ -21,6 +21,7 @@
 //! are not counted. This limit needs a tokio runtime with time enabled.
 
 use super::rate::Rate;
+use crate::lock::Mutex;
 use crate::{
     Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Operation, Page,
     Place, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
@@ -29,7 +30,6 @@ use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};

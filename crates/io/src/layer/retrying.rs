@@ -14,6 +14,7 @@
 //! An error that comes out after more than one attempt says how many there were. Dropping a future
 //! stops the tries. Pauses need a tokio runtime with time enabled.
 
+use crate::lock::Mutex;
 use crate::{
     Body, Buf, Capability, Error, Event, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe,
     Page, Place, PutMode, PutOptions, ReadOptions, Result, Retry, Served, Store,
@@ -21,7 +22,6 @@ use crate::{
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt};
-use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::fmt;
