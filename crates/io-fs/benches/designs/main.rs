@@ -3,7 +3,8 @@
 //!
 //! It is self-contained on purpose: it measures designs, not this crate, so none of the crate's own code runs.
 //! Every design reads the same shuffled files into the same slabs, and the designs take turns within a round, so
-//! that a ratio compares neighbours in time. What it found is in `docs/decisions/fs-reads.md`.
+//! that a ratio compares neighbours in time. `design.rs` lists them, and each has a module. What it found is in
+//! `docs/decisions/fs-reads.md`.
 //!
 //! ```text
 //! cargo bench -p forebay-io-fs --bench designs -- cached 4k 64k 1m 64m
