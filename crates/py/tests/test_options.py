@@ -67,7 +67,7 @@ def test_pickles_and_copies():
     "options, text",
     [
         ({"batchsize": 1}, 'did you mean "batch_size"?'),
-        ({"xyzzy": 1}, "Options are: batch_size, num_workers"),
+        ({"xyzzy": 1}, "the options are: batch_size, num_workers"),
         ({"batch_size": 0}, "batch_size must be a whole number from 1 to"),
         ({"batch_size": -1}, "is -1"),
         ({"batch_size": 10**30}, "batch_size"),
