@@ -4,7 +4,7 @@ use crate::descriptors::Descriptors;
 use crate::file;
 use crate::object::FsObject;
 use crate::options::FsOptions;
-use crate::pool::Pool;
+use crate::pool::{Pool, Turn};
 use crate::put::{Draft, Gathered};
 use crate::read_batch::{self, ReadBatch, Stop};
 use crate::walk::Stride;
@@ -54,8 +54,9 @@ impl FsStore {
     /// `InvalidConfig` for a bad option; `Unavailable` if the system starts no more threads.
     pub fn new(options: FsOptions) -> Result<Self> {
         let FsOptions { threads } = options.check()?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(FsStore {
-            pool: Arc::new(Pool::new(threads)?),
+            pool: Arc::new(Pool::new(threads, cores)?),
             descriptors: Descriptors::new(threads, read_batch::GROUP),
         })
     }
@@ -81,12 +82,12 @@ impl FsStore {
         );
         let mut room = None;
         loop {
-            let mut stop = self.pool.run(move |gave_up| batch.run(room, gave_up)).await;
+            let mut stop = self.pool.read(move |turn| batch.run(room, turn)).await;
             while let Some(Stop::Split(mut split, reads)) = stop {
                 let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
                 stop = split_read::read_split(&self.pool, regions, move |regions, gave_up| {
                     split.settle(files, regions);
-                    split.run(None, gave_up)
+                    split.run(None, Turn::uncounted(gave_up))
                 })
                 .await;
             }

@@ -6,7 +6,8 @@ use forebay_io::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FsOptions {
     /// Threads that make system calls, from 1 to [`FsOptions::MAX_THREADS`]. Each can wait for the
-    /// device on its own, so more of them than cores only help where reads are slow to come back.
+    /// device on its own, so more of them than cores only help where reads are slow to come back: as
+    /// long as files come out of the page cache, no more than one a core reads.
     pub threads: usize,
 }
 

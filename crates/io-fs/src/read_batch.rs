@@ -11,6 +11,7 @@ use crate::descriptors::{Descriptors, Held};
 use crate::failure;
 use crate::file::{self, Beyond, Filled, Stopped, Tried};
 use crate::folder::Folder;
+use crate::pool::Turn;
 use crate::split_read::Region;
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Operation, PageCacheMode, Place, Reservation, Result, Served, Want,
@@ -25,6 +26,10 @@ use std::time::{Duration, Instant};
 /// ones save locks of the place (about 2 ns a file are left of it at 64); smaller ones save descriptors
 /// (a process may have 1024 by default, and each thread of the pool holds one group).
 pub(crate) const GROUP: usize = 64;
+
+/// Opening a file whose inode is in memory takes 2 to 5 us; one that has to be fetched takes a device's
+/// latency, 50 us and more. Files that took longer than this on average met the device.
+const OPENED_FROM_CACHE: Duration = Duration::from_micros(30);
 
 /// See the module's words.
 pub(crate) struct ReadBatch {
@@ -99,11 +104,7 @@ impl ReadBatch {
 
     /// Works until it cannot go on. `room` is the answer of the place to [`ReadBatch::wants`], where it
     /// was waited for.
-    pub(crate) fn run(
-        mut self: Box<Self>,
-        mut room: Option<Result<Vec<Buf>>>,
-        gave_up: &dyn Fn() -> bool,
-    ) -> Stop {
+    pub(crate) fn run(mut self: Box<Self>, mut room: Option<Result<Vec<Buf>>>, turn: Turn<'_>) -> Stop {
         self.held = None;
         loop {
             match room.take() {
@@ -112,15 +113,15 @@ impl ReadBatch {
                         let regions = self.regions(bufs);
                         return Stop::Split(self, regions);
                     }
-                    self.read(bufs, gave_up);
+                    self.read(bufs, turn);
                 }
                 Some(Err(error)) => self.refused(error),
                 None => {}
             }
-            if gave_up() {
+            if turn.gave_up() {
                 return Stop::Done(Vec::new());
             }
-            if self.opened.is_empty() && !self.open_group() {
+            if self.opened.is_empty() && !self.open_group(turn) {
                 return Stop::Done(self.finish());
             }
             room = match self.ask() {
@@ -144,14 +145,15 @@ impl ReadBatch {
     }
 
     /// Opens the next files. False if there are none left.
-    fn open_group(&mut self) -> bool {
+    fn open_group(&mut self, turn: Turn<'_>) -> bool {
         if self.next == self.part.end {
             return false;
         }
         self.one_by_one = false;
         let requests = self.requests.clone();
         let mut folder = Folder::default();
-        let mut begin = Instant::now();
+        let (first, start) = (self.next, Instant::now());
+        let mut begin = start;
         while self.next < self.part.end && self.opened.len() < self.descriptors.group() {
             let index = self.next;
             let opened = self.open_one(index, folder.locate(&requests[index].location));
@@ -170,6 +172,9 @@ impl ReadBatch {
                 Err(stopped) => self.settle_one(index, Err(stopped.into())),
             }
             begin = end;
+        }
+        if begin - start > OPENED_FROM_CACHE * (self.next - first) as u32 {
+            turn.meets_device();
         }
         true
     }
@@ -215,14 +220,17 @@ impl ReadBatch {
     /// As long as all of it is in the page cache, no more is done than to read it. At the first file of
     /// which something is missing, the rest is announced to the kernel, so that the device works on all
     /// of it at once while this thread waits for one after the other.
-    fn read(&mut self, bufs: Vec<Buf>, gave_up: &dyn Fn() -> bool) {
+    fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) {
         let mut opened = std::mem::take(&mut self.opened);
         let mut files = opened.drain(..bufs.len());
         let mut cached = self.mode != PageCacheMode::FadviseRandom;
+        if !cached {
+            turn.meets_device();
+        }
         let mut begin = Instant::now();
         for mut buf in bufs {
             let Some(mut file) = files.next() else { break };
-            if gave_up() {
+            if turn.gave_up() {
                 break;
             }
             let bytes = buf.len() as u64;
@@ -234,6 +242,7 @@ impl ReadBatch {
                         Tried::Missed(read) => {
                             done = read;
                             cached = false;
+                            turn.meets_device();
                             let rest = files.as_slice().iter();
                             rest.for_each(|f| f.fd.iter().for_each(|fd| file::announce(fd.as_fd(), &f.span)));
                             // That was for the others.

@@ -75,7 +75,7 @@ impl Default for LoaderOptions {
     fn default() -> Self {
         LoaderOptions {
             batch_size: 32,
-            num_workers: 4,
+            num_workers: 8,
             prefetch: 4,
             shuffle: false,
             seed: 0,

@@ -31,6 +31,7 @@ mod metrics;
 mod options;
 mod process;
 mod progress;
+mod scheduling;
 mod settings;
 mod store;
 mod uri;

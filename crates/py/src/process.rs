@@ -6,8 +6,8 @@
 //! why no ready-made bridge between tokio and asyncio is used.)
 
 use crate::born;
-use crate::errors;
 use crate::settings::Settings;
+use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
 use forebay_metrics::Collector;
 use pyo3::prelude::*;
@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Builder, Runtime};
 
 /// Tasks only begin reads and hand on what was read; those that block have threads of their own in
-/// the stores. Two let one batch be assembled while another is begun.
-const WORKERS: usize = 2;
+/// the stores. A second thread would mostly be woken to find that there is nothing left to do.
+const WORKERS: usize = 1;
 
 /// The newest process' state. A child replaces its parent's, which is never freed. Locked for a moment
 /// with the interpreter's lock held, so that a fork finds it open.
@@ -62,6 +62,7 @@ impl Process {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .thread_name("forebay")
+            .on_thread_start(scheduling::after_readers)
             .enable_time()
             .build()?;
         Ok(Process {

@@ -31,7 +31,7 @@ fn batch_size(shape: &Shape) -> usize {
 }
 
 /// Batches that the loader may have in flight; the limit rotates through as many samples' buffers.
-const BATCHES_IN_FLIGHT: usize = 4;
+const BATCHES_IN_FLIGHT: usize = 8;
 
 /// Other loaders, named as in `bench/peers.py`.
 const PEERS: &[&str] = &["torch0", "torch2", "s3dlio", "spdl", "obstore"];

@@ -8,7 +8,7 @@ class LoaderOptions:
         self,
         *,
         batch_size: int = 32,
-        num_workers: int = 4,
+        num_workers: int = 8,
         prefetch: int = 4,
         shuffle: bool = False,
         seed: int = 0,
