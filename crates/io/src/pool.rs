@@ -71,12 +71,14 @@ impl Pool {
                 .free
                 .iter()
                 .enumerate()
+                // Of equals the one that came back last: its bytes are most likely still in a cache.
+                .rev()
                 // The smallest that is large enough, else the largest there is.
                 .min_by_key(|(_, s)| {
                     if s.committed() >= need { (0, s.committed()) } else { (1, usize::MAX - s.committed()) }
                 })
                 .map(|(i, _)| i);
-            best.map(|i| state.free.swap_remove(i))
+            best.map(|i| state.free.remove(i))
         };
         let mut slab = match reused {
             Some(slab) => slab,
