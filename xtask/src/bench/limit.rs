@@ -74,16 +74,28 @@ fn read_all(args: &Args) -> anyhow::Result<Reading> {
             })
             .collect();
         ready.wait();
-        let (cpu, start) = (cpu_seconds(), Instant::now());
-        let (mut samples, mut bytes) = (0, 0);
-        for thread in threads {
-            let (more, more_bytes) = thread.join().expect("a reading thread does not panic")?;
-            samples += more;
-            bytes += more_bytes;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        Ok(Reading { samples, bytes, seconds, cpu_seconds: cpu_seconds() - cpu })
+        let cpu = cpu_seconds();
+        let shares =
+            threads.into_iter().map(|thread| thread.join().expect("a reading thread does not panic"));
+        let shares: Vec<Share> = shares.collect::<anyhow::Result<_>>()?;
+        // From the first that began to the last that ended: this thread may have been woken late.
+        let began = shares.iter().map(|share| share.began).min().expect("there are threads");
+        let ended = shares.iter().map(|share| share.ended).max().expect("there are threads");
+        Ok(Reading {
+            samples: shares.iter().map(|share| share.samples).sum(),
+            bytes: shares.iter().map(|share| share.bytes).sum(),
+            seconds: (ended - began).as_secs_f64(),
+            cpu_seconds: cpu_seconds() - cpu,
+        })
     })
+}
+
+/// What one thread read, and when.
+struct Share {
+    samples: u64,
+    bytes: u64,
+    began: Instant,
+    ended: Instant,
 }
 
 /// Reads this thread's files over and over until the time is up, or once when there is none given.
@@ -91,8 +103,8 @@ fn read_share(
     files: &[PathBuf],
     buffers: &mut [Vec<u8>],
     deadline: Option<Duration>,
-) -> anyhow::Result<(u64, u64)> {
-    let start = Instant::now();
+) -> anyhow::Result<Share> {
+    let began = Instant::now();
     let (mut samples, mut bytes) = (0u64, 0);
     loop {
         for some in files.chunks(FILES_PER_LOOK) {
@@ -102,12 +114,13 @@ fn read_share(
                     read_file(path, buffer).with_context(|| format!("cannot read {}", path.display()))?;
                 samples += 1;
             }
-            if deadline.is_some_and(|deadline| start.elapsed() >= deadline) {
-                return Ok((samples, bytes));
+            let ended = Instant::now();
+            if deadline.is_some_and(|deadline| ended - began >= deadline) {
+                return Ok(Share { samples, bytes, began, ended });
             }
         }
         if deadline.is_none() {
-            return Ok((samples, bytes));
+            return Ok(Share { samples, bytes, began, ended: Instant::now() });
         }
     }
 }
