@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 /// Keys in bytewise order.
 #[derive(Debug, Default)]
-pub struct KeyTable {
+pub(crate) struct KeyTable {
     keys: Vec<u8>,
     places: Vec<Place>,
 }
@@ -29,28 +29,28 @@ impl Place {
 
 impl KeyTable {
     /// How many keys.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Key `index`, if there is one.
-    pub fn get(&self, index: u64) -> Option<&[u8]> {
+    pub(crate) fn get(&self, index: u64) -> Option<&[u8]> {
         let place = self.places.get(usize::try_from(index).ok()?)?;
         Some(place.of(&self.keys))
     }
 
     /// All keys in order.
-    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.places.iter().map(|place| place.of(&self.keys))
     }
 
     /// Resident bytes.
-    pub fn memory(&self) -> usize {
+    pub(crate) fn memory(&self) -> usize {
         self.keys.capacity() + self.places.capacity() * size_of::<Place>()
     }
 }

@@ -63,7 +63,6 @@ mod state;
 pub use batch::Batch;
 pub use dataset::Dataset;
 pub use epoch::{Epoch, Waited};
-pub use key_table::KeyTable;
 pub use loader::Loader;
 pub use option_table::{OPTIONS, OptionInfo, OptionKind};
 pub use options::{DeliveryOrder, LoaderOptions};
