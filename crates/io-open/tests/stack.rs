@@ -24,6 +24,7 @@ impl Observe for Seen {
         self.ended.lock().extend(ends);
     }
 
+    fn attempted(&self, _: &[forebay_io::Attempt<'_>]) {}
     fn noted(&self, event: Event) {
         if let Event::Retried(kind) = event {
             self.retried.lock().push(kind);

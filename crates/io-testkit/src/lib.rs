@@ -34,4 +34,4 @@ pub use fault_counts::FaultCounts;
 pub use fault_rates::{Fault, FaultRates};
 pub use fault_store::FaultStore;
 pub use fixture::Fixture;
-pub use recording_observer::{Record, RecordingObserver};
+pub use recording_observer::{Record, RecordingObserver, Request};

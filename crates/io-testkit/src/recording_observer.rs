@@ -1,7 +1,7 @@
 //! An observer that keeps everything it hears and knows whether the contract was kept: each operation
 //! begun once and ended once.
 
-use forebay_io::{End, Event, Location, Observe, Op, Operation};
+use forebay_io::{Attempt, End, Event, Kind, Location, Observe, Op, Operation};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ops::Range;
@@ -43,6 +43,36 @@ impl Record {
     }
 }
 
+/// One request that a backend made, as it told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The operation it belongs to.
+    pub operation: Operation,
+    /// On which object.
+    pub location: Location,
+    /// Which bytes it asked for, if not all.
+    pub range: Option<Range<u64>>,
+    /// Bytes that it moved.
+    pub bytes: u64,
+    /// The status of the answer.
+    pub status: Option<u16>,
+    /// Why it failed, if it did.
+    pub failed: Option<Kind>,
+}
+
+impl Request {
+    fn of(attempt: &Attempt<'_>) -> Self {
+        Request {
+            operation: attempt.operation,
+            location: attempt.location.clone(),
+            range: attempt.range.clone(),
+            bytes: attempt.bytes,
+            status: attempt.status,
+            failed: attempt.failed,
+        }
+    }
+}
+
 /// See the module's words. It never panics while it observes: [`RecordingObserver::assert_settled`]
 /// does, in the test.
 #[derive(Debug, Default)]
@@ -54,6 +84,7 @@ pub struct RecordingObserver {
 struct State {
     records: Vec<Record>,
     events: Vec<Event>,
+    requests: Vec<Request>,
     broken: Vec<String>,
     in_flight: HashMap<Operation, usize>,
     peaks: HashMap<Operation, usize>,
@@ -79,6 +110,11 @@ impl RecordingObserver {
     /// Every event so far.
     pub fn events(&self) -> Vec<Event> {
         self.state.lock().events.clone()
+    }
+
+    /// Every request so far that a backend told of.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.lock().requests.clone()
     }
 
     /// The most operations, listings aside, that were in flight at once. (A listing is in flight as
@@ -143,6 +179,10 @@ impl Observe for RecordingObserver {
                 None => state.broken.push(format!("{op:?} ended ({end:?}) but is not in flight")),
             }
         }
+    }
+
+    fn attempted(&self, attempts: &[Attempt<'_>]) {
+        self.state.lock().requests.extend(attempts.iter().map(Request::of));
     }
 
     fn noted(&self, event: Event) {

@@ -57,7 +57,7 @@ pub use list::{Entry, Glob, ListOptions, Page, PageBuilder};
 pub use location::Location;
 pub use memory::MemoryStore;
 pub use meta::{EntryKind, Meta, Version};
-pub use observe::{End, Event, Observe, Op, Unobserved};
+pub use observe::{Attempt, End, Event, Observe, Op, Unobserved};
 pub use options::{Body, GetRequest, PutMode, PutOptions, ReadOptions, Served};
 pub use place::{Place, Reservation, SLOT_ALIGN, Want};
 pub use pool::Pool;

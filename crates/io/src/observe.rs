@@ -5,6 +5,7 @@
 
 use crate::{Kind, Location, Operation, PageCacheMode, Served};
 use std::ops::Range;
+use std::time::Duration;
 
 /// One operation, as its caller asked for it.
 #[derive(Debug, Clone)]
@@ -35,6 +36,29 @@ pub enum End {
     Cancelled,
 }
 
+/// One request that a backend really made: a try over HTTP, a submission to a ring, a `pread` of a
+/// part. An operation makes none, one or many; only the backend sees them, so a backend that can make
+/// more than one for an operation is handed an observer when it is built.
+#[derive(Debug, Clone)]
+pub struct Attempt<'a> {
+    /// The operation it belongs to.
+    pub operation: Operation,
+    /// On which object.
+    pub location: &'a Location,
+    /// Which bytes it asked for, if not all.
+    pub range: Option<Range<u64>>,
+    /// Bytes that it moved, also of one that failed half way.
+    pub bytes: u64,
+    /// From its start to its end.
+    pub elapsed: Duration,
+    /// From its start to the first byte, where that can be told.
+    pub first_byte: Option<Duration>,
+    /// The status of the answer, of protocols that have one.
+    pub status: Option<u16>,
+    /// Why it failed, if it did.
+    pub failed: Option<Kind>,
+}
+
 /// Something worth counting that is not an operation's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,6 +83,9 @@ pub trait Observe: Send + Sync {
     /// that was started.
     fn ended(&self, ops: &[Op<'_>], ends: &[End]);
 
+    /// A backend made these requests, which are over.
+    fn attempted(&self, attempts: &[Attempt<'_>]);
+
     /// Something worth counting happened.
     fn noted(&self, event: Event);
 }
@@ -70,5 +97,6 @@ pub struct Unobserved;
 impl Observe for Unobserved {
     fn started(&self, _: &[Op<'_>]) {}
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
+    fn attempted(&self, _: &[Attempt<'_>]) {}
     fn noted(&self, _: Event) {}
 }

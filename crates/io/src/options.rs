@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use std::fmt;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,9 @@ pub struct ReadOptions {
     pub access: Access,
     /// A policy that is obeyed or refused.
     pub page_cache: PageCacheMode,
+    /// Requests of about this many bytes (a block more or less): what is larger is read in parts of
+    /// this size, each a request of its own to the device or service. `None`: as the store finds best.
+    pub target_request_bytes: Option<NonZeroU64>,
     /// Who reads, for traces: the stage's name.
     pub stage: &'static str,
     /// Which try this is; 0 is the first. Set by the retry wrapper.

@@ -179,6 +179,7 @@ impl Observe for Times {
         self.0.lock().push(Instant::now());
     }
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
+    fn attempted(&self, _: &[forebay_io::Attempt<'_>]) {}
     fn noted(&self, _: Event) {}
 }
 

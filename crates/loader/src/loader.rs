@@ -137,6 +137,7 @@ impl Loader {
             options: ReadOptions {
                 access: Access::Sequential,
                 page_cache: options.page_cache_mode,
+                target_request_bytes: None,
                 stage: "read",
                 attempt: 0,
             },

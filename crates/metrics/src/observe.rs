@@ -27,6 +27,8 @@ impl io::Observe for Collector {
         );
     }
 
+    fn attempted(&self, _attempts: &[io::Attempt<'_>]) {}
+
     fn noted(&self, event: io::Event) {
         match event {
             io::Event::Retried(kind) => self.retried(kind.into()),

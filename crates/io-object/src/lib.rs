@@ -1,0 +1,1 @@
+//! What S3 and Azure Blob share: requests, parts, bodies, uploads.
