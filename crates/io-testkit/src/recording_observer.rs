@@ -193,7 +193,6 @@ impl Observe for RecordingObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use forebay_io::Kind;
 
     fn with_op(test: impl FnOnce(&RecordingObserver, Op<'_>)) {
         let location: Location = "mem://t/a".parse().unwrap();
@@ -204,6 +203,7 @@ mod tests {
             sample: None,
             stage: "s",
             attempt: 0,
+            begun: std::time::Instant::now(),
         };
         test(&RecordingObserver::new(), op);
     }

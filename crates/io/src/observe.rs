@@ -5,7 +5,7 @@
 
 use crate::{Kind, Location, Operation, PageCacheMode, Served};
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One operation, as its caller asked for it.
 #[derive(Debug, Clone)]
@@ -22,6 +22,9 @@ pub struct Op<'a> {
     pub stage: &'static str,
     /// Which try; 0 is the first.
     pub attempt: u32,
+    /// When it was asked for: the same instant when it is announced and when it ends. The members of
+    /// a batch share one reading of the clock.
+    pub begun: Instant,
 }
 
 /// How an operation ended.

@@ -121,6 +121,7 @@ impl From<io::CacheUse> for CacheUse {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::*;
     use crate::names::Counter;
@@ -141,7 +142,15 @@ mod tests {
     }
 
     fn op(location: &io::Location, range: Option<std::ops::Range<u64>>) -> io::Op<'_> {
-        io::Op { operation: io::Operation::Get, location, range, sample: None, stage: "", attempt: 0 }
+        io::Op {
+            operation: io::Operation::Get,
+            location,
+            range,
+            sample: None,
+            stage: "",
+            attempt: 0,
+            begun: Instant::now(),
+        }
     }
 
     #[test]

@@ -26,15 +26,15 @@ impl Observed {
     }
 
     fn watch<'a>(&'a self, operation: Operation, location: &'a Location) -> Watch<'a> {
-        Watch::begin(&*self.observer, vec![op(operation, location)])
+        Watch::begin(&*self.observer, vec![op(operation, location, Instant::now())])
     }
 }
 
-fn op(operation: Operation, location: &Location) -> Op<'_> {
-    Op { operation, location, range: None, sample: None, stage: "", attempt: 0 }
+fn op(operation: Operation, location: &Location, begun: Instant) -> Op<'_> {
+    Op { operation, location, range: None, sample: None, stage: "", attempt: 0, begun }
 }
 
-fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions) -> Op<'a> {
+fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> Op<'a> {
     Op {
         operation: Operation::Get,
         location: &request.location,
@@ -42,6 +42,7 @@ fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions) -> Op<'a> {
         sample: request.sample,
         stage: options.stage,
         attempt: options.attempt,
+        begun,
     }
 }
 
@@ -49,21 +50,21 @@ fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions) -> Op<'a> {
 struct Watch<'a> {
     observer: &'a dyn Observe,
     ops: Vec<Op<'a>>,
-    begin: Instant,
 }
 
 impl<'a> Watch<'a> {
     fn begin(observer: &'a dyn Observe, ops: Vec<Op<'a>>) -> Self {
         observer.started(&ops);
-        Watch { observer, ops, begin: Instant::now() }
+        Watch { observer, ops }
     }
 
     fn end<'r>(mut self, results: impl Iterator<Item = Result<Served, &'r crate::Error>>) {
         let ends: Vec<End> = results
-            .map(|result| match result {
+            .zip(&self.ops)
+            .map(|(result, op)| match result {
                 // A store that measured the object alone knows better than the time of the batch.
                 Ok(served) if !served.elapsed.is_zero() => End::Done(served),
-                Ok(served) => End::Done(Served { elapsed: self.begin.elapsed(), ..served }),
+                Ok(served) => End::Done(Served { elapsed: op.begun.elapsed(), ..served }),
                 Err(error) => End::Failed(error.kind()),
             })
             .collect();
@@ -98,7 +99,7 @@ impl Store for Observed {
     ) -> BoxFuture<'a, Result<Served>> {
         async move {
             let asked = request.clone();
-            let watch = Watch::begin(&*self.observer, vec![op_of(&asked, &options)]);
+            let watch = Watch::begin(&*self.observer, vec![op_of(&asked, &options, Instant::now())]);
             let result = self.store.get(request, options, place).await;
             watch.end(std::iter::once(result.as_ref().copied()));
             result
@@ -113,7 +114,8 @@ impl Store for Observed {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Vec<Result<Served>>> {
         async move {
-            let ops = requests.iter().map(|r| op_of(r, &options)).collect();
+            let begun = Instant::now();
+            let ops = requests.iter().map(|r| op_of(r, &options, begun)).collect();
             let watch = Watch::begin(&*self.observer, ops);
             let results = self.store.get_many(requests.clone(), options, place).await;
             watch.end(results.iter().map(|r| r.as_ref().copied()));
@@ -129,7 +131,7 @@ impl Store for Observed {
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
             let ReadOptions { stage, attempt, .. } = options;
-            let opened = Op { stage, attempt, ..op(Operation::Open, location) };
+            let opened = Op { stage, attempt, ..op(Operation::Open, location, Instant::now()) };
             let watch = Watch::begin(&*self.observer, vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
@@ -206,8 +208,8 @@ struct ObservedObject {
 }
 
 impl ObservedObject {
-    fn read_op(&self, range: Range<u64>) -> Op<'_> {
-        Op { range: Some(range), stage: self.stage, ..op(Operation::Read, &self.location) }
+    fn read_op(&self, range: Range<u64>, begun: Instant) -> Op<'_> {
+        Op { range: Some(range), stage: self.stage, ..op(Operation::Read, &self.location, begun) }
     }
 }
 
@@ -222,7 +224,8 @@ impl Object for ObservedObject {
 
     fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
         async move {
-            let watch = Watch::begin(&*self.observer, vec![self.read_op(range_of(offset, &buf))]);
+            let watch =
+                Watch::begin(&*self.observer, vec![self.read_op(range_of(offset, &buf), Instant::now())]);
             let (buf, result) = self.object.read_into(offset, buf).await;
             watch.end(std::iter::once(result.as_ref().copied()));
             (buf, result)
@@ -232,7 +235,9 @@ impl Object for ObservedObject {
 
     fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
         async move {
-            let ops = ranges.iter().map(|(offset, buf)| self.read_op(range_of(*offset, buf))).collect();
+            let begun = Instant::now();
+            let op_of = |(offset, buf): &(u64, Buf)| self.read_op(range_of(*offset, buf), begun);
+            let ops = ranges.iter().map(op_of).collect();
             let watch = Watch::begin(&*self.observer, ops);
             let results = self.object.read_many(ranges).await;
             watch.end(results.iter().map(|(_, r)| r.as_ref().copied()));
