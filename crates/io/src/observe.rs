@@ -68,6 +68,26 @@ pub struct Attempt<'a> {
 pub enum Event {
     /// An attempt failed with this kind and will be made again.
     Retried(Kind),
+    /// An attempt failed with this kind and will not be made again, because the retry budget is spent.
+    RetryWithheld(Kind),
+    /// A second request was sent because the first was slow.
+    Hedged,
+    /// The second request of a hedged pair was the one that answered.
+    HedgeWon,
+    /// A circuit breaker opened: an endpoint kept failing and is left alone for a while.
+    BreakerOpened,
+    /// A circuit breaker is open and refused an operation at once.
+    BreakerRefused,
+    /// An operation failed at one endpoint and is taken to another.
+    FailedOver,
+    /// The operations that may be in flight at one endpoint changed. `from` is 0 when the limit comes
+    /// into being, `to` is 0 when it goes.
+    ConcurrencyLimit {
+        /// As it was.
+        from: u32,
+        /// As it is now.
+        to: u32,
+    },
     /// A policy could not be obeyed and the next best was used.
     Downgraded {
         /// What was asked for.

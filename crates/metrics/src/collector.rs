@@ -15,11 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
+use crate::attempts::{self, AttemptShard, AttemptSummary, Attempted};
 use crate::gauge::Gauge;
 use crate::histogram::{HistogramShard, summarize};
 use crate::layout::{Digits, Layout};
 use crate::names::Counter;
-use crate::operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 use crate::sharded::{Sharded, Tally, Writer};
 use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot};
 
@@ -36,6 +37,8 @@ pub struct Collector {
     shards: Sharded<Shard>,
     queue_depth: Gauge,
     inflight_bytes: Gauge,
+    concurrency_limit: Gauge,
+    happenings: [AtomicU64; Happening::COUNT],
     retries: AtomicU64,
     throttles: AtomicU64,
     /// `[asked for][used]`.
@@ -50,6 +53,7 @@ struct Layouts {
 /// One thread's counts.
 struct Shard {
     series: [OnceLock<Box<CachePadded<Series>>>; Operation::COUNT],
+    attempts: [OnceLock<Box<CachePadded<AttemptShard>>>; Operation::COUNT],
     range_gets: Tally,
     cache: [Tally; CacheUse::COUNT],
 }
@@ -109,6 +113,8 @@ impl Collector {
             shards: Sharded::new(),
             queue_depth: Gauge::new(),
             inflight_bytes: Gauge::new(),
+            concurrency_limit: Gauge::new(),
+            happenings: [const { AtomicU64::new(0) }; Happening::COUNT],
             retries: AtomicU64::new(0),
             throttles: AtomicU64::new(0),
             downgrades: [const { [const { AtomicU64::new(0) }; CacheUse::COUNT] }; CacheUse::COUNT],
@@ -188,6 +194,22 @@ impl Collector {
         self.queue_depth.sub(ended);
     }
 
+    /// A backend made these requests, which are over. They are counted beside the operations.
+    pub fn attempted(&self, attempts: impl IntoIterator<Item = Attempted>) {
+        let (shard, writer) = self.shard();
+        let Layouts { latency, bytes } = &self.layouts;
+        for attempt in attempts {
+            shard.attempts[attempt.operation as usize]
+                .get_or_init(|| Box::new(CachePadded::new(AttemptShard::new(latency, bytes))))
+                .record(&attempt, latency, bytes, writer);
+        }
+    }
+
+    /// A wrapper did something about trouble.
+    pub fn happened(&self, happening: Happening) {
+        self.happenings[happening as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An attempt failed for this reason and will be made again.
     pub fn retried(&self, failure: Failure) {
         self.retries.fetch_add(1, Ordering::Relaxed);
@@ -206,6 +228,11 @@ impl Collector {
         &self.inflight_bytes
     }
 
+    /// Operations that adaptive limits allow in flight. Kept by those limits, which alone know it.
+    pub fn concurrency_limit(&self) -> &Gauge {
+        &self.concurrency_limit
+    }
+
     /// Operations in flight, kept by [`Collector::started`] and [`Collector::ended`].
     pub fn queue_depth(&self) -> &Gauge {
         &self.queue_depth
@@ -214,6 +241,7 @@ impl Collector {
     fn shard(&self) -> (&Shard, Writer) {
         self.shards.mine(|| Shard {
             series: [const { OnceLock::new() }; Operation::COUNT],
+            attempts: [const { OnceLock::new() }; Operation::COUNT],
             range_gets: Tally::new(0),
             cache: [const { Tally::new(0) }; CacheUse::COUNT],
         })
@@ -237,6 +265,8 @@ impl Collector {
         let downgrades = self.downgrades();
         let ops = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.ops);
         let bytes = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.bytes);
+        let happened = |happening: Happening| self.happenings[happening as usize].load(Ordering::Relaxed);
+        let requests = RequestTotals::of(&operations, self.retries.load(Ordering::Relaxed));
         let counters = Counter::ALL
             .iter()
             .map(|&counter| {
@@ -258,6 +288,16 @@ impl Collector {
                     Counter::Downgrades => downgrades.iter().map(|d| d.n).sum(),
                     Counter::BytesRead => bytes(Operation::Get) + bytes(Operation::Read),
                     Counter::BytesWritten => bytes(Operation::Put),
+                    Counter::Requests => requests.made,
+                    Counter::FailedRequests => requests.failed,
+                    Counter::BytesTransferred => requests.bytes,
+                    Counter::RetriesWithheld => happened(Happening::RetryWithheld),
+                    Counter::Hedges => happened(Happening::Hedged),
+                    Counter::HedgesWon => happened(Happening::HedgeWon),
+                    Counter::BreakerOpens => happened(Happening::BreakerOpened),
+                    Counter::BreakerRefusals => happened(Happening::BreakerRefused),
+                    Counter::Failovers => happened(Happening::FailedOver),
+                    Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
                     Counter::Errors => operations.values().map(|o| o.failures.values().sum::<u64>()).sum(),
                     Counter::Cancelled => operations.values().map(|o| o.cancelled).sum(),
                     Counter::Clamped => operations.values().map(OperationSummary::clamped).sum(),
@@ -269,20 +309,22 @@ impl Collector {
             counters,
             inflight_bytes: self.inflight_bytes.reading(),
             queue_depth: self.queue_depth.reading(),
+            concurrency_limit: self.concurrency_limit.reading(),
             operations,
             page_cache: PageCache { applied, downgrades },
             ..Snapshot::default()
         }
     }
 
-    /// One kind of operation over all threads; `None` if it never ended.
+    /// One kind of operation over all threads; `None` if it never ended and made no request.
     fn series(&self, operation: Operation) -> Option<OperationSummary> {
         let shards: Vec<&Series> = self
             .shards
             .all()
             .filter_map(|shard| shard.series[operation as usize].get().map(|series| &***series))
             .collect();
-        if shards.is_empty() {
+        let attempts = self.attempts(operation);
+        if shards.is_empty() && attempts.is_none() {
             return None;
         }
         let sum = |tally: fn(&Series) -> &Tally| shards.iter().map(|s| tally(s).get()).sum();
@@ -299,7 +341,18 @@ impl Collector {
             latency_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.latency)),
             first_byte_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.first_byte)),
             request_bytes: summarize(&self.layouts.bytes, shards.iter().map(|s| &s.request_bytes)),
+            attempts,
         })
+    }
+
+    /// The requests made for one kind of operation, over all threads.
+    fn attempts(&self, operation: Operation) -> Option<AttemptSummary> {
+        let shards: Vec<&AttemptShard> = self
+            .shards
+            .all()
+            .filter_map(|shard| shard.attempts[operation as usize].get().map(|shard| &***shard))
+            .collect();
+        attempts::summary(&shards, &self.layouts.latency, &self.layouts.bytes)
     }
 
     fn downgrades(&self) -> Vec<Downgrade> {
@@ -313,6 +366,38 @@ impl Collector {
             }
         }
         found
+    }
+}
+
+/// Requests over all kinds of operation, as [`Counter::Requests`] and its neighbours define them.
+#[derive(Default)]
+struct RequestTotals {
+    made: u64,
+    failed: u64,
+    bytes: u64,
+}
+
+impl RequestTotals {
+    fn of(operations: &BTreeMap<String, OperationSummary>, retries: u64) -> RequestTotals {
+        let mut totals = RequestTotals::default();
+        for operation in operations.values() {
+            let (made, failed, bytes) = match &operation.attempts {
+                Some(attempts) => (attempts.requests, attempts.failed(), attempts.bytes),
+                None => {
+                    let failed = operation.failures.values().sum::<u64>();
+                    (operation.ops + failed + operation.cancelled, failed, operation.bytes)
+                }
+            };
+            totals.made += made;
+            totals.failed += failed;
+            totals.bytes += bytes;
+        }
+        // Reported requests have the repeated ones among them.
+        if operations.values().all(|operation| operation.attempts.is_none()) {
+            totals.made += retries;
+            totals.failed += retries;
+        }
+        totals
     }
 }
 

@@ -54,6 +54,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attempts;
 mod collector;
 mod gauge;
 pub mod histogram;
@@ -73,12 +74,13 @@ mod summary_json;
 mod thread_slot;
 pub mod units;
 
+pub use attempts::{AttemptSummary, Attempted};
 pub use collector::Collector;
 pub use gauge::{Gauge, GaugeReading};
 pub use histogram::Histogram;
 pub use layout::{Digits, Layout, LayoutError};
 pub use names::Counter;
-pub use operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+pub use operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 pub use queue::{QueueRole, QueueStats};
 pub use report::Report;
 pub use run_facts::RunFacts;

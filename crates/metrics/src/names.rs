@@ -137,6 +137,36 @@ counters! {
     BytesWritten, "bytes_written", Bytes, Stable,
         "Bytes of objects written.",
         "None expected while loading.";
+    Requests, "requests", Operations, Stable,
+        "Requests that the backend really made: each part, try, page and hedge. For an operation whose backend reports none, the operation itself counts as one, and so does each retry.",
+        "Far more than operations: objects are read in many parts, or many tries fail.";
+    FailedRequests, "failed_requests", Operations, Stable,
+        "Requests that failed, whether or not a later one made it good. Where the backend reports no requests: errors and retries.",
+        "Above 0: see `attempts` in `operations` for which kind and status.";
+    BytesTransferred, "bytes_transferred", Bytes, Stable,
+        "Bytes that requests moved, those of failed and discarded ones included. Where the backend reports no requests: bytes read and written.",
+        "More than bytes_read and bytes_written: broken, repeated and hedged transfers, or blocks around what was asked for.";
+    RetriesWithheld, "retries_withheld", Events, Stable,
+        "Failed attempts that were not made again because the retry budget was spent.",
+        "Above 0: most of what is sent fails; more tries would only add load. Look at the service first.";
+    Hedges, "hedges", Events, Stable,
+        "Second requests that were sent because the first took longer than most.",
+        "More than one in twenty: hedge_quantile is too low for this service, or the service slowed down.";
+    HedgesWon, "hedges_won", Events, Stable,
+        "Hedged pairs whose second request was the one that answered.",
+        "Few of the hedges: slowness is not in single requests, and hedging only adds load.";
+    BreakerOpens, "breaker_opens", Events, Stable,
+        "Times that a circuit breaker opened because requests to its endpoint kept failing.",
+        "Above 0: an endpoint was out of order for a while.";
+    BreakerRefusals, "breaker_refusals", Events, Stable,
+        "Operations refused without being sent because a circuit breaker was open.",
+        "Above 0: the endpoint was down longer than the tries last; add endpoints or retries.";
+    Failovers, "failovers", Events, Stable,
+        "Operations that were taken to another endpoint after one failed.",
+        "Rising: one of the endpoints is out of order.";
+    ConcurrencyCuts, "concurrency_cuts", Events, Stable,
+        "Times that an endpoint's concurrency limit was lowered because the service asked for fewer requests.",
+        "Many: the service grants less than is asked of it; see `concurrency_limit` for how much it settled on.";
     Errors, "errors", Operations, Stable,
         "Operations that ended in failure. A failed attempt that a retry made good is not one.",
         "Above 0: see `operations` for which kind.";
@@ -169,6 +199,15 @@ pub const OTHERS: &[Definition] = &[
         stability: Stability::Stable,
     },
     Definition {
+        name: "concurrency_limit",
+        shape: Shape::Gauge,
+        unit: Unit::Operations,
+        means: "Operations that adaptive limits allow in flight now, summed over endpoints; 0 where none is \
+                adaptive.",
+        diagnosis: "Far below its peak: the service throttles, and that is what limits this run.",
+        stability: Stability::Stable,
+    },
+    Definition {
         name: "latency_ns",
         shape: Shape::Histogram,
         unit: Unit::Nanoseconds,
@@ -189,7 +228,8 @@ pub const OTHERS: &[Definition] = &[
         name: "request_bytes",
         shape: Shape::Histogram,
         unit: Unit::Bytes,
-        means: "Bytes of each served get, read or put. Empty objects count with 0.",
+        means: "Bytes of each served get, read or put, as the caller asked for it. Empty objects count with 0. \
+                The same name within `attempts`: what each request to the device or service asked for.",
         diagnosis: "Mostly below 64 KiB: the cost is in requests, not in bytes.",
         stability: Stability::Stable,
     },

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use forebay_io as io;
 
+use crate::attempts::Attempted;
 use crate::collector::Collector;
-use crate::operation::{CacheUse, Ended, Extent, Failure, Operation, Outcome};
+use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 
 impl io::Observe for Collector {
     fn started(&self, ops: &[io::Op<'_>]) {
@@ -27,12 +28,30 @@ impl io::Observe for Collector {
         );
     }
 
-    fn attempted(&self, _attempts: &[io::Attempt<'_>]) {}
+    fn attempted(&self, attempts: &[io::Attempt<'_>]) {
+        Collector::attempted(self, attempts.iter().map(Attempted::from));
+    }
 
     fn noted(&self, event: io::Event) {
         match event {
             io::Event::Retried(kind) => self.retried(kind.into()),
             io::Event::Downgraded { from, to } => self.downgraded(from.into(), to.into()),
+            io::Event::RetryWithheld(_) => self.happened(Happening::RetryWithheld),
+            io::Event::Hedged => self.happened(Happening::Hedged),
+            io::Event::HedgeWon => self.happened(Happening::HedgeWon),
+            io::Event::BreakerOpened => self.happened(Happening::BreakerOpened),
+            io::Event::BreakerRefused => self.happened(Happening::BreakerRefused),
+            io::Event::FailedOver => self.happened(Happening::FailedOver),
+            io::Event::ConcurrencyLimit { from, to } if to >= from => {
+                self.concurrency_limit().add(u64::from(to - from));
+            }
+            io::Event::ConcurrencyLimit { from, to } => {
+                self.concurrency_limit().sub(u64::from(from - to));
+                // At 0 the limit is gone, not lowered.
+                if to > 0 {
+                    self.happened(Happening::ConcurrencyCut);
+                }
+            }
             // The enum grows with `io`; an event without a counter here is nothing to count.
             _ => {}
         }
@@ -55,6 +74,21 @@ impl From<&io::End> for Outcome {
             },
             io::End::Failed(kind) => Outcome::Failed((*kind).into()),
             io::End::Cancelled => Outcome::Cancelled,
+        }
+    }
+}
+
+impl From<&io::Attempt<'_>> for Attempted {
+    #[inline]
+    fn from(attempt: &io::Attempt<'_>) -> Attempted {
+        Attempted {
+            operation: attempt.operation.into(),
+            asked: attempt.range.as_ref().map(|range| range.end.saturating_sub(range.start)),
+            bytes: attempt.bytes,
+            latency_ns: nanoseconds(attempt.elapsed),
+            first_byte_ns: attempt.first_byte.map(nanoseconds),
+            status: attempt.status,
+            failure: attempt.failed.map(Failure::from),
         }
     }
 }
@@ -182,7 +216,23 @@ mod tests {
             to: io::PageCacheMode::DontNeed,
         });
 
+        let attempt = io::Attempt {
+            operation: io::Operation::Get,
+            location: &location,
+            range: Some(4..14),
+            bytes: 10,
+            elapsed: Duration::from_micros(3),
+            first_byte: None,
+            status: Some(206),
+            failed: None,
+        };
+        observer.attempted(&[attempt.clone(), io::Attempt { failed: Some(io::Kind::Corrupt), ..attempt }]);
+        observer.noted(io::Event::Hedged);
+        observer.noted(io::Event::ConcurrencyLimit { from: 0, to: 8 });
+        observer.noted(io::Event::ConcurrencyLimit { from: 8, to: 4 });
+
         let snapshot = collector.snapshot();
+        assert_eq!((snapshot.concurrency_limit.level, snapshot.concurrency_limit.peak), (4, 8));
         for (counter, n) in [
             (Counter::Gets, 2),
             (Counter::RangeGets, 1),
@@ -194,6 +244,11 @@ mod tests {
             (Counter::CacheHintsApplied, 2),
             (Counter::Downgrades, 1),
             (Counter::Clamped, 0),
+            (Counter::Requests, 2),
+            (Counter::FailedRequests, 1),
+            (Counter::BytesTransferred, 20),
+            (Counter::Hedges, 1),
+            (Counter::ConcurrencyCuts, 1),
         ] {
             assert_eq!(snapshot.counter(counter), n, "{counter:?}");
         }
@@ -202,6 +257,7 @@ mod tests {
         assert_eq!(gets.failures, [("not_found".to_owned(), 1)].into());
         assert_eq!(gets.latency_ns.max(), Some(3_000));
         assert_eq!((gets.first_byte_ns.n(), gets.first_byte_ns.max()), (1, Some(2_000)));
+        assert_eq!(gets.attempts.as_ref().unwrap().request_bytes.max(), Some(10));
         assert_eq!((gets.request_bytes.min(), gets.request_bytes.max()), (Some(0), Some(10)));
         assert_eq!(snapshot.page_cache.applied, [("dont_need".to_owned(), 2)].into());
         assert_eq!(snapshot.page_cache.downgrades[0].from, "direct_io");

@@ -96,6 +96,26 @@ named! {
 }
 
 named! {
+    /// What the wrappers of a store did about trouble, each counted by itself.
+    Happening {
+        /// A failed attempt was not made again because the retry budget was spent.
+        RetryWithheld = "retries_withheld",
+        /// A second request was sent because the first was slow.
+        Hedged = "hedges",
+        /// The second request of a hedged pair was the one that answered.
+        HedgeWon = "hedges_won",
+        /// A circuit breaker opened.
+        BreakerOpened = "breaker_opens",
+        /// An operation was refused at once because a circuit breaker was open.
+        BreakerRefused = "breaker_refusals",
+        /// An operation was taken to another endpoint.
+        FailedOver = "failovers",
+        /// The concurrency limit of an endpoint was lowered.
+        ConcurrencyCut = "concurrency_cuts",
+    }
+}
+
+named! {
     /// What was really done to the page cache for one read.
     CacheUse {
         /// There is no page cache of ours in the way (memory, network).

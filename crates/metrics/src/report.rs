@@ -78,10 +78,31 @@ impl<'a> Report<'a> {
             }
             self.line(f, "Throughput", &rates)?;
         }
+        self.requests(f)?;
         self.processor(f)?;
         self.in_flight(f)?;
         self.page_cache(f)?;
         self.sink(f)
+    }
+
+    /// What the backends really did, where they say.
+    fn requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let made: Vec<_> = self
+            .operations()
+            .filter_map(|(name, operation)| Some((name, operation.attempts.as_ref()?)))
+            .map(|(name, attempts)| (name, attempts.requests, attempts.bytes))
+            .collect();
+        if made.is_empty() {
+            return Ok(());
+        }
+        let each: Vec<_> = made.iter().map(|(name, n, _)| format!("{name} {}", units::count(*n))).collect();
+        let bytes = made.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut text = format!("{}; {} moved", each.join(", "), units::bytes(bytes));
+        let limit = &self.snapshot.concurrency_limit;
+        if limit.peak > 0 {
+            let _ = write!(text, "; adaptive limit {} at once", units::count(limit.level));
+        }
+        self.line(f, "Requests", &text)
     }
 
     fn processor(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,6 +203,13 @@ impl<'a> Report<'a> {
             if operation.first_byte_ns.n() > 0 {
                 rows.push(("  first byte".to_owned(), &operation.first_byte_ns));
             }
+            let Some(attempts) = &operation.attempts else { continue };
+            if attempts.latency_ns.n() > 0 {
+                rows.push((format!("{name} request"), &attempts.latency_ns));
+            }
+            if attempts.first_byte_ns.n() > 0 {
+                rows.push(("  first byte".to_owned(), &attempts.first_byte_ns));
+            }
         }
         if rows.is_empty() {
             return Ok(());
@@ -209,41 +237,48 @@ impl<'a> Report<'a> {
 
     fn sizes(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, operation) in self.operations() {
-            let sizes = &operation.request_bytes;
-            let (Some(mean), Some(min), Some(max)) = (sizes.mean(), sizes.min(), sizes.max()) else {
-                continue;
-            };
-            let header = format!("{:<30}{:>12}", format!("Request size, {name}"), "requests");
-            writeln!(f, "\n{}", self.heading(&header))?;
-            let classes = sizes.powers_of_two();
-            let most = classes.iter().map(|class| class.n).max().unwrap_or(0);
-            let mut at = 0;
-            while at < classes.len() {
-                let empty = classes[at..].iter().take_while(|class| class.n == 0).count();
-                // A few empty rows show the distance; many only hide the rest.
-                if empty > 3 {
-                    writeln!(f, "{:>28}", "…")?;
-                    at += empty;
-                    continue;
-                }
-                let class = &classes[at];
-                let (label, n) = (size_class(class), units::count(class.n));
-                let part = units::percent(class.n as f64 / sizes.n() as f64);
-                write!(f, "  {label:<28}{n:>12} {part:>8}")?;
-                match bar(class.n, most, WIDTH - 53) {
-                    bar if bar.is_empty() => writeln!(f)?,
-                    bar => writeln!(f, "  {}", self.paint("36", &bar))?,
-                }
-                at += 1;
+            self.size_table(f, &format!("Request size, {name}"), &operation.request_bytes)?;
+            if let Some(attempts) = &operation.attempts {
+                self.size_table(f, &format!("Asked of the backend, {name}"), &attempts.request_bytes)?;
             }
-            writeln!(
-                f,
-                "  smallest {}, mean {}, largest {}",
-                units::bytes(min),
-                units::bytes(mean.round() as u64),
-                units::bytes(max)
-            )?;
         }
+        Ok(())
+    }
+
+    fn size_table(&self, f: &mut fmt::Formatter<'_>, title: &str, sizes: &HistogramSummary) -> fmt::Result {
+        let (Some(mean), Some(min), Some(max)) = (sizes.mean(), sizes.min(), sizes.max()) else {
+            return Ok(());
+        };
+        let header = format!("{title:<30}{:>12}", "requests");
+        writeln!(f, "\n{}", self.heading(&header))?;
+        let classes = sizes.powers_of_two();
+        let most = classes.iter().map(|class| class.n).max().unwrap_or(0);
+        let mut at = 0;
+        while at < classes.len() {
+            let empty = classes[at..].iter().take_while(|class| class.n == 0).count();
+            // A few empty rows show the distance; many only hide the rest.
+            if empty > 3 {
+                writeln!(f, "{:>28}", "…")?;
+                at += empty;
+                continue;
+            }
+            let class = &classes[at];
+            let (label, n) = (size_class(class), units::count(class.n));
+            let part = units::percent(class.n as f64 / sizes.n() as f64);
+            write!(f, "  {label:<28}{n:>12} {part:>8}")?;
+            match bar(class.n, most, WIDTH - 53) {
+                bar if bar.is_empty() => writeln!(f)?,
+                bar => writeln!(f, "  {}", self.paint("36", &bar))?,
+            }
+            at += 1;
+        }
+        writeln!(
+            f,
+            "  smallest {}, mean {}, largest {}",
+            units::bytes(min),
+            units::bytes(mean.round() as u64),
+            units::bytes(max)
+        )?;
         Ok(())
     }
 
@@ -307,6 +342,14 @@ impl<'a> Report<'a> {
         let mut headed = false;
         for counter in [
             Counter::Errors,
+            Counter::FailedRequests,
+            Counter::RetriesWithheld,
+            Counter::Hedges,
+            Counter::HedgesWon,
+            Counter::BreakerOpens,
+            Counter::BreakerRefusals,
+            Counter::Failovers,
+            Counter::ConcurrencyCuts,
             Counter::Cancelled,
             Counter::Retries,
             Counter::Throttles,
@@ -314,7 +357,10 @@ impl<'a> Report<'a> {
             Counter::Clamped,
         ] {
             let n = self.snapshot.counter(counter);
-            if n == 0 {
+            // Without reports from a backend it only repeats errors and retries.
+            let repeats = counter == Counter::FailedRequests
+                && self.operations().all(|(_, operation)| operation.attempts.is_none());
+            if n == 0 || repeats {
                 continue;
             }
             if !headed {
@@ -325,12 +371,12 @@ impl<'a> Report<'a> {
             let details = self.details(counter);
             let separator = if details.is_empty() { "" } else { ": " };
             let text = format!("{}{separator}{details}", units::count(n));
-            for (at, part) in wrap(&text, WIDTH - 16).iter().enumerate() {
+            for (at, part) in wrap(&text, WIDTH - 20).iter().enumerate() {
                 let name = if at == 0 { definition.name } else { "" };
-                writeln!(f, "  {name:<14}{part}")?;
+                writeln!(f, "  {name:<18}{part}")?;
             }
-            for part in wrap(definition.diagnosis, WIDTH - 16) {
-                writeln!(f, "{:16}{part}", "")?;
+            for part in wrap(definition.diagnosis, WIDTH - 20) {
+                writeln!(f, "{:20}{part}", "")?;
             }
         }
         Ok(())
@@ -343,6 +389,17 @@ impl<'a> Report<'a> {
                 for (name, operation) in self.operations() {
                     for (failure, n) in &operation.failures {
                         parts.push(format!("{name} {failure} {}", units::count(*n)));
+                    }
+                }
+            }
+            Counter::FailedRequests => {
+                for (name, operation) in self.operations() {
+                    let Some(attempts) = &operation.attempts else { continue };
+                    for (failure, n) in &attempts.failures {
+                        parts.push(format!("{name} {failure} {}", units::count(*n)));
+                    }
+                    for (status, n) in attempts.statuses.iter().filter(|(status, _)| status.as_str() >= "4") {
+                        parts.push(format!("{name} status {status} {}", units::count(*n)));
                     }
                 }
             }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::attempts::AttemptSummary;
 use crate::gauge::GaugeReading;
 use crate::names::Counter;
 use crate::operation::Operation;
@@ -29,7 +30,10 @@ pub struct Snapshot {
     pub inflight_bytes: GaugeReading,
     /// Operations begun and not ended.
     pub queue_depth: GaugeReading,
-    /// By [`Operation`] name, those that ended at least once.
+    /// Operations that adaptive limits allow in flight.
+    #[serde(default)]
+    pub concurrency_limit: GaugeReading,
+    /// By [`Operation`] name, those that ended or made a request at least once.
     pub operations: BTreeMap<String, OperationSummary>,
     /// What was really done to the page cache.
     pub page_cache: PageCache,
@@ -57,12 +61,16 @@ pub struct OperationSummary {
     /// Bytes of each, for operations that move bytes.
     #[serde(flatten, with = "request_bytes")]
     pub request_bytes: HistogramSummary,
+    /// The requests that the backend made for these, where it reports them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<AttemptSummary>,
 }
 
 impl OperationSummary {
     /// Values that fell outside the range of their histogram.
     pub fn clamped(&self) -> u64 {
-        self.latency_ns.clamped() + self.first_byte_ns.clamped() + self.request_bytes.clamped()
+        let of_requests = self.attempts.as_ref().map_or(0, AttemptSummary::clamped);
+        self.latency_ns.clamped() + self.first_byte_ns.clamped() + self.request_bytes.clamped() + of_requests
     }
 
     fn merge(&mut self, other: &OperationSummary, place: &str) -> Result<(), SnapshotError> {
@@ -73,6 +81,14 @@ impl OperationSummary {
         self.latency_ns.merge(&other.latency_ns).map_err(at("latency_ns"))?;
         self.first_byte_ns.merge(&other.first_byte_ns).map_err(at("first_byte_ns"))?;
         self.request_bytes.merge(&other.request_bytes).map_err(at("request_bytes"))?;
+        match (&mut self.attempts, &other.attempts) {
+            (_, None) => {}
+            (ours @ None, theirs) => ours.clone_from(theirs),
+            (Some(ours), Some(theirs)) => ours.merge(theirs).map_err(|(field, source)| {
+                let place = format!("operations.{place}.attempts.{field}");
+                SnapshotError::Merge { place, source }
+            })?,
+        }
         self.ops += other.ops;
         self.bytes += other.bytes;
         self.cancelled += other.cancelled;
@@ -162,6 +178,7 @@ impl Default for Snapshot {
             counters: Counter::ALL.iter().map(|c| (c.definition().name.to_owned(), 0)).collect(),
             inflight_bytes: GaugeReading::default(),
             queue_depth: GaugeReading::default(),
+            concurrency_limit: GaugeReading::default(),
             operations: BTreeMap::new(),
             page_cache: PageCache::default(),
             stages: Vec::new(),
@@ -209,6 +226,7 @@ impl Snapshot {
         add_up(&mut merged.counters, &other.counters);
         merged.inflight_bytes.merge(&other.inflight_bytes);
         merged.queue_depth.merge(&other.queue_depth);
+        merged.concurrency_limit.merge(&other.concurrency_limit);
         for (name, theirs) in &other.operations {
             match merged.operations.get_mut(name) {
                 Some(ours) => ours.merge(theirs, name)?,

@@ -3,7 +3,8 @@
 use std::sync::Barrier;
 
 use forebay_metrics::{
-    CacheUse, Collector, Counter, Ended, Extent, Failure, Operation, Outcome, Snapshot, SnapshotError, names,
+    Attempted, CacheUse, Collector, Counter, Ended, Extent, Failure, Happening, Operation, Outcome, Snapshot,
+    SnapshotError, names,
 };
 
 fn done(operation: Operation, bytes: u64, latency_ns: u64) -> Ended {
@@ -121,6 +122,82 @@ fn eight_threads_in_batches_are_counted_exactly() {
     assert!((4..=32).contains(&snapshot.queue_depth.peak));
 }
 
+fn attempt(asked: Option<u64>, bytes: u64, status: Option<u16>, failure: Option<Failure>) -> Attempted {
+    Attempted {
+        operation: Operation::Get,
+        asked,
+        bytes,
+        latency_ns: 50,
+        first_byte_ns: (bytes > 0).then_some(20),
+        status,
+        failure,
+    }
+}
+
+#[test]
+fn requests_are_counted_beside_operations() {
+    let collector = Collector::new();
+    collector.started(2);
+    collector.attempted([
+        attempt(Some(64), 64, Some(206), None),
+        attempt(Some(64), 10, Some(206), Some(Failure::Unavailable)),
+        attempt(None, 0, Some(503), Some(Failure::Throttled)),
+        attempt(None, 40, Some(200), None),
+        attempt(None, 0, None, Some(Failure::Unavailable)),
+        attempt(None, 0, Some(999), Some(Failure::Corrupt)),
+    ]);
+    collector.retried(Failure::Throttled);
+    collector.ended([done(Operation::Get, 104, 90), done(Operation::Stat, 0, 5)]);
+    let snapshot = collector.snapshot();
+    let get = snapshot.operation(Operation::Get).unwrap();
+    assert_eq!((get.ops, get.bytes, get.request_bytes.max()), (1, 104, Some(104)));
+    let made = get.attempts.as_ref().unwrap();
+    assert_eq!((made.requests, made.bytes, made.failed()), (6, 114, 4));
+    let statuses: Vec<_> = made.statuses.iter().map(|(s, n)| (s.as_str(), *n)).collect();
+    assert_eq!(statuses, [("200", 1), ("206", 2), ("503", 1), ("other", 1)]);
+    assert_eq!((made.latency_ns.n(), made.first_byte_ns.n()), (2, 3));
+    assert_eq!(made.request_bytes.buckets(), [(40, 1), (64, 2)], "what was asked, or what came");
+    for (counter, n) in [
+        (Counter::Requests, 6 + 1),
+        (Counter::FailedRequests, 4),
+        (Counter::BytesTransferred, 114),
+        (Counter::BytesRead, 104),
+        (Counter::Gets, 1),
+        (Counter::Retries, 1),
+    ] {
+        assert_eq!(snapshot.counter(counter), n, "{counter:?}");
+    }
+}
+
+#[test]
+fn an_operation_counts_as_one_request_where_none_are_reported() {
+    let collector = Collector::new();
+    collector.started(3);
+    collector.retried(Failure::Unavailable);
+    collector.retried(Failure::Unavailable);
+    collector.ended([
+        done(Operation::Get, 10, 1),
+        failed(Operation::Get, Failure::Unavailable),
+        Ended { outcome: Outcome::Cancelled, ..failed(Operation::Stat, Failure::Other) },
+    ]);
+    let snapshot = collector.snapshot();
+    assert_eq!(snapshot.counter(Counter::Requests), 5);
+    assert_eq!(snapshot.counter(Counter::FailedRequests), 3);
+    assert_eq!(snapshot.counter(Counter::BytesTransferred), 10);
+}
+
+#[test]
+fn every_happening_has_a_counter_of_its_name() {
+    let collector = Collector::new();
+    for (i, happening) in Happening::ALL.iter().enumerate() {
+        (0..=i).for_each(|_| collector.happened(*happening));
+    }
+    let snapshot = collector.snapshot();
+    for (i, happening) in Happening::ALL.iter().enumerate() {
+        assert_eq!(snapshot.counters.get(happening.name()), Some(&(i as u64 + 1)), "{happening}");
+    }
+}
+
 #[test]
 fn collectors_know_nothing_of_each_other() {
     let collectors: Vec<_> = (0..20).map(|_| Collector::new()).collect();
@@ -159,6 +236,7 @@ fn merged_snapshots_are_those_of_one_collector() {
             each.ended(operations.iter().copied());
             each.retried(Failure::Throttled);
             each.downgraded(CacheUse::DirectIO, CacheUse::Default);
+            each.attempted(operations.iter().map(|_| attempt(Some(9), 9, Some(206), None)));
             each.inflight_bytes().set_cap(64);
             each.inflight_bytes().reached(operations.len() as u64 * 10);
         }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use forebay_metrics::{
-    CacheUse, Collector, Digits, Ended, Extent, Failure, Histogram, HistogramSummary, Layout, Operation,
-    Outcome, QueueRole, QueueStats, Report, RunFacts, Snapshot, StageStats,
+    Attempted, CacheUse, Collector, Digits, Ended, Extent, Failure, Happening, Histogram, HistogramSummary,
+    Layout, Operation, Outcome, QueueRole, QueueStats, Report, RunFacts, Snapshot, StageStats,
 };
 
 fn get(bytes: u64, latency_ns: u64) -> Ended {
@@ -196,6 +196,58 @@ fn report_of_a_run() {
     }
     assert!(!text.contains('\x1b'));
     insta::assert_snapshot!("report_of_a_run", text);
+}
+
+/// Objects of 4 MiB read in parts of 1 MiB from a service that is not well.
+fn from_a_service() -> Snapshot {
+    let collector = Collector::new();
+    let part = Attempted {
+        operation: Operation::Get,
+        asked: Some(1 << 20),
+        bytes: 1 << 20,
+        latency_ns: 9_000_000,
+        first_byte_ns: Some(4_000_000),
+        status: Some(206),
+        failure: None,
+    };
+    for i in 0..50 {
+        collector.started(1);
+        collector.attempted([part; 4]);
+        if i % 10 == 0 {
+            let throttled = Some(Failure::Throttled);
+            collector.attempted([Attempted { bytes: 0, status: Some(503), failure: throttled, ..part }]);
+            collector.retried(Failure::Throttled);
+        }
+        collector.ended([get(4 << 20, 11_000_000)]);
+    }
+    let reset = Attempted { bytes: 70_000, status: None, failure: Some(Failure::Unavailable), ..part };
+    collector.attempted([reset]);
+    collector.retried(Failure::Unavailable);
+    for happening in Happening::ALL {
+        collector.happened(*happening);
+    }
+    collector.concurrency_limit().add(32);
+    collector.concurrency_limit().sub(20);
+    collector.snapshot()
+}
+
+#[test]
+fn report_of_a_service_tells_requests_from_operations() {
+    let facts = RunFacts { samples: 50, bytes: 200 << 20, ..RunFacts::new(Duration::from_secs(2)) };
+    let text = Report::new(&from_a_service(), &facts).to_string();
+    for line in text.lines() {
+        assert!(line.chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+    insta::assert_snapshot!("report_of_a_service", text);
+}
+
+#[test]
+fn requests_survive_json_and_their_absence_does() {
+    let snapshot = from_a_service();
+    let json = snapshot.to_json();
+    assert!(json.contains(r#""statuses":{"206":200,"503":5}"#), "{json}");
+    assert_eq!(Snapshot::from_json(&json).unwrap(), snapshot);
+    assert!(!small().to_json().contains("attempts"));
 }
 
 #[test]

@@ -32,6 +32,9 @@ def test_the_process_counts_what_all_calls_do(folder):
         "deletes": 1,
         "lists": grown["lists"],
         "errors": 1,
+        "requests": 14 + 4 + grown["lists"],
+        "failed_requests": 1,
+        "bytes_transferred": 13_010 + 77,
     }
 
 
