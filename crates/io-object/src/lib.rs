@@ -1,1 +1,28 @@
-//! What S3 and Azure Blob share: requests, parts, bodies, uploads.
+//! What Forebay's S3 and Azure stores share: everything but the protocol.
+//!
+//! A service's crate implements [`Client`]: one HTTP request a call. an `ObjectBackend` makes a
+//! [`Store`](forebay_io::Store) of any client: one GET of unknown size reads a whole object straight into
+//! its slot, large ones in parts side by side, ranges are pinned to one version, lengths and checksums are
+//! checked, uploads go in parts and are taken back when they fail, listings come page by page.
+//!
+//! What it never does: retry (that is a wrapper's, [`forebay_io::layer::Retrying`]), read the environment,
+//! or let a secret into a message.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod checksum;
+mod client;
+mod failure;
+mod http_options;
+mod incoming;
+mod secret;
+mod surroundings;
+
+pub use answer::{Answer, Head, read_header};
+pub use checksum::{Checksum, Verify};
+pub use client::{Answered, Ask, Client, Facts, ListAsk, Listed, ListedObject, Payload, Stored};
+pub use failure::{Failure, chain, if_match, retry_after, version_of};
+pub use http_options::{HTTP_KEYS, HttpOptions};
+pub use incoming::{Chunks, Incoming, fill, gather};
+pub use secret::Secret;
+pub use surroundings::Surroundings;

@@ -1,0 +1,74 @@
+//! The body of an answer, read by whoever owns the memory it goes to.
+
+use crate::Failure;
+use bytes::{Buf as _, Bytes};
+use futures::Stream;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Bytes of an answer. Dropping it gives the rest up.
+pub trait Incoming: Send {
+    /// Writes the next bytes to the front of `into`, which is not empty, and says how many: 0 at the end of
+    /// the body, and only there.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, Failure>>;
+}
+
+/// A body that a client gives in pieces of its own: one copy into the reader's memory.
+pub struct Chunks<S> {
+    stream: Pin<Box<S>>,
+    rest: Bytes,
+}
+
+impl<S> Chunks<S> {
+    /// A body of these pieces.
+    pub fn new(stream: S) -> Self {
+        Chunks { stream: Box::pin(stream), rest: Bytes::new() }
+    }
+}
+
+impl<S: Stream<Item = Result<Bytes, Failure>> + Send> Incoming for Chunks<S> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, Failure>> {
+        while self.rest.is_empty() {
+            match ready!(self.stream.as_mut().poll_next(cx)) {
+                None => return Poll::Ready(Ok(0)),
+                Some(chunk) => self.rest = chunk?,
+            }
+        }
+        let len = self.rest.len().min(into.len());
+        self.rest.copy_to_slice(&mut into[..len]);
+        Poll::Ready(Ok(len))
+    }
+}
+
+/// The next bytes of a body; 0 at its end.
+///
+/// # Errors
+/// As [`Incoming::poll_fill`].
+pub async fn fill(body: &mut dyn Incoming, into: &mut [u8]) -> Result<usize, Failure> {
+    poll_fn(|cx| body.poll_fill(cx, into)).await
+}
+
+/// A whole body of at most `limit` bytes: for answers that are not an object (a page of a listing, the text
+/// of an error).
+///
+/// # Errors
+/// `Corrupt` if it is longer.
+pub async fn gather(body: &mut dyn Incoming, limit: usize) -> Result<Vec<u8>, Failure> {
+    let mut all = Vec::new();
+    loop {
+        let filled = all.len();
+        if filled > limit {
+            return Err(Failure::new(
+                forebay_io::Kind::Corrupt,
+                format!("an answer of more than {limit} bytes where a short one was due"),
+            ));
+        }
+        all.resize(filled + (filled.clamp(8 << 10, 1 << 20)), 0);
+        let more = fill(body, &mut all[filled..]).await?;
+        all.truncate(filled + more);
+        if more == 0 {
+            return Ok(all);
+        }
+    }
+}
