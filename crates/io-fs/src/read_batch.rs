@@ -196,10 +196,10 @@ impl ReadBatch {
         let asked = if self.one_by_one { 1 } else { self.opened.len() };
         self.wants.clear();
         self.wants.extend(
-            self.opened.iter().take(asked).map(|file| Want {
-                slot: self.requests[file.index].slot,
-                len: file.span.end - file.span.start,
-            }),
+            self.opened
+                .iter()
+                .take(asked)
+                .map(|file| Want::new(self.requests[file.index].slot, file.span.end - file.span.start)),
         );
         if self.wants.is_empty() { None } else { Some(self.place.try_reserve(&self.wants)) }
     }

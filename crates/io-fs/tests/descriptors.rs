@@ -36,8 +36,7 @@ fn few_descriptors_slow_a_batch_down_and_do_not_fail_it() {
 
     // Many batches wait for memory, and do not keep the process's descriptors meanwhile.
     let full = f.lease(1);
-    let held =
-        block_on(forebay_io::Place::reserve(&*full, &[forebay_io::Want { slot: 0, len: 64 << 10 }])).unwrap();
+    let held = block_on(forebay_io::Place::reserve(&*full, &[forebay_io::Want::new(0, 64 << 10)])).unwrap();
     let leases: Vec<_> = (0..8).map(|_| f.lease(20)).collect();
     let mut waiting =
         Box::pin(join_all(leases.iter().zip(locations.chunks(20)).map(|(lease, part)| {

@@ -238,7 +238,7 @@ fn a_slot_that_is_refused_does_not_refuse_the_others() {
     let f = Fixture::new(1);
     let locations = [f.write("a", b"a"), f.write("b", b"b")];
     let lease = f.lease(2);
-    let Reservation::Granted(held) = lease.try_reserve(&[Want { slot: 0, len: 1 }]) else { panic!() };
+    let Reservation::Granted(held) = lease.try_reserve(&[Want::new(0, 1)]) else { panic!() };
     let results = block_on(f.store.get_many(whole(&locations).into(), ReadOptions::default(), lease.clone()));
     assert_eq!(results[0].as_ref().unwrap_err().kind(), Kind::InvalidRange);
     assert!(results[1].is_ok());

@@ -86,7 +86,7 @@ impl FaultStore {
 /// The memory that a read has just filled: a slot keeps its memory, and what was read there, when its
 /// buffer is gone.
 async fn again(place: &dyn Place, slot: u32, len: u64) -> Result<Buf> {
-    let wants = [Want { slot, len }];
+    let wants = [Want::new(slot, len)];
     let mut bufs = match place.try_reserve(&wants) {
         Reservation::Granted(bufs) => bufs,
         Reservation::Wait => place.reserve(&wants).await?,

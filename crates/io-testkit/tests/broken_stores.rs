@@ -60,7 +60,7 @@ impl Broken {
                 }
             }
             // Forgotten memory: a buffer that never comes back.
-            Flaw::KeepsSlots => std::mem::forget(place.try_reserve(&[Want { slot: request.slot, len: 1 }])),
+            Flaw::KeepsSlots => std::mem::forget(place.try_reserve(&[Want::new(request.slot, 1)])),
             _ => {}
         }
         (request, options)

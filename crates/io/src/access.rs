@@ -79,4 +79,7 @@ pub enum CacheUse {
     NotApplicable,
     /// This mode was applied: the call was made for this file and the kernel took it.
     Applied(PageCacheMode),
+    /// Read through the page cache, which kept nothing of it (`RWF_DONTCACHE`): what comes closest to
+    /// going past it where that is not possible.
+    Uncached,
 }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 pub struct Buf {
     start: NonNull<u8>,
     len: usize,
+    /// Spare bytes around them.
+    before: usize,
+    after: usize,
     slot: u32,
     lease: Arc<Lease>,
 }
@@ -25,15 +28,42 @@ unsafe impl Sync for Buf {}
 
 impl Buf {
     /// # Safety
-    /// `start..start + len` is committed memory of `lease` that no other `Buf` overlaps, and the
-    /// lease has marked `slot` as lent.
-    pub(crate) unsafe fn new(start: NonNull<u8>, len: usize, slot: u32, lease: Arc<Lease>) -> Self {
-        Buf { start, len, slot, lease }
+    /// `start - before..start + len + after` is committed memory of `lease` that no other `Buf`
+    /// overlaps, and the lease has marked `slot` as lent.
+    pub(crate) unsafe fn new(
+        start: NonNull<u8>,
+        len: usize,
+        (before, after): (usize, usize),
+        slot: u32,
+        lease: Arc<Lease>,
+    ) -> Self {
+        Buf { start, len, before, after, slot, lease }
     }
 
     /// Which slot of its place this is.
     pub fn slot(&self) -> u32 {
         self.slot
+    }
+
+    /// How many spare bytes there are before its own.
+    pub fn before(&self) -> usize {
+        self.before
+    }
+
+    /// How many spare bytes there are after its own: those that its [`Room`](crate::Room) asked for, and
+    /// what padding follows.
+    pub fn after(&self) -> usize {
+        self.after
+    }
+
+    /// All of its memory: spare bytes, its own (from [`Buf::before`] on), spare bytes. What is left in
+    /// the spare ones is lost.
+    pub fn room_mut(&mut self) -> &mut [u8] {
+        // SAFETY: committed, initialised and exclusively ours, as `new` was promised.
+        unsafe {
+            let first = self.start.sub(self.before);
+            std::slice::from_raw_parts_mut(first.as_ptr(), self.before + self.len + self.after)
+        }
     }
 }
 
@@ -55,6 +85,12 @@ impl DerefMut for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
+        // Nobody reads there what belongs to another sample, or what a block held beside what was
+        // asked for.
+        let (before, own) = (self.before, self.len);
+        let room = self.room_mut();
+        room[..before].fill(0);
+        room[before + own..].fill(0);
         self.lease.returned(self.slot);
     }
 }

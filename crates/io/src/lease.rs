@@ -8,7 +8,7 @@
 use crate::lock::Mutex;
 use crate::place::SLOT_ALIGN;
 use crate::slab::Slab;
-use crate::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Taken, Ticket, Want};
+use crate::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Room, Taken, Ticket, Want};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::future::poll_fn;
@@ -40,14 +40,30 @@ struct Table {
 
 #[derive(Clone, Copy)]
 struct Span {
+    /// What belongs to the slot, from its first spare byte on to the next multiple of [`SLOT_ALIGN`].
+    begin: usize,
+    end: usize,
+    /// Its own bytes.
     start: usize,
     len: usize,
-    /// Bytes that belong to the slot: `len` at first reservation, rounded up to [`SLOT_ALIGN`].
-    room: usize,
 }
 
-fn room(len: u64) -> Option<usize> {
-    usize::try_from(len).ok()?.checked_next_multiple_of(SLOT_ALIGN)
+impl Span {
+    /// Where `want` lies if nothing before `from` is free. None where that is nowhere.
+    fn after(from: usize, want: &Want) -> Option<Span> {
+        let align = SLOT_ALIGN.max(want.room.align as usize);
+        let begin = from.checked_next_multiple_of(align)?;
+        let start = begin.checked_add(want.room.before as usize)?;
+        let len = usize::try_from(want.len).ok()?;
+        let spare = start.checked_add(len)?.checked_add(want.room.after as usize)?;
+        Some(Span { begin, end: spare.checked_next_multiple_of(SLOT_ALIGN)?, start, len })
+    }
+
+    /// Where `want` lies within this, if it fits.
+    fn holds(&self, want: &Want) -> Option<Span> {
+        let inside = Span::after(self.begin, want).filter(|span| span.end <= self.end)?;
+        Some(Span { begin: self.begin, end: self.end, ..inside })
+    }
 }
 
 impl Lease {
@@ -104,16 +120,16 @@ impl Lease {
     fn attempt(&self, wants: &[Want], waker: Option<&Waker>) -> Reservation {
         let mut table = self.table.lock();
         let table = &mut *table;
-        let mut fresh = 0usize;
+        let mut end = table.end;
         // Slots are marked as they are checked, so that one that is named twice is found out: two
         // buffers over the same bytes must never be.
         for (index, want) in wants.iter().enumerate() {
             match self
                 .check(table, want)
-                .and_then(|room| fresh.checked_add(room).ok_or_else(|| too_large(want.len)))
+                .and_then(|fresh| if fresh { lay(end, want).map(|span| span.end) } else { Ok(end) })
             {
-                Ok(sum) => {
-                    fresh = sum;
+                Ok(next) => {
+                    end = next;
                     self.lent[want.slot as usize].store(true, Ordering::Relaxed);
                 }
                 Err(error) => {
@@ -122,7 +138,7 @@ impl Lease {
                 }
             }
         }
-        let reservation = self.grant(table, wants, fresh, waker);
+        let reservation = self.grant(table, wants, end, waker);
         if !matches!(reservation, Reservation::Granted(_)) {
             self.unmark(wants);
         }
@@ -133,15 +149,14 @@ impl Lease {
         wants.iter().for_each(|want| self.lent[want.slot as usize].store(false, Ordering::Release));
     }
 
-    /// Takes `fresh` bytes and lends the wants, whose slots are checked and marked.
-    fn grant(&self, table: &mut Table, wants: &[Want], fresh: usize, waker: Option<&Waker>) -> Reservation {
-        if fresh > 0 {
-            match table.take(fresh as u64, waker) {
+    /// Takes what is needed to reach `end` and lends the wants, whose slots are checked and marked.
+    fn grant(&self, table: &mut Table, wants: &[Want], end: usize, waker: Option<&Waker>) -> Reservation {
+        if end > table.end {
+            match table.take((end - table.end) as u64, waker) {
                 Taken::Yes => {}
                 Taken::Wait => return Reservation::Wait,
                 Taken::Never(error) => return self.never(wants, error),
             }
-            let end = table.end + fresh;
             let ready = match &mut table.slab {
                 Some(slab) => self.pool.grow(slab, end),
                 none => self.pool.slab(end).map(|slab| *none = Some(slab)),
@@ -161,7 +176,7 @@ impl Lease {
     /// Names the want that can never fit, where it is one.
     fn never(&self, wants: &[Want], error: Error) -> Reservation {
         let cap = self.pool.budget().cap();
-        let alone = |want: &Want| room(want.len).is_none_or(|room| room as u64 > cap);
+        let alone = |want: &Want| Span::after(0, want).is_none_or(|span| span.end as u64 > cap);
         match wants.iter().position(alone) {
             Some(index) => {
                 let len = wants[index].len;
@@ -173,8 +188,8 @@ impl Lease {
         }
     }
 
-    /// How many new bytes this want needs: none if its slot has room from an earlier attempt.
-    fn check(&self, table: &Table, want: &Want) -> Result<usize> {
+    /// Whether this want needs new bytes: it does not if its slot has room from an earlier attempt.
+    fn check(&self, table: &Table, want: &Want) -> Result<bool> {
         let slot = want.slot as usize;
         let refuse = |why: String| Err(Error::new(Kind::InvalidRange, Operation::Get, why));
         if table.finished {
@@ -186,9 +201,18 @@ impl Lease {
         if self.lent[slot].load(Ordering::Acquire) {
             return refuse(format!("slot {slot} is asked for twice, or still lent to an earlier attempt"));
         }
-        let room = room(want.len).ok_or_else(|| too_large(want.len))?;
+        let Room { align, before, .. } = want.room;
+        if align > Room::MAX_ALIGN || !(align == 0 || align.is_power_of_two()) {
+            return refuse(format!(
+                "an alignment of {align} bytes was asked for; a power of two up to {} is possible",
+                Room::MAX_ALIGN
+            ));
+        }
+        if !(before as usize).is_multiple_of(SLOT_ALIGN) {
+            return refuse(format!("{before} bytes before a slot; a multiple of {SLOT_ALIGN} is possible"));
+        }
         match span {
-            Some(span) if room <= span.room => Ok(0),
+            Some(span) if span.holds(want).is_some() => Ok(false),
             // A sealed ticket cannot take more without waiting behind younger ones: that is a
             // deadlock. The object changed between two attempts, which its reader must hear.
             None if table.ticket.is_sealed() => refuse(format!("slot {slot} was discarded")),
@@ -200,7 +224,7 @@ impl Lease {
                     span.len, want.len
                 ),
             )),
-            _ => Ok(room),
+            _ => Ok(true),
         }
     }
 
@@ -209,26 +233,24 @@ impl Lease {
         let base = table.slab.as_ref().map_or(NonNull::<Aligned>::dangling().cast(), Slab::base);
         let mut bufs = Vec::with_capacity(wants.len());
         for want in wants {
-            let (slot, len) = (want.slot as usize, want.len as usize);
-            let span = match table.spans[slot] {
-                Some(span) if len <= span.room => Span { len, ..span },
-                earlier => {
-                    let room = len.next_multiple_of(SLOT_ALIGN);
-                    let start = table.end;
-                    table.end += room;
-                    table.placed += usize::from(earlier.is_none());
-                    Span { start, len, room }
-                }
-            };
+            let slot = want.slot as usize;
+            let earlier = table.spans[slot].and_then(|earlier| earlier.holds(want));
+            let span = earlier.unwrap_or_else(|| {
+                // The same arithmetic found out that it fits.
+                let span = lay(table.end, want).expect("laid out before");
+                table.placed += usize::from(table.spans[slot].is_none());
+                // SAFETY: committed, and of no slot: what lies between two slots is lent to nobody.
+                unsafe { base.add(table.end).write_bytes(0, span.begin - table.end) };
+                table.end = span.end;
+                span
+            });
             table.spans[slot] = Some(span);
-            // SAFETY: `start..start + room` is committed (the caller grew the slab to `end`), and
-            // spans do not overlap: each begins where all before it end. The caller checked that no
-            // other `Buf` of this slot is alive and marked it as lent. Padding is cleared so that no other sample's bytes
-            // can be read there.
+            // SAFETY: `begin..end` is committed (the caller grew the slab), and spans do not overlap:
+            // each begins where all before it end. The caller checked that no other `Buf` of this slot
+            // is alive and marked it as lent.
             unsafe {
-                let start = base.add(span.start);
-                start.add(len).write_bytes(0, span.room - len);
-                bufs.push(Buf::new(start, len, want.slot, me.clone()));
+                let spare = (span.start - span.begin, span.end - span.start - span.len);
+                bufs.push(Buf::new(base.add(span.start), span.len, spare, want.slot, me.clone()));
             }
         }
         bufs
@@ -238,6 +260,11 @@ impl Lease {
 /// Gives an empty block an address with the alignment that blocks promise.
 #[repr(align(64))]
 struct Aligned;
+
+/// Where `want` lies behind `end`.
+fn lay(end: usize, want: &Want) -> Result<Span> {
+    Span::after(end, want).ok_or_else(|| too_large(want.len))
+}
 
 fn too_large(len: u64) -> Error {
     Error::new(
@@ -290,7 +317,8 @@ impl fmt::Debug for Lease {
 
 /// Finished memory: one contiguous buffer, aligned to 64 bytes at least, with a span for each slot.
 ///
-/// Between slots there may be padding, up to the next multiple of 64, which is zero.
+/// Between slots there may be padding, which is zero: up to the next multiple of 64, and more where a
+/// store asked for [`Room`].
 pub struct Block {
     base: NonNull<u8>,
     len: usize,
@@ -377,7 +405,7 @@ mod tests {
     fn slots_are_aligned_disjoint_and_zero_padded() {
         let pool = pool(1 << 20);
         let lease = pool.lease(pool.budget().ticket(), 3);
-        let wants = [Want { slot: 2, len: 100 }, Want { slot: 0, len: 0 }, Want { slot: 1, len: 64 }];
+        let wants = [Want::new(2, 100), Want::new(0, 0), Want::new(1, 64)];
         for mut buf in granted(&*lease, &wants) {
             let slot = buf.slot() as u8 + 1;
             buf.fill(slot);
@@ -398,9 +426,9 @@ mod tests {
     fn a_block_is_not_finished_while_a_slot_is_lent() {
         let pool = pool(1 << 20);
         let lease = pool.lease(pool.budget().ticket(), 1);
-        let bufs = granted(&*lease, &[Want { slot: 0, len: 8 }]);
+        let bufs = granted(&*lease, &[Want::new(0, 8)]);
         assert!(lease.finish().is_err());
-        assert!(matches!(lease.try_reserve(&[Want { slot: 0, len: 8 }]), Reservation::Refused(_)));
+        assert!(matches!(lease.try_reserve(&[Want::new(0, 8)]), Reservation::Refused(_)));
         drop(bufs);
         assert!(lease.finish().is_ok());
     }
@@ -409,9 +437,9 @@ mod tests {
     fn a_failed_slot_is_lent_again_at_the_same_place() {
         let pool = pool(1 << 20);
         let lease = pool.lease(pool.budget().ticket(), 1);
-        let first = granted(&*lease, &[Want { slot: 0, len: 100 }])[0].as_ptr();
-        assert_eq!(granted(&*lease, &[Want { slot: 0, len: 90 }])[0].as_ptr(), first);
-        let Reservation::Refused(error) = lease.try_reserve(&[Want { slot: 0, len: 500 }]) else { panic!() };
+        let first = granted(&*lease, &[Want::new(0, 100)])[0].as_ptr();
+        assert_eq!(granted(&*lease, &[Want::new(0, 90)])[0].as_ptr(), first);
+        let Reservation::Refused(error) = lease.try_reserve(&[Want::new(0, 500)]) else { panic!() };
         assert_eq!(error.kind(), Kind::Precondition);
         assert_eq!(lease.finish().unwrap().slot(0).unwrap().len(), 90);
     }
@@ -420,7 +448,7 @@ mod tests {
     fn a_slot_named_twice_in_one_request_is_refused() {
         let pool = pool(1 << 20);
         let lease = pool.lease(pool.budget().ticket(), 2);
-        let twice = [Want { slot: 1, len: 8 }, Want { slot: 1, len: 8 }];
+        let twice = [Want::new(1, 8), Want::new(1, 8)];
         assert!(matches!(lease.try_reserve(&twice), Reservation::Refused(_)));
         assert_eq!(pool.budget().used(), 0, "and nothing was taken");
         granted(&*lease, &twice[..1]);
@@ -440,9 +468,9 @@ mod tests {
         }
         let pool = pool(256);
         let older = pool.lease(pool.budget().ticket(), 1);
-        let held = granted(&*older, &[Want { slot: 0, len: 200 }]);
+        let held = granted(&*older, &[Want::new(0, 200)]);
         let lease = pool.lease(pool.budget().ticket(), 2);
-        let wants = [0, 1].map(|slot| [Want { slot, len: 100 }]);
+        let wants = [0, 1].map(|slot| [Want::new(slot, 100)]);
         let counts = [0, 1].map(|_| Arc::new(Count(AtomicUsize::new(0))));
         let mut waits: Vec<_> = wants.iter().map(|wants| lease.reserve(wants)).collect();
         for (wait, count) in waits.iter_mut().zip(&counts) {
@@ -460,17 +488,66 @@ mod tests {
     fn memory_and_budget_come_back_whoever_drops_last() {
         let pool = pool(1 << 20);
         let lease = pool.lease(pool.budget().ticket(), 1);
-        let bufs = granted(&*lease, &[Want { slot: 0, len: 1000 }]);
+        let bufs = granted(&*lease, &[Want::new(0, 1000)]);
         drop(lease);
         assert_eq!(pool.budget().used(), 1024, "the buffer still counts");
         drop(bufs);
         assert_eq!(pool.budget().used(), 0);
         assert_eq!(pool.committed(), 64 << 10, "and its slab is free for the next");
-        let _again = pool.lease(pool.budget().ticket(), 1).try_reserve(&[Want { slot: 0, len: 1000 }]);
+        let _again = pool.lease(pool.budget().ticket(), 1).try_reserve(&[Want::new(0, 1000)]);
         assert_eq!(pool.committed(), 64 << 10);
     }
 
+    #[test]
+    fn room_that_cannot_be_is_refused() {
+        let pool = pool(1 << 20);
+        let lease = pool.lease(pool.budget().ticket(), 1);
+        let align = |align| Room { align, ..Room::default() };
+        for room in [align(3), align(8192), Room { before: 100, ..Room::default() }] {
+            let want = Want { room, ..Want::new(0, 10) };
+            let Reservation::Refused(error) = lease.try_reserve(&[want]) else { panic!("{room:?}") };
+            assert!(error.to_string().contains("is possible"), "{error}");
+        }
+        let all = Want { room: Room { after: 1, ..Room::default() }, ..Want::new(0, 1 << 20) };
+        assert!(matches!(lease.try_reserve(&[all]), Reservation::TooLarge { index: 0, .. }));
+        assert_eq!(granted(&*lease, &[Want::new(0, 1 << 20)]).len(), 1, "and then without spare bytes");
+    }
+
     proptest! {
+        /// Whatever is asked for around slots: they are where they should be, apart, and nothing but
+        /// their own bytes can be read.
+        #[test]
+        fn spare_bytes_are_there_and_are_lost(
+            wants in proptest::collection::vec((0u64..5000, 0u32..8, 0u32..5, 0u32..5000), 1..20),
+        ) {
+            let pool = pool(1 << 20);
+            let lease = pool.lease(pool.budget().ticket(), wants.len() as u32);
+            let wants: Vec<_> = (0..).zip(&wants).map(|(slot, &(len, align, before, after))| {
+                let align = if align == 0 { 0 } else { 32 << align };
+                Want { slot, len, room: Room { align, before: before * 64, after } }
+            }).collect();
+            for _ in 0..2 {
+                for (mut buf, want) in granted(&*lease, &wants).into_iter().zip(&wants) {
+                    prop_assert_eq!((buf.len() as u64, buf.before()), (want.len, want.room.before as usize));
+                    prop_assert!(buf.after() >= want.room.after as usize);
+                    let room = buf.room_mut();
+                    room.fill(0xee);
+                    prop_assert_eq!(room.as_ptr().align_offset((want.room.align as usize).max(64)), 0);
+                    buf.fill(want.slot as u8 + 1);
+                }
+            }
+            let (held, end) = { let table = lease.table.lock(); (table.ticket.held(), table.end as u64) };
+            prop_assert_eq!(held, end);
+            let block = lease.finish().unwrap();
+            let mut expected = vec![0; block.as_slice().len()];
+            for want in &wants {
+                let span = block.span(want.slot as usize).unwrap();
+                prop_assert_eq!(span.start % 64, 0);
+                expected[span].fill(want.slot as u8 + 1);
+            }
+            prop_assert!(block.as_slice() == expected);
+        }
+
         /// Batches of any sizes under any cap: bytes stay under the cap, memory under the cap and
         /// one batch, and nothing hangs.
         #[test]
@@ -486,7 +563,7 @@ mod tests {
             while next.is_some() || !waiting.is_empty() {
                 if let Some(sizes) = &next {
                     let lease = pool.lease(pool.budget().ticket(), sizes.len() as u32);
-                    let wants: Vec<_> = sizes.iter().enumerate().map(|(i, &len)| Want { slot: i as u32, len }).collect();
+                    let wants: Vec<_> = sizes.iter().enumerate().map(|(i, &len)| Want::new(i as u32, len)).collect();
                     match lease.try_reserve(&wants) {
                         Reservation::Granted(bufs) => {
                             drop(bufs);

@@ -59,7 +59,7 @@ pub use memory::MemoryStore;
 pub use meta::{EntryKind, Meta, Version};
 pub use observe::{Attempt, End, Event, Observe, Op, Unobserved};
 pub use options::{Body, GetRequest, PutMode, PutOptions, ReadOptions, Served};
-pub use place::{Place, Reservation, SLOT_ALIGN, Want};
+pub use place::{Place, Reservation, Room, SLOT_ALIGN, Want};
 pub use pool::Pool;
 pub use read::read;
 pub use size::parse_size;

@@ -74,7 +74,7 @@ impl MemoryStore {
         }
         let range = request.range.clone().unwrap_or(0..stored.bytes.len() as u64);
         let bytes = cut(&stored.bytes, range).map_err(|e| e.at(&request.location))?;
-        let wants = [Want { slot: request.slot, len: bytes.len() as u64 }];
+        let wants = [Want::new(request.slot, bytes.len() as u64)];
         let mut bufs = match place.try_reserve(&wants) {
             Reservation::Granted(bufs) => bufs,
             Reservation::Wait => place.reserve(&wants).await.map_err(|e| e.at(&request.location))?,

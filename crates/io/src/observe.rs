@@ -3,7 +3,7 @@
 //! Every operation is announced once and ended exactly once, also when its future is dropped.
 //! Calls come in slices so that a batch of reads costs one call, one flush and one lock at most.
 
-use crate::{Kind, Location, Operation, PageCacheMode, Served};
+use crate::{CacheUse, Kind, Location, Operation, Served};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -90,10 +90,10 @@ pub enum Event {
     },
     /// A policy could not be obeyed and the next best was used.
     Downgraded {
-        /// What was asked for.
-        from: PageCacheMode,
+        /// What was asked for, or found impossible before.
+        from: CacheUse,
         /// What was used.
-        to: PageCacheMode,
+        to: CacheUse,
     },
 }
 

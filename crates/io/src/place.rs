@@ -14,6 +14,39 @@ pub struct Want {
     pub slot: u32,
     /// How many bytes, exactly. May be 0.
     pub len: u64,
+    /// What else must be there around them.
+    pub room: Room,
+}
+
+impl Want {
+    /// Space for `len` bytes and nothing else.
+    pub fn new(slot: u32, len: u64) -> Self {
+        Want { slot, len, room: Room::default() }
+    }
+}
+
+/// Spare bytes around a slot's own, for a store that can only read whole blocks: what it reads beyond
+/// what was asked for lands there. Their content is lost: they are zero once the [`Buf`] is dropped.
+/// They count as taken like the slot's own bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Room {
+    /// The first spare byte (the slot's own first byte, where none is before it) lies at a multiple of
+    /// this: 0 for [`SLOT_ALIGN`], or a power of two of at most [`Room::MAX_ALIGN`].
+    pub align: u32,
+    /// Spare bytes before the slot's own: a multiple of [`SLOT_ALIGN`], where the slot begins.
+    pub before: u32,
+    /// Spare bytes after the slot's own, at least.
+    pub after: u32,
+}
+
+impl Room {
+    /// The largest alignment: slabs begin at a page.
+    pub const MAX_ALIGN: u32 = 4096;
+
+    /// Whether nothing is asked for but the slot itself.
+    pub fn is_none(&self) -> bool {
+        *self == Room::default()
+    }
 }
 
 /// The answer to [`Place::try_reserve`].

@@ -54,7 +54,7 @@ impl Pool {
     /// `InvalidRange` if `len` exceeds the cap.
     pub async fn buffer(&self, len: u64) -> Result<Buf> {
         let lease = self.lease(self.budget().ticket(), 1);
-        let mut bufs = lease.reserve(&[Want { slot: 0, len }]).await?;
+        let mut bufs = lease.reserve(&[Want::new(0, len)]).await?;
         Ok(bufs.remove(0))
     }
 

@@ -74,7 +74,7 @@ async fn never_more_than_the_limit_are_in_flight() {
                 store.get_many(requests(&locations), ReadOptions::default(), two.clone()),
             );
             assert!(a.iter().chain(&b).all(Result::is_ok));
-            let wants: Vec<_> = (0..30).map(|slot| Want { slot, len }).collect();
+            let wants: Vec<_> = (0..30).map(|slot| Want::new(slot, len)).collect();
             let bufs = many.reserve(&wants).await.unwrap();
             let ranges = bufs.into_iter().map(|buf| (0, buf)).collect();
             for (buf, result) in object.read_many(ranges).await {
@@ -123,7 +123,7 @@ async fn a_read_that_waits_for_memory_holds_no_permit() {
     let locations = tree.locations(&root());
     let pool = Pool::new(Budget::new(10_000).unwrap());
     let older = pool.lease(pool.budget().ticket(), 2);
-    let Reservation::Granted(held) = older.try_reserve(&[Want { slot: 0, len: 5000 }]) else { panic!() };
+    let Reservation::Granted(held) = older.try_reserve(&[Want::new(0, 5000)]) else { panic!() };
     let younger = pool.lease(pool.budget().ticket(), 2);
     let mut waiting =
         Box::pin(store.get_many(requests(&locations[..2]), ReadOptions::default(), younger.clone()));

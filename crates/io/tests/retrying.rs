@@ -251,7 +251,7 @@ async fn opened_objects_are_retried_with_the_same_buffers() {
     drop(buf);
 
     let lease = bench.pool.lease(bench.pool.budget().ticket(), 4);
-    let wants: Vec<_> = (0..4).map(|slot| Want { slot, len: 3 }).collect();
+    let wants: Vec<_> = (0..4).map(|slot| Want::new(slot, 3)).collect();
     let bufs = lease.reserve(&wants).await.unwrap();
     let ranges: Vec<_> = [0u64, 2, 9, 4].into_iter().zip(bufs).collect();
     bench.faults.script(&location, [Fault::None, Fault::Short, Fault::None, UNAVAILABLE]);

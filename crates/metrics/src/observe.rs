@@ -148,6 +148,7 @@ impl From<io::CacheUse> for CacheUse {
         match used {
             io::CacheUse::NotApplicable => CacheUse::NotApplicable,
             io::CacheUse::Applied(mode) => mode.into(),
+            io::CacheUse::Uncached => CacheUse::Uncached,
         }
     }
 }
@@ -212,8 +213,8 @@ mod tests {
         );
         observer.noted(io::Event::Retried(io::Kind::Throttled));
         observer.noted(io::Event::Downgraded {
-            from: io::PageCacheMode::DirectIO,
-            to: io::PageCacheMode::DontNeed,
+            from: io::CacheUse::Applied(io::PageCacheMode::DirectIO),
+            to: io::CacheUse::Applied(io::PageCacheMode::DontNeed),
         });
 
         let attempt = io::Attempt {

@@ -130,6 +130,8 @@ named! {
         DontNeed = "dont_need",
         /// Bypassed.
         DirectIO = "direct_io",
+        /// Used, and what was read dropped from it by the read itself (`RWF_DONTCACHE`).
+        Uncached = "uncached",
     }
 }
 

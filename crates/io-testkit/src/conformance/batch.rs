@@ -113,7 +113,7 @@ pub async fn get_many_waits_for_memory(store: &dyn Store, root: &Location) {
     tree.put(store, root).await.unwrap();
     let pool = pool_of(10_000);
     let older = pool.lease(pool.budget().ticket(), 1);
-    let Reservation::Granted(held) = older.try_reserve(&[Want { slot: 0, len: 9_900 }]) else {
+    let Reservation::Granted(held) = older.try_reserve(&[Want::new(0, 9_900)]) else {
         panic!("an empty budget lends")
     };
     let released = Cell::new(false);

@@ -38,7 +38,7 @@ pub async fn dropped_gets_leak_nothing(store: &dyn Store, root: &Location) {
             drop_after(polls, futures::future::join_all(gets)).await;
         }
         let wants: Vec<_> =
-            tree.iter().zip(0..).map(|((_, b), slot)| Want { slot, len: b.len() as u64 }).collect();
+            tree.iter().zip(0..).map(|((_, b), slot)| Want::new(slot, b.len() as u64)).collect();
         eventually("every slot can be lent again", async || {
             matches!(lease.try_reserve(&wants), Reservation::Granted(_))
         })
@@ -56,7 +56,7 @@ pub async fn dropped_waits_leak_nothing(store: &dyn Store, root: &Location) {
     put(store, &location, &bytes).await;
     let pool = pool_of(10_000);
     let older = pool.lease(pool.budget().ticket(), 1);
-    let Reservation::Granted(held) = older.try_reserve(&[Want { slot: 0, len: 9000 }]) else {
+    let Reservation::Granted(held) = older.try_reserve(&[Want::new(0, 9000)]) else {
         panic!("an empty budget lends")
     };
     for polls in [1, 3, 30] {

@@ -136,7 +136,7 @@ pub async fn get_waits_for_memory(store: &dyn Store, root: &Location) {
     put(store, &location, &bytes).await;
     let pool = pool_of(10_000);
     let older = pool.lease(pool.budget().ticket(), 1);
-    let Reservation::Granted(held) = older.try_reserve(&[Want { slot: 0, len: 5000 }]) else {
+    let Reservation::Granted(held) = older.try_reserve(&[Want::new(0, 5000)]) else {
         panic!("an empty budget lends")
     };
     let released = Cell::new(false);

@@ -55,7 +55,7 @@ pub async fn opened_objects_read_many_in_the_order_given(store: &dyn Store, root
     let mut offsets: Vec<u64> = (0..60).map(|i| (i * 7919) % 295_000).collect();
     offsets[30] = 299_000;
     let lease = pool.lease(pool.budget().ticket(), 60);
-    let wants: Vec<_> = (0..60).map(|slot| forebay_io::Want { slot, len: 5000 }).collect();
+    let wants: Vec<_> = (0..60).map(|slot| forebay_io::Want::new(slot, 5000)).collect();
     let bufs = lease.reserve(&wants).await.unwrap();
     let answers = object.read_many(offsets.iter().copied().zip(bufs).collect()).await;
     assert_eq!(answers.len(), 60);

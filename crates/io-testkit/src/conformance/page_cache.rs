@@ -8,9 +8,16 @@ use forebay_io::{CacheUse, GetRequest, Kind, Location, PageCacheMode, ReadOption
 fn used(mode: PageCacheMode, result: Result<Served>) -> Option<CacheUse> {
     match result {
         Ok(served) => {
-            let honest = match served.cache {
-                CacheUse::Applied(applied) => applied == mode,
-                CacheUse::NotApplicable => mode == PageCacheMode::Default,
+            let honest = match (mode, served.cache) {
+                // The store's own way, whatever that is.
+                (PageCacheMode::Default, _) => true,
+                // Or the next best, where the filesystem cannot: said to be so.
+                (
+                    PageCacheMode::DirectIO,
+                    CacheUse::Uncached | CacheUse::Applied(PageCacheMode::DontNeed),
+                ) => true,
+                (_, CacheUse::Applied(applied)) => applied == mode,
+                (_, CacheUse::NotApplicable | CacheUse::Uncached) => false,
             };
             assert!(honest, "{mode} was asked for, {:?} was used", served.cache);
             Some(served.cache)
