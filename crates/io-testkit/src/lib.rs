@@ -4,6 +4,7 @@
 //!   compares random sequences of operations with the reference [`model`].
 //! * [`FaultStore`] fails, shortens, delays, corrupts and hangs, repeatably.
 //! * [`RecordingObserver`] sees all operations and checks that each began and ended once.
+//! * With the feature `servers`: real servers and a fault proxy in front of them, in `servers`.
 //! * [`data`] makes objects whose bytes can be told from their key and a seed.
 //!
 //! ```
@@ -29,6 +30,8 @@ mod fault_store;
 mod fixture;
 pub mod model;
 mod recording_observer;
+#[cfg(feature = "servers")]
+pub mod servers;
 
 pub use fault_counts::FaultCounts;
 pub use fault_rates::{Fault, FaultRates};

@@ -1,0 +1,18 @@
+//! Servers that object stores are tested against, all on loopback and on ports that the system chose:
+//!
+//! * [`S3Server`]: s3s-fs. Checks signatures; for correctness, not for speed.
+//! * [`Azurite`]: Microsoft's emulator of Azure Blob. Checks signatures too; slower still.
+//!
+//! Each starts in a call, is ready when that returns, and stops when it is dropped. One that cannot start
+//! is an error, never a skipped test.
+
+mod azurite;
+mod azurite_install;
+mod plain_http;
+mod s3_server;
+mod serving;
+mod shared_key;
+
+pub use azurite::Azurite;
+pub use plain_http::{Answer, Ask};
+pub use s3_server::S3Server;
