@@ -53,8 +53,8 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// What the keys mean, for `--help`.
 pub(crate) fn help() -> StyledStr {
     let mut text = "An option of the stores that are used; may be given several times:".to_owned();
-    for (key, meaning) in KEYS {
-        let _ = write!(text, "\n- {key}: {meaning}");
+    for key in KEYS {
+        let _ = write!(text, "\n- {key}");
     }
     text.into()
 }

@@ -20,11 +20,14 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod keys;
 mod nearest;
 mod open;
 mod scheme;
 mod store_options;
+mod value;
 
+pub use keys::{KEYS, Key};
 pub use open::open;
 pub use scheme::{SCHEMES, Scheme};
-pub use store_options::{KEYS, StoreOptions};
+pub use store_options::StoreOptions;

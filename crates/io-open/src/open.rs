@@ -2,7 +2,7 @@
 
 use crate::{Scheme, StoreOptions};
 use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
-use forebay_io::{Error, Kind, Location, Operation, Result, Store, Unobserved};
+use forebay_io::{Error, Kind, Location, Operation, Result, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 /// [`StoreOptions::memory`].
 pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
     let scheme = Scheme::of(location)?;
+    options.check(scheme.name).map_err(|e| e.at(location))?;
     let mut store = backend(scheme, location, options)?;
     if let Some(device) = &options.device {
         store = Arc::new(Observed::new(store, device.clone()));
@@ -24,8 +25,7 @@ pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store
     if retries > 0 {
         let max_attempts = NonZeroU32::MIN.saturating_add(retries);
         let policy = RetryPolicy { max_attempts, ..RetryPolicy::default() };
-        let observer = options.caller.clone().or_else(|| options.device.clone());
-        store = Arc::new(Retrying::new(store, policy, observer.unwrap_or_else(|| Arc::new(Unobserved))));
+        store = Arc::new(Retrying::new(store, policy, options.events()));
     }
     if options.limits != Limits::default() {
         store = Arc::new(Limited::new(store, options.limits));
@@ -44,10 +44,6 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
         }
         "mem" => {
-            if options.threads.is_some() {
-                let context = "threads is an option of file://; mem:// has none";
-                return Err(Error::invalid(context).at(location));
-            }
             // One made here would be empty, and nobody could ever put anything there.
             let store = options.memory.clone().ok_or_else(|| {
                 let context = "mem:// names objects that a program holds in memory, and none were handed \

@@ -1,21 +1,13 @@
 //! What a caller may say about a store beside its location, and how that is written as text.
 
+use crate::KEYS;
+use crate::keys::Text;
 use crate::nearest::did_you_mean;
 use forebay_io::layer::Limits;
-use forebay_io::{Error, MemoryStore, Observe, Result, parse_size};
+use forebay_io::{Error, MemoryStore, Observe, Result, Unobserved};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
-use std::str::FromStr;
 use std::sync::Arc;
-
-/// The options that can be given as text, each with what it means.
-pub const KEYS: [(&str, &str); 4] = [
-    ("threads", "threads that make system calls (file:// only)"),
-    ("retries", "how often a failed operation is tried again; 0 for never"),
-    ("limit_concurrency", "the most operations in flight"),
-    ("limit_bytes_per_second", "the most bytes moved in a second, as 500MB or 1GiB"),
-];
 
 /// Options of [`open`](crate::open). The default asks for the bare backend.
 #[derive(Clone, Default)]
@@ -53,36 +45,41 @@ impl StoreOptions {
         Ok(options)
     }
 
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        match key {
-            "threads" => self.threads = Some(number(key, value, "1 or more", |&n: &usize| n > 0)?),
-            "retries" => self.retries = Some(number(key, value, "0 or more", |_: &u32| true)?),
-            "limit_concurrency" => {
-                self.limits.concurrency = Some(number(key, value, "1 or more", |_: &NonZeroU32| true)?);
-            }
-            "limit_bytes_per_second" => {
-                let bytes = parse_size(value).map_err(|e| e.context(key))?;
-                let bytes = NonZeroU64::new(bytes).ok_or_else(|| {
-                    Error::invalid(format!("{key} must be 1 or more, is 0; leave it out for no limit"))
-                })?;
-                self.limits.bytes_per_second = Some(bytes);
-            }
-            _ => {
-                let names = KEYS.map(|(name, _)| name);
-                let mean = did_you_mean(key, names);
-                return Err(Error::invalid(format!(
-                    "option {key:?} is not known; {mean}valid: {}",
-                    names.join(", ")
-                )));
-            }
-        }
-        Ok(())
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let Some(key) = KEYS.iter().find(|key| key.name == name) else {
+            let names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+            let mean = did_you_mean(name, names.iter().copied());
+            let all = names.join(", ");
+            return Err(Error::invalid(format!("option {name:?} is not known; {mean}valid: {all}")));
+        };
+        (key.set)(self, Text { key: name, value })
     }
-}
 
-fn number<T: FromStr>(key: &str, value: &str, valid: &str, check: impl Fn(&T) -> bool) -> Result<T> {
-    let parsed = value.parse().ok().filter(check);
-    parsed.ok_or_else(|| Error::invalid(format!("{key} must be a whole number, {valid}; it is {value:?}")))
+    /// Refuses what the scheme has no use for.
+    pub(crate) fn check(&self, scheme: &str) -> Result<()> {
+        match KEYS.iter().find(|key| (key.given)(self) && !key.applies_to(scheme)) {
+            Some(key) => {
+                let (name, schemes) = (key.name, key.schemes_text());
+                Err(Error::invalid(format!(
+                    "{name} is an option of {schemes}; {scheme}:// has no use for it"
+                )))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Who hears of each request that a backend makes: whoever watches the device, else the caller's
+    /// observer. For the construction of backends.
+    pub fn attempts(&self) -> Arc<dyn Observe> {
+        let observer = self.device.clone().or_else(|| self.caller.clone());
+        observer.unwrap_or_else(|| Arc::new(Unobserved))
+    }
+
+    /// Who hears of retries and what else the layers do about trouble.
+    pub(crate) fn events(&self) -> Arc<dyn Observe> {
+        let observer = self.caller.clone().or_else(|| self.device.clone());
+        observer.unwrap_or_else(|| Arc::new(Unobserved))
+    }
 }
 
 impl fmt::Debug for StoreOptions {
@@ -114,8 +111,9 @@ mod tests {
         assert_eq!((options.threads, options.retries), (Some(3), Some(0)));
         assert_eq!(options.limits.concurrency.map(u32::from), Some(16));
         assert_eq!(options.limits.bytes_per_second.map(u64::from), Some(1024));
-        for (key, _) in KEYS {
-            assert!(StoreOptions::parse([(key, "7")]).is_ok(), "{key}");
+        for key in KEYS {
+            let said = StoreOptions::parse([(key.name, "7")]).unwrap();
+            assert!((key.given)(&said), "{key:?}");
         }
     }
 
@@ -123,7 +121,7 @@ mod tests {
     fn bad_keys_and_values_are_refused_by_name() {
         for (key, value, needle) in [
             ("thread", "3", "did you mean threads?"),
-            ("colour", "red", "valid: threads, retries, limit_concurrency, limit_bytes_per_second"),
+            ("colour", "red", "valid: threads, retries, "),
             ("threads", "0", "1 or more; it is \"0\""),
             ("threads", "-1", "\"-1\""),
             ("threads", "many", "\"many\""),

@@ -44,7 +44,7 @@ impl DatasetOptions {
                 ("glob", Value::Null) => options.glob = None,
                 ("glob", Value::String(pattern)) => options.glob = Some(pattern.clone()),
                 ("glob", _) => return Err(bad("a pattern such as \"**/*.jpg\"")),
-                (known, _) if KEYS.iter().any(|(key, _)| *key == known) => {
+                (known, _) if KEYS.iter().any(|key| key.name == known) => {
                     options.store.add(known, value);
                 }
                 _ => return Err(unknown(name)),
@@ -62,7 +62,7 @@ impl DatasetOptions {
 }
 
 fn unknown(name: &str) -> Error {
-    let names: Vec<_> = ["recursive", "glob"].into_iter().chain(KEYS.map(|(key, _)| key)).collect();
+    let names: Vec<_> = ["recursive", "glob"].into_iter().chain(KEYS.iter().map(|key| key.name)).collect();
     let near = |known: &str| strsim::jaro_winkler(known, name);
     let nearest = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)));
     let hint = match nearest.filter(|nearest| near(nearest) > 0.7) {
