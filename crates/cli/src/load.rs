@@ -231,7 +231,7 @@ impl Check {
         let mut manifest = Manifest::read(&context.store(&place)?, &place).await?;
         let mut report = problems::Report::default();
         let promises = (0..dataset.len())
-            .map(|id| manifest.files.remove(dataset.key(id).unwrap_or_default()))
+            .map(|id| manifest.files.remove(&*dataset.key(id).unwrap_or_default()))
             .collect::<Vec<_>>();
         let whole = args.glob.is_none()
             && args.limit.is_none()
@@ -256,10 +256,10 @@ impl Check {
             };
             self.checked += 1;
             if let Some(problem) = problem {
-                self.report.add(key, problem, self.dataset.root(), context)?;
+                self.report.add(&key, problem, self.dataset.root(), context)?;
             }
             if std::mem::replace(&mut self.seen[id as usize], true) {
-                self.report.add(key, Problem::Repeated, self.dataset.root(), context)?;
+                self.report.add(&key, Problem::Repeated, self.dataset.root(), context)?;
             }
         }
         Ok(())
@@ -269,7 +269,7 @@ impl Check {
         for (id, seen) in self.seen.iter_mut().enumerate() {
             if !std::mem::take(seen) && self.whole {
                 let key = self.dataset.key(id as u64).unwrap_or_default();
-                self.report.add(key, Problem::NotDelivered, root, context)?;
+                self.report.add(&key, Problem::NotDelivered, root, context)?;
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Samples in a reproducible order, delivered in contiguous batches inside a memory cap.
 //!
-//! * A [`Dataset`] is a sorted list of samples, packed: one file, one sample.
+//! * A [`Dataset`] is a sorted list of samples, packed: files, or parts of files that hold many
+//!   ([`Format`]).
 //! * [`LoaderOptions`] say how it is read; [`OPTIONS`] is their one definition, from which the
 //!   command line and Python take names, ranges and help.
 //! * A [`Loader`] binds a store, a dataset and options. [`Loader::start`] begins an [`Epoch`], which
@@ -50,6 +51,7 @@
 mod batch;
 mod dataset;
 mod epoch;
+mod format;
 mod key_table;
 mod loader;
 mod option_table;
@@ -58,11 +60,14 @@ mod permutation;
 mod progress;
 mod read_batch;
 mod sampler;
+mod shard;
 mod state;
+mod strides;
 
 pub use batch::Batch;
-pub use dataset::Dataset;
+pub use dataset::{Dataset, DatasetOptions, Extent};
 pub use epoch::{Epoch, Waited};
+pub use format::Format;
 pub use loader::Loader;
 pub use option_table::{OPTIONS, OptionInfo, OptionKind};
 pub use options::{DeliveryOrder, LoaderOptions};

@@ -23,11 +23,8 @@ impl Reader {
         ids: Box<[u64]>,
         lease: Arc<Lease>,
     ) -> Result<Batch> {
-        let request = |(slot, &id): (usize, &u64)| GetRequest {
-            sample: Some(id),
-            ..GetRequest::whole(self.dataset.location(id).expect("the sampler stays inside"), slot as u32)
-        };
-        let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect();
+        let request = |(slot, &id): (usize, &u64)| self.dataset.request(id, slot as u32);
+        let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
         let results = self.store.get_many(requests, self.options.clone(), lease.clone()).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
         if let Some(error) = results.into_iter().find_map(Result::err) {

@@ -1,0 +1,72 @@
+//! A shard: one object that holds many samples, and what it was when it was looked at.
+
+use forebay_io::{EntryKind, Error, Kind, ListOptions, Location, Operation, Result, Store, Version};
+use futures::StreamExt;
+use futures::stream;
+
+/// One object of a dataset whose samples lie inside objects.
+#[derive(Debug, Clone)]
+pub(crate) struct Shard {
+    pub(crate) location: Location,
+    /// How long the key beneath the dataset's root is: the tail of the location's path.
+    key_len: usize,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// Reads are pinned to it: a shard that changed since it was looked at is an error, not other samples.
+    pub(crate) version: Option<Version>,
+}
+
+/// How many objects are asked for their size at the same time, where the listing does not say it.
+const STATS_AT_ONCE: usize = 32;
+
+impl Shard {
+    /// The key beneath the root; empty if the root is the shard.
+    pub(crate) fn key(&self) -> &[u8] {
+        let path = self.location.path_bytes();
+        &path[path.len() - self.key_len..]
+    }
+
+    /// What is there now, under the key `key` of `root`.
+    ///
+    /// # Errors
+    /// As [`Store::stat`].
+    pub(crate) async fn look(store: &dyn Store, root: &Location, key: &[u8]) -> Result<Self> {
+        let location = root.join(key);
+        let meta = store.stat(&location).await?;
+        if meta.kind == EntryKind::Directory {
+            let context = "a directory is no shard; name the objects in it";
+            return Err(Error::new(Kind::InvalidConfig, Operation::Stat, context).at(&location));
+        }
+        Ok(Shard::new(location, key.len(), &meta))
+    }
+
+    fn new(location: Location, key_len: usize, meta: &forebay_io::Meta) -> Self {
+        Shard { location, key_len, size: meta.size, version: meta.version.clone() }
+    }
+
+    /// Every object beneath `root` that `options` want, in bytewise order of keys.
+    ///
+    /// # Errors
+    /// As [`Store::list`] and [`Store::stat`].
+    pub(crate) async fn list(store: &dyn Store, root: &Location, options: ListOptions) -> Result<Vec<Self>> {
+        let mut pages = store.list(root, ListOptions { details: true, ..options });
+        let mut found = Vec::new();
+        let mut bare = Vec::new();
+        while let Some(page) = pages.next().await {
+            for entry in page?.iter().filter(|entry| entry.kind == EntryKind::Object) {
+                match entry.meta {
+                    Some(meta) => found.push(Shard::new(entry.location(), entry.key.len(), meta)),
+                    None => bare.push(entry.key.to_vec()),
+                }
+            }
+        }
+        let mut stats =
+            stream::iter(&bare).map(|key| Shard::look(store, root, key)).buffer_unordered(STATS_AT_ONCE);
+        while let Some(shard) = stats.next().await {
+            found.push(shard?);
+        }
+        drop(stats);
+        found.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        Ok(found)
+    }
+}
