@@ -1,6 +1,6 @@
 //! What Forebay's S3 and Azure stores share: everything but the protocol.
 //!
-//! A service's crate implements [`Client`]: one HTTP request a call. an `ObjectBackend` makes a
+//! A service's crate implements [`Client`]: one HTTP request a call. [`ObjectBackend`] makes a
 //! [`Store`](forebay_io::Store) of any client: one GET of unknown size reads a whole object straight into
 //! its slot, large ones in parts side by side, ranges are pinned to one version, lengths and checksums are
 //! checked, uploads go in parts and are taken back when they fail, listings come page by page.
@@ -10,15 +10,23 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod attempt;
+mod backend;
 mod checksum;
 mod client;
 mod failure;
 mod http_options;
 mod incoming;
+mod listing;
+mod opened;
+mod read;
 mod secret;
 mod surroundings;
+mod upload;
+mod watch;
 
 pub use answer::{Answer, Head, read_header};
+pub use backend::ObjectBackend;
 pub use checksum::{Checksum, Verify};
 pub use client::{Answered, Ask, Client, Facts, ListAsk, Listed, ListedObject, Payload, Stored};
 pub use failure::{Failure, chain, if_match, retry_after, version_of};
