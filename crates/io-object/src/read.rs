@@ -171,11 +171,11 @@ impl<'a> Read<'a> {
         }
         let Begun { attempt, watch, answer, permit } = begun;
         // What waits for memory lets others work: one of them may be what this memory is held by.
-        let (buf, permit) = match place.try_reserve(&[Want { slot, len: range.end - range.start }]) {
+        let (buf, permit) = match place.try_reserve(&[Want::new(slot, range.end - range.start)]) {
             Reservation::Granted(bufs) => (Ok(bufs), Some(permit)),
             Reservation::Wait => {
                 drop(permit);
-                (place.reserve(&[Want { slot, len: range.end - range.start }]).await, None)
+                (place.reserve(&[Want::new(slot, range.end - range.start)]).await, None)
             }
             Reservation::Refused(error) | Reservation::TooLarge { error, .. } => (Err(error), Some(permit)),
         };
@@ -335,7 +335,7 @@ async fn pour(
 }
 
 async fn reserve(place: &dyn Place, slot: u32, len: u64) -> Result<Buf> {
-    let wants = [Want { slot, len }];
+    let wants = [Want::new(slot, len)];
     match place.try_reserve(&wants) {
         Reservation::Granted(bufs) => Ok(one(bufs)),
         Reservation::Wait => place.reserve(&wants).await.map(one),
