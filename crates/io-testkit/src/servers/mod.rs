@@ -2,17 +2,21 @@
 //!
 //! * [`S3Server`]: s3s-fs. Checks signatures; for correctness, not for speed.
 //! * [`Azurite`]: Microsoft's emulator of Azure Blob. Checks signatures too; slower still.
+//! * [`FastServer`]: S3 and Azure Blob over one set of objects in memory; checks no signatures and costs
+//!   what hyper costs. For speed, for listings of millions, and for faults in front of it.
 //!
 //! Each starts in a call, is ready when that returns, and stops when it is dropped. One that cannot start
 //! is an error, never a skipped test.
 
 mod azurite;
 mod azurite_install;
+mod fast;
 mod plain_http;
 mod s3_server;
 mod serving;
 mod shared_key;
 
 pub use azurite::Azurite;
+pub use fast::FastServer;
 pub use plain_http::{Answer, Ask};
 pub use s3_server::S3Server;

@@ -1,0 +1,175 @@
+//! S3 and Azure Blob from memory, at the price of hyper alone.
+//!
+//! Both dialects serve the same objects, each on a port of its own; a bucket is a container. Signatures are
+//! not looked at. What is there: get, head, ranges, `If-Match` and `If-None-Match`, listings with pages,
+//! prefixes and delimiters, puts (conditional, copied, in parts or blocks), deletes, batches of deletes.
+//! All else is answered with 501 (S3) or 400 (Azure), never with a guess.
+
+mod aws_chunked;
+mod azure;
+mod azure_batch;
+mod conditions;
+mod listing;
+mod objects;
+mod range;
+mod reply;
+mod request;
+mod s3;
+mod s3_parts;
+mod uploads;
+
+use super::serving::Serving;
+use crate::data::{self, Tree};
+use bytes::Bytes;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use objects::Objects;
+use request::Request;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use uploads::Uploads;
+
+/// Everything that both dialects share.
+#[derive(Debug, Default)]
+struct State {
+    objects: Objects,
+    uploads: Uploads,
+    requests: AtomicU64,
+}
+
+/// See the module's words. Stops when it is dropped.
+#[derive(Debug)]
+pub struct FastServer {
+    s3: Serving,
+    azure: Serving,
+    state: Arc<State>,
+}
+
+impl FastServer {
+    /// The bucket and container that is there from the beginning, empty.
+    pub const BUCKET: &'static str = "forebay-test";
+    /// The Azure account, which is the first part of each path, as emulators have it. Any other will do.
+    pub const ACCOUNT: &'static str = "devstoreaccount1";
+
+    /// Starts one; each dialect is served by this many threads, 0 and 1 being one.
+    ///
+    /// # Errors
+    /// The system gives no port or thread.
+    pub fn start(threads: usize) -> io::Result<Self> {
+        let state = Arc::new(State::default());
+        state.objects.make_bucket(Self::BUCKET);
+        let s3 = serve("fast-s3", threads, state.clone(), s3::answer)?;
+        let azure = serve("fast-azure", threads, state.clone(), azure::answer)?;
+        Ok(FastServer { s3, azure, state })
+    }
+
+    /// `http://127.0.0.1:PORT`, for path-style requests.
+    pub fn s3_endpoint(&self) -> String {
+        format!("http://{}", self.s3.address())
+    }
+
+    /// `http://127.0.0.1:PORT/devstoreaccount1`.
+    pub fn azure_endpoint(&self) -> String {
+        format!("http://{}/{}", self.azure.address(), Self::ACCOUNT)
+    }
+
+    /// Where S3 is spoken.
+    pub fn s3_address(&self) -> SocketAddr {
+        self.s3.address()
+    }
+
+    /// Where Azure Blob is spoken.
+    pub fn azure_address(&self) -> SocketAddr {
+        self.azure.address()
+    }
+
+    /// The name of [`BUCKET`](Self::BUCKET).
+    pub fn bucket(&self) -> &str {
+        Self::BUCKET
+    }
+
+    /// Makes a bucket unless it is there.
+    pub fn make_bucket(&self, name: &str) {
+        self.state.objects.make_bucket(name);
+    }
+
+    /// Puts one object, past the protocols; makes the bucket where it is missing.
+    pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
+        let bucket = self.state.objects.make_bucket(bucket);
+        self.state.objects.put(&bucket, key, content.into());
+    }
+
+    /// Puts a tree's objects into `bucket` beneath `prefix`.
+    ///
+    /// # Errors
+    /// A key is not UTF-8.
+    pub fn seed(&self, bucket: &str, prefix: &str, tree: &Tree) -> io::Result<()> {
+        for (key, content) in tree.iter() {
+            let key = std::str::from_utf8(key).map_err(io::Error::other)?;
+            self.put(bucket, &format!("{prefix}{key}"), content.clone());
+        }
+        Ok(())
+    }
+
+    /// `count` objects `{prefix}{number, 8 digits}` of `len` bytes each. They are windows into the same random
+    /// bytes, so that any number of them costs the memory of one, and neighbours differ.
+    pub fn fill(&self, bucket: &str, prefix: &str, count: u64, len: usize) {
+        /// So many different objects.
+        const WINDOWS: u64 = 4096;
+        let windows = if len == 0 { 0 } else { WINDOWS as usize };
+        let random = Bytes::from(data::bytes(len as u64, len + windows));
+        for number in 0..count {
+            let from = if len == 0 { 0 } else { (number % WINDOWS) as usize };
+            self.put(bucket, &format!("{prefix}{number:08}"), random.slice(from..from + len));
+        }
+    }
+
+    /// What an object holds, past the protocols.
+    pub fn content(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let held = self.state.objects.bucket(bucket)?.read().get(key).cloned();
+        held.map(|held| held.content.clone())
+    }
+
+    /// Connections accepted so far, in both dialects.
+    pub fn connections(&self) -> u64 {
+        self.s3.connections() + self.azure.connections()
+    }
+
+    /// Requests answered so far, in both dialects.
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::Relaxed)
+    }
+
+    /// Uploads in parts or blocks that were begun and neither finished nor given up.
+    pub fn open_uploads(&self) -> usize {
+        self.state.uploads.open()
+    }
+}
+
+fn serve<F, Fut>(name: &str, threads: usize, state: Arc<State>, answer: F) -> io::Result<Serving>
+where
+    F: Fn(Arc<State>, Request) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = reply::Reply> + Send + 'static,
+{
+    Serving::start(name, threads, move |stream| {
+        let state = state.clone();
+        let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let state = state.clone();
+            async move {
+                state.requests.fetch_add(1, Ordering::Relaxed);
+                // An upload that breaks off is never answered, and never put.
+                let request = Request::read(request).await?;
+                Ok::<_, hyper::Error>(answer(state, request).await)
+            }
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        async move {
+            // A client that went away is that client's affair.
+            let _ = connection.await;
+        }
+    })
+}

@@ -1,0 +1,70 @@
+//! A request as both dialects look at it: method, decoded path, query, headers, whole body.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) method: Method,
+    path: String,
+    query: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Request {
+    pub(crate) async fn read(request: http::Request<Incoming>) -> Result<Self, hyper::Error> {
+        let (parts, body) = request.into_parts();
+        let body = match parts.method {
+            Method::GET | Method::HEAD => Bytes::new(),
+            _ => body.collect().await?.to_bytes(),
+        };
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        Ok(Request { method: parts.method, path, query, headers: parts.headers, body })
+    }
+
+    /// A delete without conditions: what a batch is made of.
+    pub(crate) fn bare() -> Self {
+        Request {
+            method: Method::DELETE,
+            path: String::new(),
+            query: String::new(),
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        }
+    }
+
+    /// The path's first `N` parts and all that follows them, decoded; what is missing is empty. `None` where
+    /// it is not UTF-8.
+    pub(crate) fn path<const N: usize>(&self) -> Option<[Cow<'_, str>; N]> {
+        let mut parts = self.path.strip_prefix('/').unwrap_or(&self.path).splitn(N, '/');
+        let mut decoded = [const { Cow::Borrowed("") }; N];
+        for slot in &mut decoded {
+            *slot = percent_decode_str(parts.next().unwrap_or_default()).decode_utf8().ok()?;
+        }
+        Some(decoded)
+    }
+
+    /// A value of the query, decoded; the empty one where the name stands alone.
+    pub(crate) fn query(&self, name: &str) -> Option<String> {
+        if self.query.is_empty() {
+            return None;
+        }
+        self.query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            // `+` is how forms, and so some clients, write a blank.
+            let value = || percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
+            (key == name).then(value)
+        })
+    }
+
+    /// A header's value, if it is text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
