@@ -8,14 +8,13 @@ use crate::pool::{Pool, Turn};
 use crate::put::{Draft, Gathered};
 use crate::read_batch::{self, ReadBatch, Stop};
 use crate::walk::Stride;
-use crate::{failure, list, split_read, version};
+use crate::{failure, list, split_read, version, waiting};
 use forebay_io::{
     Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode, Place,
     PutOptions, ReadOptions, Result, Served, Store,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use futures::lock::Mutex;
 use futures::stream::BoxStream;
 use rustix::fd::AsFd;
 use rustix::fs::CWD;
@@ -61,18 +60,16 @@ impl FsStore {
         })
     }
 
-    /// Reads some requests of a batch. `turn` is held while waiting for room: a place is waited for by
-    /// one at a time.
+    /// Reads some requests of a batch.
     async fn read_part(
         &self,
         requests: &Arc<[GetRequest]>,
         part: Range<usize>,
         options: &ReadOptions,
         place: &Arc<dyn Place>,
-        turn: &Mutex<()>,
     ) -> Vec<Result<Served>> {
         let split_from = if self.pool.threads() > 1 { split_read::SPLIT_FROM } else { u64::MAX };
-        let mut batch = ReadBatch::new(
+        let batch = ReadBatch::new(
             requests.clone(),
             part.clone(),
             options.page_cache,
@@ -80,25 +77,20 @@ impl FsStore {
             split_from,
             self.descriptors.clone(),
         );
-        let mut room = None;
+        let mut stop = waiting::run(&self.pool, batch).await;
         loop {
-            let mut stop = self.pool.read(move |turn| batch.run(room, turn)).await;
-            while let Some(Stop::Split(mut split, reads)) = stop {
-                let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
-                stop = split_read::read_split(&self.pool, regions, move |regions, gave_up| {
-                    split.settle(files, regions);
-                    split.run(None, Turn::uncounted(gave_up))
-                })
-                .await;
-            }
-            match stop {
-                Some(Stop::Wait(waiting)) => {
-                    let _turn = turn.lock().await;
-                    room = Some(place.reserve(waiting.wants()).await);
-                    batch = waiting;
-                }
+            stop = match stop {
                 Some(Stop::Done(results)) => return results,
-                Some(Stop::Split(..)) | None => {
+                Some(Stop::Wait(batch)) => waiting::wait(&self.pool, batch).await,
+                Some(Stop::Split(mut split, reads)) => {
+                    let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
+                    split_read::read_split(&self.pool, regions, move |regions, gave_up| {
+                        split.settle(files, regions);
+                        split.run(None, Turn::uncounted(gave_up))
+                    })
+                    .await
+                }
+                None => {
                     return part.map(|i| Err(failure::lost(Operation::Get, &requests[i].location))).collect();
                 }
             }
@@ -155,17 +147,16 @@ impl Store for FsStore {
                 let refuse = |r: &GetRequest| Err(file::no_direct_io(Operation::Get, &r.location));
                 return requests.iter().map(refuse).collect();
             }
-            let turn = Mutex::new(());
             let files = requests.len();
             let parts =
                 if files < DIVIDE_FROM { 1 } else { self.pool.threads().min(files * 2 / DIVIDE_FROM) };
             if parts == 1 {
-                return self.read_part(&requests, 0..files, &options, &place, &turn).await;
+                return self.read_part(&requests, 0..files, &options, &place).await;
             }
             let each = files.div_ceil(parts);
-            let parts = (0..files).step_by(each).map(|begin| {
-                self.read_part(&requests, begin..files.min(begin + each), &options, &place, &turn)
-            });
+            let parts = (0..files)
+                .step_by(each)
+                .map(|begin| self.read_part(&requests, begin..files.min(begin + each), &options, &place));
             join_all(parts).await.into_iter().flatten().collect()
         }
         .boxed()

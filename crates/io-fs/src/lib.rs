@@ -24,6 +24,7 @@ mod read_batch;
 #[allow(unsafe_code)]
 mod split_read;
 mod version;
+mod waiting;
 mod walk;
 
 pub use fs_store::FsStore;

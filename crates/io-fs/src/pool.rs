@@ -60,6 +60,11 @@ pub(crate) struct Turn<'a> {
 }
 
 impl<'a> Turn<'a> {
+    /// A turn that can be given up and told on.
+    pub(crate) fn new(gave_up: &'a dyn Fn() -> bool, meets_device: &'a dyn Fn()) -> Self {
+        Turn { gave_up, meets_device }
+    }
+
     /// A turn on a thread that is not counted.
     pub(crate) fn uncounted(gave_up: &'a dyn Fn() -> bool) -> Self {
         Turn { gave_up, meets_device: &|| {} }
@@ -77,13 +82,14 @@ impl<'a> Turn<'a> {
 }
 
 /// The place of one running read among those that may.
-struct Seat<'a> {
+pub(crate) struct Seat<'a> {
     shared: &'a Shared,
     left: Cell<bool>,
 }
 
 impl Seat<'_> {
-    fn leave(&self) {
+    /// Others may run meanwhile.
+    pub(crate) fn leave(&self) {
         if !self.left.replace(true) {
             let mut line = self.shared.line();
             line.reading -= 1;
@@ -128,11 +134,15 @@ impl Shared {
         }
     }
 
-    fn submit(&self, job: Job) {
+    fn submit(&self, job: Job, first: bool) {
         let mut line = self.line();
         // Whoever reads now takes the next read when it is done.
         let wake = matches!(job, Job::Other(_)) || line.may_read();
-        line.jobs.push_back(job);
+        if first {
+            line.jobs.push_front(job)
+        } else {
+            line.jobs.push_back(job)
+        }
         drop(line);
         if wake {
             self.arrived.notify_one();
@@ -184,23 +194,10 @@ impl Pool {
         self.shared.threads
     }
 
-    /// Runs a read of files on a thread of the pool, when it is its turn. The answer is none if it
-    /// panicked.
-    pub(crate) async fn read<T, F>(&self, job: F) -> Option<T>
-    where
-        T: Send + 'static,
-        F: FnOnce(Turn<'_>) -> T + Send + 'static,
-    {
-        let (answer, receive) = oneshot::channel();
-        self.shared.submit(Job::Read(Box::new(move |seat| {
-            if answer.is_canceled() {
-                return;
-            }
-            let value = job(Turn { gave_up: &|| answer.is_canceled(), meets_device: &|| seat.leave() });
-            // Where the caller went away meanwhile, the value is dropped here.
-            let _ = answer.send(value);
-        })));
-        receive.await.ok()
+    /// Puts a read of files in line for its turn on a thread of the pool; `first`, before all others: for
+    /// one that has begun.
+    pub(crate) fn read(&self, first: bool, job: impl FnOnce(&Seat<'_>) + Send + 'static) {
+        self.shared.submit(Job::Read(Box::new(job)), first);
     }
 
     /// Runs `job` on a thread of the pool once it is waited for. The job is told how to ask whether its
@@ -233,7 +230,7 @@ impl Pool {
 
     /// Puts a job in line that is short, or a part of a read that has begun.
     pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) {
-        self.shared.submit(Job::Other(Box::new(job)));
+        self.shared.submit(Job::Other(Box::new(job)), false);
     }
 }
 
@@ -273,26 +270,22 @@ mod tests {
 
     /// Reads that wait at a gate, and how many have begun.
     fn begun_at_once(reads: usize, meet_device: bool) -> usize {
-        let pool = Arc::new(Pool::new(4, 2).unwrap());
+        let pool = Pool::new(4, 2).unwrap();
         let (tell, begun) = std::sync::mpsc::channel();
         let gate = Arc::new(std::sync::Barrier::new(if meet_device { 4 } else { 2 }));
-        let waits: Vec<_> = (0..reads)
-            .map(|_| {
-                let (pool, tell, gate) = (pool.clone(), tell.clone(), gate.clone());
-                std::thread::spawn(move || {
-                    block_on(pool.read(move |turn| {
-                        if meet_device {
-                            turn.meets_device();
-                        }
-                        // As many as may run meet here; were they fewer, this would hang.
-                        gate.wait();
-                        tell.send(()).unwrap();
-                    }))
-                })
-            })
-            .collect();
-        waits.into_iter().for_each(|wait| wait.join().unwrap().unwrap());
-        begun.try_iter().count()
+        for _ in 0..reads {
+            let (tell, gate) = (tell.clone(), gate.clone());
+            pool.read(false, move |seat| {
+                if meet_device {
+                    seat.leave();
+                }
+                // As many as may run meet here; were they fewer, this would hang.
+                gate.wait();
+                tell.send(()).unwrap();
+            });
+        }
+        drop(tell);
+        begun.iter().count()
     }
 
     #[test]
@@ -303,17 +296,20 @@ mod tests {
 
     #[test]
     fn no_more_cached_reads_than_cores_run_at_once() {
-        let pool = Arc::new(Pool::new(4, 2).unwrap());
+        let pool = Pool::new(4, 2).unwrap();
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let reads = (0..50).map(|_| {
-            let (now, most) = (now.clone(), most.clone());
-            pool.read(move |_| {
+        let (tell, done) = std::sync::mpsc::channel();
+        for _ in 0..50 {
+            let (now, most, tell) = (now.clone(), most.clone(), tell.clone());
+            pool.read(false, move |_| {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 now.fetch_sub(1, Ordering::SeqCst);
-            })
-        });
-        assert!(block_on(futures::future::join_all(reads)).iter().all(Option::is_some));
+                tell.send(()).unwrap();
+            });
+        }
+        drop(tell);
+        assert_eq!(done.iter().count(), 50);
         assert!(most.load(Ordering::SeqCst) <= 2);
     }
 }

@@ -97,6 +97,11 @@ impl ReadBatch {
         })
     }
 
+    /// Where its bytes go.
+    pub(crate) fn place(&self) -> &dyn Place {
+        &*self.place
+    }
+
     /// What the place is asked for next: as many files, from the first, as have no room yet.
     pub(crate) fn wants(&self) -> &[Want] {
         &self.wants

@@ -27,6 +27,11 @@ pub enum Waited {
 /// [`Loader::state`](crate::Loader::state) still points before it.
 pub struct Epoch {
     sink: Sink<Batch, Error>,
+    delivery: Delivery,
+}
+
+/// What the consumer has been given.
+struct Delivery {
     shared: Arc<Shared>,
     run: u64,
     began: Instant,
@@ -44,41 +49,73 @@ impl Epoch {
     ) -> Self {
         let progress =
             Progress { epoch, batches: 0, batches_total, samples: 0, bytes: 0, elapsed: Duration::ZERO };
-        Epoch { sink, shared, run, began: Instant::now(), progress, done: false }
+        Epoch { sink, delivery: Delivery { shared, run, began: Instant::now(), progress, done: false } }
     }
 
     /// The next batch; none at the end. Cancel-safe.
     pub async fn next(&mut self) -> Option<Result<Batch>> {
-        if self.done {
+        if self.delivery.done {
             return None;
         }
         let item = self.sink.next().await;
-        self.accept(item)
+        self.delivery.accept(item)
     }
 
-    /// The next batch, waiting on the calling thread, which must not be one of the runtime's.
+    /// The next batch, waiting on the calling thread, which must not be one of the runtime's. While it
+    /// waits it does the loader's own work: it begins the reads that come next.
     pub fn next_blocking(&mut self) -> Option<Result<Batch>> {
-        if self.done {
+        if self.delivery.done {
             return None;
         }
-        let item = self.sink.next_blocking();
-        self.accept(item)
+        // Until the batch's bytes are given back, so that the reads that they let begin are begun here.
+        let attending = self.sink.attend();
+        let item = attending.next_blocking();
+        self.delivery.accept(item)
     }
 
     /// Like [`Epoch::next_blocking`], for at most `limit`: for callers that must look at something
     /// else now and then, such as a signal.
     pub fn next_timeout(&mut self, limit: Duration) -> Waited {
-        if self.done {
+        if self.delivery.done {
             return Waited::Ended;
         }
-        let item = match self.sink.next_timeout(limit) {
+        let attending = self.sink.attend();
+        let item = match attending.next_timeout(limit) {
             pipeline::Waited::TimedOut => return Waited::TimedOut,
             pipeline::Waited::Ready(item) => Some(item),
             pipeline::Waited::Ended => None,
         };
-        self.accept(item).map_or(Waited::Ended, Waited::Ready)
+        self.delivery.accept(item).map_or(Waited::Ended, Waited::Ready)
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.delivery.progress_now()
+    }
+
+    /// Statistics of the stages and queues of this epoch.
+    pub fn stats(&self) -> PipelineStats {
+        self.sink.stats()
+    }
+
+    /// Everything measured: the loader's operations so far, and this epoch's stages and queues.
+    pub fn snapshot(&self) -> Snapshot {
+        let stats = self.stats();
+        Snapshot { stages: stats.stages, queues: stats.queues, ..self.delivery.shared.snapshot() }
+    }
+
+    /// Gives up what is under way. The next call says that the epoch was ended.
+    pub fn cancel(&self) {
+        self.sink.cancel();
+    }
+
+    /// Waits until every task of the epoch is gone, after its end, an error or [`Epoch::cancel`].
+    pub async fn closed(&self) {
+        self.sink.closed().await;
+    }
+}
+
+impl Delivery {
     fn accept(&mut self, item: Option<pipeline::Item<Batch, Error>>) -> Option<Result<Batch>> {
         let batch = match item {
             None => {
@@ -110,30 +147,8 @@ impl Epoch {
         Some(Ok(batch))
     }
 
-    /// How far it is.
-    pub fn progress(&self) -> Progress {
+    fn progress_now(&self) -> Progress {
         Progress { elapsed: self.began.elapsed(), ..self.progress }
-    }
-
-    /// Statistics of the stages and queues of this epoch.
-    pub fn stats(&self) -> PipelineStats {
-        self.sink.stats()
-    }
-
-    /// Everything measured: the loader's operations so far, and this epoch's stages and queues.
-    pub fn snapshot(&self) -> Snapshot {
-        let stats = self.stats();
-        Snapshot { stages: stats.stages, queues: stats.queues, ..self.shared.snapshot() }
-    }
-
-    /// Gives up what is under way. The next call says that the epoch was ended.
-    pub fn cancel(&self) {
-        self.sink.cancel();
-    }
-
-    /// Waits until every task of the epoch is gone, after its end, an error or [`Epoch::cancel`].
-    pub async fn closed(&self) {
-        self.sink.closed().await;
     }
 }
 
@@ -147,6 +162,6 @@ fn plain(error: PipelineError<Error>) -> Error {
 
 impl fmt::Debug for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Epoch").field("progress", &self.progress).finish_non_exhaustive()
+        f.debug_struct("Epoch").field("progress", &self.delivery.progress).finish_non_exhaustive()
     }
 }

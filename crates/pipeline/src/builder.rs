@@ -6,11 +6,12 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use forebay_metrics::QueueRole;
 use futures::Stream;
 use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
 use tokio_util::task::TaskTracker;
 
 use crate::aggregate::Aggregate;
@@ -20,6 +21,7 @@ use crate::feed::{BoxFeed, Fed};
 use crate::hand_over::{HandOver, HandOverMeter};
 use crate::map::Map;
 use crate::queue::Queue;
+use crate::shift::{Shift, Worker};
 use crate::source::Source;
 use crate::stage_meter::StageMeter;
 use crate::task::{Queued, Rules, StageTask, Upstream};
@@ -167,7 +169,8 @@ where
         Fut: Future<Output = Result<U, E>> + Send + 'static,
     {
         let (input, inside, mut plan) = if self.works_ahead {
-            let (queue, upstream, plan) = self.close(QueueRole::Inner);
+            let (queue, upstream, plan) = self
+                .close(QueueRole::Inner, |task, runtime, tasks| tasks.spawn_on(task, runtime).abort_handle());
             let input: BoxFeed<T, E> = Box::new(Queued::new(queue, upstream));
             (input, Vec::new(), plan)
         } else {
@@ -190,8 +193,14 @@ where
     /// Ends with the queue that the consumer takes from, `capacity` items deep.
     pub fn sink(self, capacity: NonZeroUsize) -> Runnable<T, E> {
         let pipeline = Self { plan: Plan { inner_capacity: capacity, ..self.plan }, ..self };
-        let (queue, last, plan) = pipeline.close(QueueRole::Sink);
-        Runnable { queue, last, plan }
+        let shift = Arc::new(OnceLock::new());
+        let known = shift.clone();
+        let (queue, last, plan) = pipeline.close(QueueRole::Sink, move |task, runtime, tasks| {
+            let shift = Shift::new(task, runtime);
+            known.set(shift.clone()).ok().expect("a task is launched once");
+            tasks.spawn_on(Worker(shift), runtime).abort_handle()
+        });
+        Runnable { queue, shift, last, plan }
     }
 
     /// Lets the next stage take items inside this task.
@@ -204,7 +213,11 @@ where
     }
 
     /// Makes a task of the stages since the last queue.
-    fn close(self, role: QueueRole) -> (Arc<Queue<Fed<T, E>>>, Upstream, Plan) {
+    fn close(
+        self,
+        role: QueueRole,
+        spawn: impl FnOnce(StageTask<T, E>, &Handle, &TaskTracker) -> AbortHandle + Send + 'static,
+    ) -> (Arc<Queue<Fed<T, E>>>, Upstream, Plan) {
         let mut plan = self.plan;
         let stage = self.last.name.clone();
         let name = match role {
@@ -218,8 +231,7 @@ where
         let (out, known) = (queue.clone(), upstream.clone());
         plan.launches.push(Box::new(move |runtime, tasks, rules| {
             let task = StageTask::new(feed, out, inside, stage, rules.clone());
-            let handle = tasks.spawn_on(task, runtime).abort_handle();
-            known.set(handle).expect("a task is launched once");
+            known.set(spawn(task, runtime, tasks)).expect("a task is launched once");
         }));
         (queue, upstream, plan)
     }
@@ -229,6 +241,8 @@ where
 #[must_use = "a pipeline does nothing until it is spawned"]
 pub struct Runnable<T, E> {
     queue: Arc<Queue<Fed<T, E>>>,
+    /// Known once the last task runs.
+    shift: Arc<OnceLock<Arc<Shift<T, E>>>>,
     last: Upstream,
     plan: Plan,
 }
@@ -240,7 +254,8 @@ where
 {
     /// Starts the pipeline's tasks, one for each map (and one for the source where there is no map).
     ///
-    /// The runtime must be driven for items to flow and, after a cancellation, for the tasks to go.
+    /// The runtime must be driven for items to flow and, after a cancellation, for the tasks to go. While a
+    /// plain thread waits for an item, it does the work of the last task.
     pub fn spawn(self, runtime: &Handle) -> Sink<T, E> {
         let rules =
             Rules { clock: self.plan.clock.unwrap_or_else(Clock::monotonic), on_error: self.plan.on_error };
@@ -255,6 +270,7 @@ where
         }
         tasks.close();
         let control = Control::new(rules.clock.clone(), self.plan.stages, self.plan.exits, self.last, tasks);
-        Sink::new(self.queue, rules.clock, control)
+        let shift = self.shift.get().expect("every task was launched").clone();
+        Sink::new(self.queue, shift, rules.clock, control)
     }
 }

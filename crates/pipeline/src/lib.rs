@@ -33,7 +33,8 @@
 //!   concurrency plus the capacity of its queue.
 //! * Dropping or cancelling the sink ends every task, and [`Sink::closed`] tells when they are gone.
 //! * Nobody polls: waiting tasks and threads are woken by what they wait for.
-//! * The crate starts tasks on the runtime it is given, and neither threads nor timers.
+//! * The crate starts tasks on the runtime it is given, and neither threads nor timers. A plain thread that
+//!   waits for an item does the last task's work meanwhile ([`Attending`]).
 
 #![forbid(unsafe_code)]
 
@@ -52,6 +53,7 @@ mod map;
 mod policy;
 mod queue;
 mod queue_meter;
+mod shift;
 mod sink;
 mod source;
 mod stage_meter;
@@ -64,5 +66,5 @@ pub use control::Control;
 pub use error::PipelineError;
 pub use forebay_metrics::{QueueRole, QueueStats, StageStats};
 pub use policy::{Concurrency, OnError, Order, Remainder, ZeroConcurrency};
-pub use sink::{Item, Next, Sink, Waited};
+pub use sink::{Attending, Item, Next, Sink, Waited};
 pub use stats::PipelineStats;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::feed::Fed;
 use crate::queue::{Got, Queue, Wait};
+use crate::shift::Shift;
 use crate::{Clock, Control, PipelineError, PipelineStats};
 
 /// What a pipeline yields: an item, or why there is none in its place.
@@ -19,6 +20,7 @@ pub type Item<T, E> = Result<T, PipelineError<E>>;
 /// Several tasks or threads may take from one sink; each item goes to one of them.
 pub struct Sink<T, E> {
     queue: Arc<Queue<Fed<T, E>>>,
+    shift: Arc<Shift<T, E>>,
     clock: Clock,
     control: Control,
 }
@@ -35,8 +37,13 @@ pub enum Waited<T, E> {
 }
 
 impl<T, E> Sink<T, E> {
-    pub(crate) fn new(queue: Arc<Queue<Fed<T, E>>>, clock: Clock, control: Control) -> Self {
-        Self { queue, clock, control }
+    pub(crate) fn new(
+        queue: Arc<Queue<Fed<T, E>>>,
+        shift: Arc<Shift<T, E>>,
+        clock: Clock,
+        control: Control,
+    ) -> Self {
+        Self { queue, shift, clock, control }
     }
 
     /// The next item, `None` at the end. The future can be dropped at any time without losing one.
@@ -49,27 +56,28 @@ impl<T, E> Sink<T, E> {
         self.queue.try_get(&self.clock)
     }
 
-    /// Waits for the next item on the calling thread, asleep; `None` at the end.
+    /// Waits for the next item on the calling thread; `None` at the end. See [`Sink::attend`].
     ///
     /// Not for a thread that runs tasks: it would keep them, maybe this pipeline's, from running.
     pub fn next_blocking(&self) -> Option<Item<T, E>> {
-        match self.queue.get_blocking(&self.clock, None) {
-            Got::Item(item) => Some(item),
-            Got::Ended | Got::TimedOut => None,
-        }
+        self.attend().next_blocking()
     }
 
-    /// Like [`Sink::next_blocking`], for at most `limit` of real time: for a caller that must look
-    /// at something else now and then, such as a signal. In the statistics, waits that timed out
-    /// count with the item that comes after them.
+    /// Like [`Sink::next_blocking`], for at most `limit` of real time (and what is worked on just then):
+    /// for a caller that must look at something else now and then, such as a signal. In the statistics,
+    /// waits that timed out count with the item that comes after them.
     pub fn next_timeout(&self, limit: Duration) -> Waited<T, E> {
-        // No deadline when it is too far away for the clock.
-        let deadline = Instant::now().checked_add(limit);
-        match self.queue.get_blocking(&self.clock, deadline) {
-            Got::Item(item) => Waited::Ready(item),
-            Got::Ended => Waited::Ended,
-            Got::TimedOut => Waited::TimedOut,
-        }
+        self.attend().next_timeout(limit)
+    }
+
+    /// Puts the calling thread at the pipeline's service: until the answer is dropped, it is this thread
+    /// that is woken when the last task has something to do, and does it, while it waits for an item and
+    /// when it leaves. So whoever frees something that the pipeline waits for because of an item taken
+    /// does so before the answer is dropped, and no other thread need be woken.
+    ///
+    /// One thread at a time can be; another one only waits.
+    pub fn attend(&self) -> Attending<'_, T, E> {
+        Attending { sink: self, works: self.shift.attend() }
     }
 
     /// A handle to watch or end the pipeline from elsewhere.
@@ -105,6 +113,69 @@ impl<T, E> fmt::Debug for Sink<T, E> {
             .field("capacity", &self.queue.capacity)
             .field("control", &self.control)
             .finish_non_exhaustive()
+    }
+}
+
+/// A thread that takes items and works on the pipeline meanwhile; see [`Sink::attend`].
+#[must_use = "it serves until it is dropped"]
+pub struct Attending<'a, T, E> {
+    sink: &'a Sink<T, E>,
+    /// Whether it works, or another thread does.
+    works: bool,
+}
+
+impl<T, E> Attending<'_, T, E> {
+    /// As [`Sink::next_blocking`].
+    pub fn next_blocking(&self) -> Option<Item<T, E>> {
+        match self.get(None) {
+            Got::Item(item) => Some(item),
+            Got::Ended | Got::TimedOut => None,
+        }
+    }
+
+    /// As [`Sink::next_timeout`].
+    pub fn next_timeout(&self, limit: Duration) -> Waited<T, E> {
+        // No deadline when it is too far away for the clock.
+        match self.get(Instant::now().checked_add(limit)) {
+            Got::Item(item) => Waited::Ready(item),
+            Got::Ended => Waited::Ended,
+            Got::TimedOut => Waited::TimedOut,
+        }
+    }
+
+    fn get(&self, deadline: Option<Instant>) -> Got<Fed<T, E>> {
+        let Sink { queue, shift, clock, .. } = self.sink;
+        if !self.works {
+            return queue.get_blocking(clock, deadline);
+        }
+        let cx = Context::from_waker(shift.attendant());
+        let mut wait = Wait::default();
+        loop {
+            match queue.poll_get(clock, &cx, &mut wait) {
+                Poll::Ready(Some((item, _))) => return Got::Item(item),
+                Poll::Ready(None) => return Got::Ended,
+                Poll::Pending => {}
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                queue.give_up(clock, &mut wait);
+                return Got::TimedOut;
+            }
+            if shift.is_rung() { shift.work() } else { shift.sleep(deadline) }
+        }
+    }
+}
+
+impl<T, E> Drop for Attending<'_, T, E> {
+    fn drop(&mut self) {
+        if self.works {
+            self.sink.shift.leave();
+        }
+    }
+}
+
+impl<T, E> fmt::Debug for Attending<'_, T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attending").field("works", &self.works).finish_non_exhaustive()
     }
 }
 

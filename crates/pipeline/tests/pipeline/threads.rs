@@ -158,3 +158,80 @@ fn threads_and_tasks_share_a_sink_without_loss() {
     assert_eq!(sum.load(Ordering::Relaxed), ITEMS * (ITEMS + 1) / 2);
     assert_eq!(sink.stats().sink().unwrap().items, ITEMS);
 }
+
+#[test]
+fn a_thread_that_waits_does_the_work_itself() {
+    // Nobody drives this runtime.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let me = thread::current().id();
+    let sink = Pipeline::source("index", 0..5)
+        .map("read", concurrency(2), Order::Delivery, move |n| async move {
+            if thread::current().id() == me { Ok(n) } else { Err("another thread's work") }
+        })
+        .sink(count(2))
+        .spawn(runtime.handle());
+    for n in 0..5 {
+        assert_eq!(sink.next_blocking().unwrap().unwrap(), n);
+    }
+    assert!(sink.next_blocking().is_none());
+    // Its task ends when the runtime gets to it.
+    runtime.block_on(sink.closed());
+}
+
+#[test]
+fn who_leaves_does_what_its_taking_made_possible() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let gates = Gates::default();
+    let sink = Pipeline::source("index", 0..5)
+        .map("read", concurrency(1), Order::Delivery, gates.work())
+        .sink(count(1))
+        .spawn(runtime.handle());
+    assert!(matches!(sink.next_timeout(Duration::ZERO), Waited::TimedOut));
+    assert_eq!(gates.begun(), [0], "what was due when it left");
+    let attending = sink.attend();
+    gates.open(0);
+    assert!(matches!(attending.next_timeout(NEVER), Waited::Ready(Ok(0))));
+    drop(attending);
+    assert_eq!(gates.begun(), [0, 1]);
+}
+
+#[test]
+fn the_runtime_works_ahead_while_no_thread_attends() {
+    let runtime = runtime(1);
+    let (tell, begun) = mpsc::channel();
+    let sink = Pipeline::source("index", 0..9)
+        .map("read", Concurrency::ONE, Order::Delivery, move |n| {
+            tell.send(n).unwrap();
+            async move {
+                tokio::task::yield_now().await;
+                Ok::<_, &'static str>(n)
+            }
+        })
+        .sink(count(3))
+        .spawn(runtime.handle());
+    assert_eq!(sink.next_blocking().unwrap().unwrap(), 0);
+    // Item 0 is gone, three fit into the queue.
+    assert_eq!((0..4).map(|_| begun.recv().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    drop(sink);
+}
+
+#[test]
+fn cancelling_wakes_the_thread_that_attends() {
+    let runtime = runtime(1);
+    let gates = Gates::default();
+    let sink = Pipeline::source("index", 0..9)
+        .map("read", concurrency(2), Order::Delivery, gates.work())
+        .sink(count(2))
+        .spawn(runtime.handle());
+    let control = sink.control();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| sink.attend().next_blocking());
+        while gates.begun().len() < 2 {
+            thread::yield_now();
+        }
+        control.cancel();
+        assert!(waiting.join().unwrap().is_none());
+    });
+    runtime.block_on(control.closed());
+    assert_eq!(gates.live(), 0);
+}

@@ -1,0 +1,137 @@
+//! A batch that waits for room in its place: without a thread, and without its caller.
+//!
+//! The thread that opened its files is told by the place to wait, and leaves the batch here. Who gives
+//! memory back puts it in line for a thread again, before all reads that have not begun: it is older than
+//! they are. Its caller sleeps until all is done. Went it through the caller, a cap that binds would cost
+//! two switches between threads more for every batch.
+
+use crate::pool::{Pool, Seat, Turn};
+use crate::read_batch::{ReadBatch, Stop};
+use forebay_io::{Buf, Result};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+/// The room that a batch waits for, and the batch.
+type Room = BoxFuture<'static, (Box<ReadBatch>, Result<Vec<Buf>>)>;
+type Answer = oneshot::Sender<Stop>;
+
+/// The place of one batch where it waits, now or later.
+struct Waiting {
+    pool: Arc<Pool>,
+    state: Mutex<State>,
+}
+
+enum State {
+    /// It does not wait.
+    Idle,
+    /// A thread asks for the room; whether it was told meanwhile to ask again.
+    Asking {
+        again: bool,
+    },
+    Asleep(Room, Answer),
+    /// The caller went away.
+    Unwanted,
+}
+
+/// Works on `batch` on threads of the pool, with `room` if that was waited for, until it is done or is
+/// to be split. None if a thread was lost.
+pub(crate) async fn run(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
+    let (answer, receive) = oneshot::channel();
+    let waiting = Arc::new(Waiting { pool: pool.clone(), state: Mutex::new(State::Idle) });
+    let _wanted = Wanted(waiting.clone());
+    pool.read(false, move |seat| waiting.go_on(batch, None, answer, seat));
+    receive.await.ok()
+}
+
+/// As [`run`], for a batch that was told to wait.
+pub(crate) async fn wait(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
+    let (answer, receive) = oneshot::channel();
+    let waiting = Arc::new(Waiting { pool: pool.clone(), state: Mutex::new(State::Idle) });
+    let _wanted = Wanted(waiting.clone());
+    pool.read(true, move |seat| waiting.wait(batch, answer, seat));
+    receive.await.ok()
+}
+
+/// Held by the caller: when it is dropped, what waits goes too, with its place in the line for memory.
+struct Wanted(Arc<Waiting>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        let state = std::mem::replace(&mut *self.0.state(), State::Unwanted);
+        drop(state);
+    }
+}
+
+impl Waiting {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn go_on(
+        self: Arc<Self>,
+        batch: Box<ReadBatch>,
+        room: Option<Result<Vec<Buf>>>,
+        answer: Answer,
+        seat: &Seat<'_>,
+    ) {
+        if answer.is_canceled() {
+            return;
+        }
+        let (gave_up, meets_device) = (|| answer.is_canceled(), || seat.leave());
+        match batch.run(room, Turn::new(&gave_up, &meets_device)) {
+            Stop::Wait(batch) => self.wait(batch, answer, seat),
+            // Where the caller went away meanwhile, it is dropped here.
+            stop => drop(answer.send(stop)),
+        }
+    }
+
+    fn wait(self: Arc<Self>, batch: Box<ReadBatch>, answer: Answer, seat: &Seat<'_>) {
+        let room = async move {
+            let room = batch.place().reserve(batch.wants()).await;
+            (batch, room)
+        };
+        self.ask(room.boxed(), answer, seat);
+    }
+
+    /// Asks for the room, and goes on if it is there.
+    fn ask(self: Arc<Self>, mut room: Room, answer: Answer, seat: &Seat<'_>) {
+        match &mut *self.state() {
+            State::Unwanted => return,
+            state => *state = State::Asking { again: false },
+        }
+        let waker = Waker::from(self.clone());
+        loop {
+            if let Poll::Ready((batch, room)) = room.poll_unpin(&mut Context::from_waker(&waker)) {
+                return self.go_on(batch, Some(room), answer, seat);
+            }
+            match &mut *self.state() {
+                State::Asking { again: again @ true } => *again = false,
+                State::Unwanted => return,
+                state => {
+                    *state = State::Asleep(room, answer);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Wake for Waiting {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.state();
+        match &mut *state {
+            State::Asking { again } => *again = true,
+            State::Asleep(..) => {
+                let asleep = std::mem::replace(&mut *state, State::Asking { again: false });
+                drop(state);
+                let State::Asleep(room, answer) = asleep else { unreachable!("seen under the lock") };
+                let pool = self.pool.clone();
+                pool.read(true, move |seat| self.ask(room, answer, seat));
+            }
+            State::Idle | State::Unwanted => {}
+        }
+    }
+}
