@@ -1,6 +1,8 @@
 //! The memory store and every wrapper keep every promise of a store.
 
-use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
+use forebay_io::layer::{
+    AdaptiveLimit, Breaker, BreakerPolicy, Limited, Limits, Observed, RetryPolicy, Retrying,
+};
 use forebay_io::{Kind, MemoryStore, Operation, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -50,6 +52,15 @@ async fn limited_in_bytes() -> Fixture {
 
 async fn limited_in_both() -> Fixture {
     memory().await.wrap(|store| Arc::new(Limited::new(store, limits(3, Some(8 << 20)))))
+}
+
+async fn limited_adaptively() -> Fixture {
+    let limit = AdaptiveLimit { most: NonZeroU32::new(3).unwrap(), least: NonZeroU32::MIN };
+    memory().await.wrap(|store| Arc::new(Limited::adaptive(store, limit, Arc::new(Unobserved))))
+}
+
+async fn guarded() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Breaker::new(store, BreakerPolicy::default(), Arc::new(Unobserved))))
 }
 
 async fn retrying() -> Fixture {
@@ -109,6 +120,8 @@ suites! {
     limited_to_one as limited_to_one_store,
     limited_in_bytes as limited_in_bytes_store,
     limited_in_both as limited_in_both_store,
+    limited_adaptively as adaptively_limited_store,
+    guarded as guarded_store,
     retrying as retrying_store,
     faultless as faultless_store,
     outlived as outlived_faults_store,

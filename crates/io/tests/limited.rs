@@ -1,18 +1,21 @@
 //! `Limited` keeps to its limits, on every path, and never stands in its own way.
 
 use bytes::Bytes;
-use forebay_io::layer::{Limited, Limits, Observed};
+use forebay_io::layer::{AdaptiveLimit, Limited, Limits, Observed, RetryPolicy, Retrying};
 use forebay_io::{
-    Body, Budget, GetRequest, Kind, ListOptions, Location, MemoryStore, Operation, Place, Pool, PutOptions,
-    ReadOptions, Reservation, Store, Want, read,
+    Body, Budget, Capability, Error, Event, GetRequest, Kind, ListOptions, Location, MemoryStore, Meta,
+    Object, Operation, Page, Place, Pool, PutOptions, ReadOptions, Reservation, Result, Served, Store,
+    Unobserved, Want, read,
 };
 use forebay_io_testkit::data::{self, Tree};
 use forebay_io_testkit::{FaultRates, FaultStore, RecordingObserver};
-use futures::future::join_all;
-use futures::{StreamExt, stream};
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -285,4 +288,127 @@ async fn reads_and_puts_share_the_rate() {
     let (block, ()) = futures::join!(reading, put(&store, &other, 2 * SECOND));
     assert_eq!(block.unwrap().as_slice().len() as u64, 2 * SECOND);
     took(begin, 3.0);
+}
+
+/// A service that throttles whatever comes while `bearable` operations are being served.
+#[derive(Debug)]
+struct Overloadable {
+    memory: MemoryStore,
+    bearable: usize,
+    inside: Arc<AtomicUsize>,
+    most: AtomicUsize,
+}
+
+struct Inside(Arc<AtomicUsize>);
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Store for Overloadable {
+    fn capability(&self) -> Capability {
+        self.memory.capability()
+    }
+
+    fn get<'a>(
+        &'a self,
+        request: GetRequest,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Result<Served>> {
+        async move {
+            let before = self.inside.fetch_add(1, Ordering::Relaxed);
+            let _inside = Inside(self.inside.clone());
+            self.most.fetch_max(before + 1, Ordering::Relaxed);
+            if before >= self.bearable {
+                return Err(Error::new(Kind::Throttled, Operation::Get, "slow down").at(&request.location));
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            self.memory.get(request, options, place).await
+        }
+        .boxed()
+    }
+
+    fn get_many<'a>(
+        &'a self,
+        requests: Arc<[GetRequest]>,
+        options: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Vec<Result<Served>>> {
+        async move {
+            join_all(requests.iter().map(|r| self.get(r.clone(), options.clone(), place.clone()))).await
+        }
+        .boxed()
+    }
+
+    fn open<'a>(
+        &'a self,
+        location: &'a Location,
+        options: ReadOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
+        self.memory.open(location, options)
+    }
+
+    fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
+        self.memory.stat(location)
+    }
+
+    fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
+        self.memory.list(location, options)
+    }
+
+    fn put<'a>(
+        &'a self,
+        location: &'a Location,
+        body: Body,
+        options: PutOptions,
+    ) -> BoxFuture<'a, Result<Meta>> {
+        self.memory.put(location, body, options)
+    }
+
+    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
+        self.memory.delete(location)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adaptive_limit_settles_near_what_the_service_bears() {
+    let memory = MemoryStore::new();
+    let tree = Tree::new(1, 64, 100..=100);
+    tree.put(&memory, &root()).await.unwrap();
+    let locations = tree.locations(&root());
+    let service =
+        Arc::new(Overloadable { memory, bearable: 20, inside: Arc::default(), most: AtomicUsize::default() });
+    let observer = Arc::new(RecordingObserver::new());
+    let limit = AdaptiveLimit { most: NonZeroU32::new(64).unwrap(), least: NonZeroU32::MIN };
+    let limited = Arc::new(Limited::adaptive(service.clone(), limit, observer.clone()));
+    let policy = RetryPolicy {
+        max_attempts: NonZeroU32::new(50).unwrap(),
+        base: Duration::from_millis(5),
+        budget: None,
+        ..RetryPolicy::default()
+    };
+    let store = Retrying::new(limited.clone(), policy, Arc::new(Unobserved));
+    let pool = pool();
+    for _ in 0..40 {
+        let lease = pool.lease(pool.budget().ticket(), locations.len() as u32);
+        let results = store.get_many(requests(&locations), ReadOptions::default(), lease).await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    }
+    assert_eq!(service.most.load(Ordering::Relaxed), 21, "it was tried beyond what it bears");
+    let limits: Vec<u32> = observer
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            Event::ConcurrencyLimit { to, .. } => Some(to),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(limits[..2], [64, 32]);
+    let settled = &limits[4..];
+    assert!(settled.len() > 20 && settled.iter().all(|to| (10..=26).contains(to)), "{limits:?}");
+    drop((store, limited));
+    assert!(matches!(observer.events().last(), Some(Event::ConcurrencyLimit { to: 0, .. })));
 }

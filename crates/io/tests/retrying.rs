@@ -1,7 +1,7 @@
 //! `Retrying` tries again what may succeed, as often and as late as its policy says, and nothing else.
 
 use bytes::Bytes;
-use forebay_io::layer::{Observed, RetryPolicy, Retrying};
+use forebay_io::layer::{Observed, RetryBudget, RetryPolicy, Retrying};
 use forebay_io::{
     Body, Budget, End, Event, GetRequest, Kind, ListOptions, Location, MemoryStore, Observe, Op, Operation,
     Place, Pool, PutMode, PutOptions, ReadOptions, Result, Retry, Store, Unobserved, Want, read,
@@ -24,6 +24,7 @@ fn policy(max_attempts: u32) -> RetryPolicy {
         max_attempts: NonZeroU32::new(max_attempts).unwrap(),
         base: BASE,
         cap: Duration::from_secs(60),
+        budget: None,
         seed: 1,
     }
 }
@@ -116,6 +117,41 @@ async fn what_will_fail_again_is_not_tried_again() {
         assert!(!error.to_string().contains("attempts"), "{error}");
         assert_eq!((bench.attempts(Operation::Get), begin.elapsed()), (vec![0], Duration::ZERO));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_budget_ends_the_tries_of_all_and_says_so() {
+    let budget = RetryBudget { per_success: 0.5, per_second: 0.0, most: 2.0 };
+    let bench = Bench::new(RetryPolicy { budget: Some(budget), ..policy(9) }, FaultRates::none());
+    let location = bench.object(&[UNAVAILABLE; 3]).await;
+    let error = bench.get(&location).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("after 3 attempts: not tried again, the retry budget is spent (0.5 for"), "{text}");
+    assert_eq!((error.kind(), bench.attempts(Operation::Get).len()), (Kind::Unavailable, 3));
+    let withheld = Event::RetryWithheld(Kind::Unavailable);
+    let retried = Event::Retried(Kind::Unavailable);
+    assert_eq!(bench.caller.events(), [retried, retried, withheld]);
+
+    // Successes pay for more, also those of a batch.
+    let lease = bench.pool.lease(bench.pool.budget().ticket(), 2);
+    let requests = [0, 1].map(|slot| GetRequest::whole(location.clone(), slot));
+    let results = bench.store.get_many(requests.into(), ReadOptions::default(), lease).await;
+    assert!(results.iter().all(Result::is_ok));
+    bench.faults.script(&location, [UNAVAILABLE]);
+    assert_eq!(bench.get(&location).await.unwrap(), b"content");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_members_of_a_batch_share_the_budget() {
+    let budget = RetryBudget { per_success: 0.0, per_second: 0.0, most: 3.0 };
+    let rates = FaultRates { errors: vec![(Kind::Unavailable, 1.0)], ..FaultRates::none() };
+    let bench = Bench::new(RetryPolicy { budget: Some(budget), ..policy(9) }, rates);
+    let location = bench.object(&[]).await;
+    let lease = bench.pool.lease(bench.pool.budget().ticket(), 10);
+    let requests: Arc<[_]> = (0..10).map(|slot| GetRequest::whole(location.clone(), slot)).collect();
+    let results = bench.store.get_many(requests, ReadOptions::default(), lease).await;
+    assert!(results.iter().all(|r| r.as_ref().unwrap_err().to_string().contains("budget is spent")));
+    assert_eq!(bench.attempts(Operation::Get).len(), 10 + 3);
 }
 
 #[tokio::test(start_paused = true)]

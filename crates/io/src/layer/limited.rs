@@ -14,6 +14,9 @@
 //! * *the body of a put.* While it has no chunk ready the put's permit is given up, and taken again
 //!   before the next chunk is handed on: a body may itself read from this store.
 //!
+//! The limit may be *adaptive* ([`Limited::adaptive`]): it sinks when the service answers `Throttled` and
+//! grows while it serves. Such a limit is one endpoint's, so it stands next to it.
+//!
 //! *Bytes per second* are paid for before they move, in order of arrival, with bursts of one second's
 //! worth at most: reads when their size is known (which is when the place is asked for memory), puts
 //! chunk by chunk, chunks above a second's worth cut into pieces. A read larger than that is paid for
@@ -21,10 +24,11 @@
 //! are not counted. This limit needs a tokio runtime with time enabled.
 
 use super::rate::Rate;
+use super::turnstile::{AdaptiveLimit, Permit, Turnstile};
 use crate::lock::Mutex;
 use crate::{
-    Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Operation, Page,
-    Place, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
+    Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Operation,
+    Page, Place, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -34,7 +38,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What [`Limited`] keeps to. `None` is no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -54,12 +57,16 @@ pub struct Limited {
 impl Limited {
     /// Limits `store`. Whatever should share the limits shares this one wrapper.
     pub fn new(store: Arc<dyn Store>, limits: Limits) -> Self {
-        let permits = limits.concurrency.map(|most| {
-            let most = most.get().min(u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX));
-            Permits { free: Arc::new(Semaphore::new(most as usize)), most }
-        });
+        let turnstile = limits.concurrency.map(Turnstile::fixed);
         let rate = limits.bytes_per_second.map(Rate::new);
-        Limited { store, gates: Arc::new(Gates { permits, rate }) }
+        Limited { store, gates: Arc::new(Gates { turnstile, rate }) }
+    }
+
+    /// Limits the operations in flight at `store` to what it serves without asking for fewer. `observer`
+    /// hears of each change ([`Event::ConcurrencyLimit`](crate::Event)).
+    pub fn adaptive(store: Arc<dyn Store>, limit: AdaptiveLimit, observer: Arc<dyn Observe>) -> Self {
+        let turnstile = Some(Turnstile::adaptive(limit, observer));
+        Limited { store, gates: Arc::new(Gates { turnstile, rate: None }) }
     }
 
     fn gate(&self, place: &Arc<dyn Place>) -> Arc<Gate> {
@@ -80,6 +87,11 @@ impl Limited {
             let permits = self.gates.enter(asked.len()).await;
             let gate = self.gate(&place);
             let answers = self.store.get_many(asked, options.clone(), gate.clone()).await;
+            for (index, answer) in indices.iter().zip(&answers) {
+                if gate.parked(requests[*index].slot).is_none() {
+                    note(&permits, answer);
+                }
+            }
             drop(permits);
             let mut again = Vec::new();
             for (index, answer) in indices.into_iter().zip(answers) {
@@ -105,28 +117,29 @@ impl Limited {
     }
 }
 
+/// Tells the limit how an operation ended.
+fn note<T>(permit: &Option<Permit>, result: &Result<T>) {
+    if let Some(permit) = permit {
+        permit.ended(result.as_ref().err().map(Error::kind));
+    }
+}
+
 /// Waits until the place has memory for `want`. The memory stays with the slot when its buffer is
 /// dropped, so the read that follows gets it at once.
 async fn wait_for(place: &dyn Place, want: Want) -> Result<()> {
     place.reserve(&[want]).await.map(drop)
 }
 
-struct Permits {
-    free: Arc<Semaphore>,
-    most: u32,
-}
-
 struct Gates {
-    permits: Option<Permits>,
+    turnstile: Option<Arc<Turnstile>>,
     rate: Option<Rate>,
 }
 
 impl Gates {
-    /// Permits for `operations` at once, which are not more than there are.
-    async fn enter(&self, operations: usize) -> Option<OwnedSemaphorePermit> {
-        let permits = self.permits.as_ref()?;
-        let permit = permits.free.clone().acquire_many_owned(operations as u32).await;
-        Some(permit.expect("the semaphore is never closed"))
+    /// Permits for `operations` at once.
+    async fn enter(&self, operations: usize) -> Option<Permit> {
+        let operations = u32::try_from(operations).unwrap_or(u32::MAX);
+        Some(self.turnstile.as_ref()?.enter(operations).await)
     }
 
     async fn pay(&self, bytes: u64) {
@@ -140,7 +153,7 @@ impl Gates {
     /// A quarter of the limit, so that the slowest read of one piece does not keep the permits of
     /// many from the next.
     fn piece(&self, operations: usize) -> Option<usize> {
-        let most = self.permits.as_ref()?.most as usize;
+        let most = self.turnstile.as_ref()?.limit() as usize;
         (operations > most).then(|| most.div_ceil(4))
     }
 }
@@ -162,7 +175,7 @@ impl Gate {
     /// Asks the real place; what would have to wait there is broken off if it holds a permit.
     fn ask(&self, wants: &[Want]) -> Reservation {
         let reservation = self.place.try_reserve(wants);
-        if matches!(reservation, Reservation::Wait) && self.gates.permits.is_some() {
+        if matches!(reservation, Reservation::Wait) && self.gates.turnstile.is_some() {
             self.parked.lock().extend(wants.iter().map(|want| (want.slot, *want)));
             let context = "broken off to wait for memory; it is read again when there is some";
             return Reservation::Refused(Error::new(Kind::Cancelled, Operation::Get, context));
@@ -214,8 +227,12 @@ impl Store for Limited {
                 let permit = self.gates.enter(1).await;
                 let gate = self.gate(&place);
                 let result = self.store.get(request.clone(), options.clone(), gate.clone()).await;
+                let parked = gate.parked(request.slot);
+                if parked.is_none() {
+                    note(&permit, &result);
+                }
                 drop(permit);
-                match (result, gate.parked(request.slot)) {
+                match (result, parked) {
                     (Err(_), Some(want)) => {
                         wait_for(&*place, want).await.map_err(|e| e.at(&request.location))?;
                     }
@@ -250,17 +267,20 @@ impl Store for Limited {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let _permit = self.gates.enter(1).await;
-            let object = self.store.open(location, options).await?;
-            Ok(Arc::new(LimitedObject { object, gates: self.gates.clone() }) as Arc<dyn Object>)
+            let permit = self.gates.enter(1).await;
+            let result = self.store.open(location, options).await;
+            note(&permit, &result);
+            Ok(Arc::new(LimitedObject { object: result?, gates: self.gates.clone() }) as Arc<dyn Object>)
         }
         .boxed()
     }
 
     fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            let _permit = self.gates.enter(1).await;
-            self.store.stat(location).await
+            let permit = self.gates.enter(1).await;
+            let result = self.store.stat(location).await;
+            note(&permit, &result);
+            result
         }
         .boxed()
     }
@@ -268,8 +288,10 @@ impl Store for Limited {
     fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
         let pages = self.store.list(location, options);
         stream::unfold(pages, move |mut pages| async move {
-            let _permit = self.gates.enter(1).await;
-            pages.next().await.map(|page| (page, pages))
+            let permit = self.gates.enter(1).await;
+            let page = pages.next().await?;
+            note(&permit, &page);
+            Some((page, pages))
         })
         .boxed()
     }
@@ -286,15 +308,19 @@ impl Store for Limited {
             let body = body.map_chunks(move |chunks| pace(chunks, gates.clone(), shared.clone()));
             // Also when this future is dropped, and whoever still holds the body does not matter.
             let _end = EndOfPut(&permit);
-            self.store.put(location, body, options).await
+            let result = self.store.put(location, body, options).await;
+            permit.ended(&result);
+            result
         }
         .boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
-            let _permit = self.gates.enter(1).await;
-            self.store.delete(location).await
+            let permit = self.gates.enter(1).await;
+            let result = self.store.delete(location).await;
+            note(&permit, &result);
+            result
         }
         .boxed()
     }
@@ -304,7 +330,7 @@ impl fmt::Debug for Limited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Limited")
             .field("store", &self.store)
-            .field("concurrency", &self.gates.permits.as_ref().map(|p| p.most))
+            .field("concurrency", &self.gates.turnstile)
             .field("rate", &self.gates.rate)
             .finish()
     }
@@ -316,15 +342,21 @@ struct PutPermit(Mutex<PutState>);
 enum PutState {
     /// In flight, with a permit if there is a limit.
     Sending {
-        _permit: Option<OwnedSemaphorePermit>,
+        permit: Option<Permit>,
     },
     Waiting,
     Over,
 }
 
 impl PutPermit {
-    fn new(permit: Option<OwnedSemaphorePermit>) -> Self {
-        PutPermit(Mutex::new(PutState::Sending { _permit: permit }))
+    fn new(permit: Option<Permit>) -> Self {
+        PutPermit(Mutex::new(PutState::Sending { permit }))
+    }
+
+    fn ended(&self, result: &Result<Meta>) {
+        if let PutState::Sending { permit } = &*self.0.lock() {
+            note(permit, result);
+        }
     }
 
     fn give_up(&self) {
@@ -338,7 +370,7 @@ impl PutPermit {
         let permit = gates.enter(1).await;
         let mut state = self.0.lock();
         if matches!(*state, PutState::Waiting) {
-            *state = PutState::Sending { _permit: permit };
+            *state = PutState::Sending { permit };
         }
     }
 }
@@ -392,9 +424,11 @@ struct LimitedObject {
 
 impl LimitedObject {
     async fn read_piece(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
-        let _permits = self.gates.enter(ranges.len()).await;
+        let permits = self.gates.enter(ranges.len()).await;
         self.gates.pay(ranges.iter().map(|(_, buf)| buf.len() as u64).sum()).await;
-        self.object.read_many(ranges).await
+        let results = self.object.read_many(ranges).await;
+        results.iter().for_each(|(_, result)| note(&permits, result));
+        results
     }
 }
 
@@ -405,9 +439,11 @@ impl Object for LimitedObject {
 
     fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
         async move {
-            let _permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1).await;
             self.gates.pay(buf.len() as u64).await;
-            self.object.read_into(offset, buf).await
+            let (buf, result) = self.object.read_into(offset, buf).await;
+            note(&permit, &result);
+            (buf, result)
         }
         .boxed()
     }

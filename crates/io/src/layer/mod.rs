@@ -3,11 +3,17 @@
 //! `backend → Observed("device") → Retrying → Limited → Observed("caller")`.
 #![deny(clippy::missing_trait_methods)]
 
+mod breaker;
 mod limited;
 mod observed;
 mod rate;
+mod retry_budget;
 mod retrying;
+mod turnstile;
 
+pub use breaker::{Breaker, BreakerPolicy};
 pub use limited::{Limited, Limits};
 pub use observed::Observed;
+pub use retry_budget::RetryBudget;
 pub use retrying::{RetryPolicy, Retrying};
+pub use turnstile::AdaptiveLimit;

@@ -11,9 +11,13 @@
 //!   stranger's.
 //! * A delete that finds nothing on a later try has succeeded, if an earlier one may have done it.
 //!
+//! * All tries together keep to a budget ([`RetryBudget`]). What it does not pay for is not made; the
+//!   error says so, and the observer hears of it ([`Event::RetryWithheld`]).
+//!
 //! An error that comes out after more than one attempt says how many there were. Dropping a future
 //! stops the tries. Pauses need a tokio runtime with time enabled.
 
+use super::retry_budget::{Purse, RetryBudget};
 use crate::lock::Mutex;
 use crate::{
     Body, Buf, Capability, Error, Event, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe,
@@ -30,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often and how patiently [`Retrying`] tries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
     /// Attempts in all, the first one included: 1 never tries again.
     pub max_attempts: NonZeroU32,
@@ -39,17 +43,21 @@ pub struct RetryPolicy {
     pub base: Duration,
     /// The longest pause of all.
     pub cap: Duration,
+    /// What all operations together may spend on further attempts; `None` for as many as each wants.
+    pub budget: Option<RetryBudget>,
     /// Where the random parts come from: the same seed gives the same pauses.
     pub seed: u64,
 }
 
 impl Default for RetryPolicy {
-    /// Five attempts, at most 50, 100, 200 and 400 ms apart: what object-store clients commonly do.
+    /// Five attempts, at most 50, 100, 200 and 400 ms apart: what object-store clients commonly do. With
+    /// the default budget.
     fn default() -> Self {
         RetryPolicy {
             max_attempts: NonZeroU32::new(5).expect("5 is not 0"),
             base: Duration::from_millis(50),
             cap: Duration::from_secs(10),
+            budget: Some(RetryBudget::default()),
             seed: 0,
         }
     }
@@ -65,7 +73,8 @@ impl Retrying {
     /// Tries again what `store` fails at; `observer` hears of each time ([`Event::Retried`]).
     pub fn new(store: Arc<dyn Store>, policy: RetryPolicy, observer: Arc<dyn Observe>) -> Self {
         let rng = Mutex::new(ChaCha8Rng::seed_from_u64(policy.seed));
-        Retrying { store, tries: Arc::new(Tries { policy, rng, observer }) }
+        let purse = policy.budget.map(Purse::new);
+        Retrying { store, tries: Arc::new(Tries { policy, rng, purse, observer }) }
     }
 }
 
@@ -73,6 +82,7 @@ impl Retrying {
 struct Tries {
     policy: RetryPolicy,
     rng: Mutex<ChaCha8Rng>,
+    purse: Option<Purse>,
     observer: Arc<dyn Observe>,
 }
 
@@ -109,8 +119,26 @@ impl Tries {
         }
     }
 
-    fn note(&self, error: &Error) {
-        self.observer.noted(Event::Retried(error.kind()));
+    /// Pays for another attempt after this error.
+    ///
+    /// # Errors
+    /// The error itself, with a word about the budget if that is spent.
+    fn pay(&self, error: Error, made: u32) -> Result<()> {
+        let Some(purse) = self.purse.as_ref().filter(|purse| !purse.take()) else {
+            self.observer.noted(Event::Retried(error.kind()));
+            return Ok(());
+        };
+        self.observer.noted(Event::RetryWithheld(error.kind()));
+        let budget = purse.budget();
+        let words = format_args!("not tried again, the retry budget is spent ({budget})");
+        Err(last(error.context(words), made))
+    }
+
+    /// So many operations succeeded, which pays for retries.
+    fn succeeded(&self, operations: usize) {
+        if let Some(purse) = self.purse.as_ref().filter(|_| operations > 0) {
+            purse.succeeded(operations);
+        }
     }
 
     async fn wait(&self, pause: Pause) {
@@ -125,7 +153,7 @@ impl Tries {
     async fn again(&self, error: Error, made: &mut u32) -> Result<()> {
         *made += 1;
         let Some(pause) = self.pause(&error, *made) else { return Err(last(error, *made)) };
-        self.note(&error);
+        self.pay(error, *made)?;
         self.wait(pause).await;
         Ok(())
     }
@@ -133,14 +161,19 @@ impl Tries {
     /// One member's result after `made` attempts: its last word, or none if it is to be tried again
     /// after a pause that includes this one.
     fn settle<T>(&self, result: Result<T>, made: u32, pause: &mut Pause) -> Result<Result<T>, Again> {
-        let Err(error) = result else { return Ok(result) };
+        let Err(error) = result else {
+            self.succeeded(1);
+            return Ok(result);
+        };
         match self.pause(&error, made) {
             None => Ok(Err(last(error, made))),
-            Some(own) => {
-                self.note(&error);
-                pause.join(own);
-                Err(Again)
-            }
+            Some(own) => match self.pay(error, made) {
+                Err(error) => Ok(Err(error)),
+                Ok(()) => {
+                    pause.join(own);
+                    Err(Again)
+                }
+            },
         }
     }
 }
@@ -170,7 +203,10 @@ impl Store for Retrying {
                 let options = ReadOptions { attempt: options.attempt + made, ..options.clone() };
                 match self.store.get(request.clone(), options, place.clone()).await {
                     Err(error) => self.tries.again(error, &mut made).await?,
-                    done => return done,
+                    done => {
+                        self.tries.succeeded(1);
+                        return done;
+                    }
                 }
             }
         }
@@ -221,7 +257,10 @@ impl Store for Retrying {
                 let options = ReadOptions { attempt: options.attempt + made, ..options.clone() };
                 match self.store.open(location, options).await {
                     Err(error) => self.tries.again(error, &mut made).await?,
-                    Ok(object) => break object,
+                    Ok(object) => {
+                        self.tries.succeeded(1);
+                        break object;
+                    }
                 }
             };
             Ok(Arc::new(RetryingObject { object, tries: self.tries.clone() }) as Arc<dyn Object>)
@@ -235,7 +274,10 @@ impl Store for Retrying {
             loop {
                 match self.store.stat(location).await {
                     Err(error) => self.tries.again(error, &mut made).await?,
-                    done => return done,
+                    done => {
+                        self.tries.succeeded(1);
+                        return done;
+                    }
                 }
             }
         }
@@ -249,7 +291,10 @@ impl Store for Retrying {
             loop {
                 let (error, made) = match (pages.next().await, &mut failed) {
                     (Some(Err(error)), Some(made)) => (error, made),
-                    (page, _) => return page.map(|page| (page, (pages, None, options))),
+                    (page, _) => {
+                        self.tries.succeeded(usize::from(matches!(page, Some(Ok(_)))));
+                        return page.map(|page| (page, (pages, None, options)));
+                    }
                 };
                 if let Err(error) = self.tries.again(error, made).await {
                     return Some((Err(error), (pages, None, options)));
@@ -278,7 +323,10 @@ impl Store for Retrying {
                         self.tries.again(error, &mut made).await?;
                         body = spare;
                     }
-                    (result, _) => return result.map_err(|error| last(error, made + 1)),
+                    (result, _) => {
+                        self.tries.succeeded(usize::from(result.is_ok()));
+                        return result.map_err(|error| last(error, made + 1));
+                    }
                 }
             }
         }
@@ -296,7 +344,10 @@ impl Store for Retrying {
                         done_perhaps |= error.kind() != Kind::Throttled;
                         self.tries.again(error, &mut made).await?;
                     }
-                    done => return done,
+                    done => {
+                        self.tries.succeeded(1);
+                        return done;
+                    }
                 }
             }
         }
@@ -327,7 +378,10 @@ impl Object for RetryingObject {
             loop {
                 let (back, result) = self.object.read_into(offset, buf).await;
                 buf = back;
-                let Err(error) = result else { return (buf, result) };
+                let Err(error) = result else {
+                    self.tries.succeeded(1);
+                    return (buf, result);
+                };
                 if let Err(error) = self.tries.again(error, &mut made).await {
                     return (buf, Err(error));
                 }

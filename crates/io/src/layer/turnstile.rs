@@ -1,0 +1,339 @@
+//! Operations in flight, counted and kept under a number that may change while they run.
+//!
+//! First come, first served: a large batch at the head of the line is not passed by single reads. What
+//! asks for more than the whole limit is let in when nothing else is in flight, so that a limit that
+//! sinks below a batch in the line does not strand it.
+//!
+//! An *adaptive* limit follows what the service says ("additive increase, multiplicative decrease":
+//! D.-M. Chiu, R. Jain, *Analysis of the Increase and Decrease Algorithms for Congestion Avoidance*,
+//! 1989). `Throttled` halves it, once for all operations that were in flight at that moment; a limit's
+//! worth of served operations raises it by one, but only while the limit is what holds operations
+//! back: a limit that nothing reaches says nothing about the service.
+
+use crate::lock::Mutex;
+use crate::{Event, Kind, Observe};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+/// A limit that follows the service; see the module's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdaptiveLimit {
+    /// Where it begins, and what it never goes above.
+    pub most: NonZeroU32,
+    /// What it never goes below.
+    pub least: NonZeroU32,
+}
+
+impl Default for AdaptiveLimit {
+    /// From 256 down to 1: object stores serve hundreds of requests at once to one client before they
+    /// ask for fewer, and a service in trouble may serve only one.
+    fn default() -> Self {
+        AdaptiveLimit { most: NonZeroU32::new(256).expect("256 is not 0"), least: NonZeroU32::MIN }
+    }
+}
+
+/// Lets operations in, one permit each.
+pub(super) struct Turnstile {
+    state: Mutex<State>,
+    adaptive: Option<(AdaptiveLimit, Arc<dyn Observe>)>,
+}
+
+struct State {
+    limit: u32,
+    inside: u32,
+    /// Counts the cuts: what was let in before the last one has nothing new to say.
+    cuts: u64,
+    /// Operations served since the limit was last raised, while it held others back.
+    served: u32,
+    line: VecDeque<Waiting>,
+    next: u64,
+}
+
+struct Waiting {
+    number: u64,
+    operations: u32,
+    waker: Waker,
+}
+
+impl State {
+    fn fits(&self, operations: u32) -> bool {
+        self.inside == 0 || self.inside.saturating_add(operations) <= self.limit
+    }
+
+    /// Whether more would be in flight without the limit. What has just been woken is not inside yet,
+    /// so nearly full is full.
+    fn is_what_holds_back(&self) -> bool {
+        !self.line.is_empty() || self.inside >= self.limit - self.limit / 4
+    }
+
+    /// The head of the line, if it may go in now.
+    fn call(&self) -> Option<Waker> {
+        self.line.front().filter(|first| self.fits(first.operations)).map(|first| first.waker.clone())
+    }
+}
+
+/// Operations that are inside. Dropped, they are out.
+pub(super) struct Permit {
+    turnstile: Arc<Turnstile>,
+    operations: u32,
+    cuts: u64,
+}
+
+impl Turnstile {
+    pub(super) fn fixed(limit: NonZeroU32) -> Arc<Self> {
+        Arc::new(Turnstile { state: Mutex::new(State::new(limit)), adaptive: None })
+    }
+
+    pub(super) fn adaptive(adaptive: AdaptiveLimit, observer: Arc<dyn Observe>) -> Arc<Self> {
+        let limit = adaptive.most.max(adaptive.least);
+        observer.noted(Event::ConcurrencyLimit { from: 0, to: limit.get() });
+        Arc::new(Turnstile { state: Mutex::new(State::new(limit)), adaptive: Some((adaptive, observer)) })
+    }
+
+    /// How many may be in flight now.
+    pub(super) fn limit(&self) -> u32 {
+        self.state.lock().limit
+    }
+
+    /// Lets so many in together. Dropped before that, it leaves the line.
+    pub(super) async fn enter(self: &Arc<Self>, operations: u32) -> Permit {
+        let mut place = Place { turnstile: self, number: None };
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            let position = place.number.and_then(|n| state.line.iter().position(|w| w.number == n));
+            let first = match position {
+                Some(position) => position == 0,
+                None => state.line.is_empty(),
+            };
+            if first && state.fits(operations) {
+                state.inside += operations;
+                if position.is_some() {
+                    state.line.pop_front();
+                }
+                place.number = None;
+                let (cuts, next) = (state.cuts, state.call());
+                drop(state);
+                next.inspect(Waker::wake_by_ref);
+                return Poll::Ready(Permit { turnstile: self.clone(), operations, cuts });
+            }
+            match position {
+                Some(position) => state.line[position].waker.clone_from(cx.waker()),
+                None => {
+                    let number = state.next;
+                    state.next += 1;
+                    state.line.push_back(Waiting { number, operations, waker: cx.waker().clone() });
+                    place.number = Some(number);
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+impl State {
+    fn new(limit: NonZeroU32) -> Self {
+        State { limit: limit.get(), inside: 0, cuts: 0, served: 0, line: VecDeque::new(), next: 0 }
+    }
+}
+
+/// A place in the line, given up when its future is dropped.
+struct Place<'a> {
+    turnstile: &'a Turnstile,
+    number: Option<u64>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut state = self.turnstile.state.lock();
+        state.line.retain(|waiting| waiting.number != number);
+        let next = state.call();
+        drop(state);
+        next.inspect(Waker::wake_by_ref);
+    }
+}
+
+impl Permit {
+    /// Tells how one of the operations ended, which may move an adaptive limit.
+    pub(super) fn ended(&self, failed: Option<Kind>) {
+        let Some((AdaptiveLimit { most, least }, observer)) = &self.turnstile.adaptive else { return };
+        let mut state = self.turnstile.state.lock();
+        let from = state.limit;
+        match failed {
+            Some(Kind::Throttled) if self.cuts == state.cuts => {
+                state.limit = (from / 2).max(least.get());
+                state.cuts += 1;
+                state.served = 0;
+            }
+            None if state.is_what_holds_back() && from < most.get() => {
+                state.served += 1;
+                if state.served >= from {
+                    state.limit += 1;
+                    state.served = 0;
+                }
+            }
+            _ => {}
+        }
+        let to = state.limit;
+        let next = if to > from { state.call() } else { None };
+        drop(state);
+        next.inspect(Waker::wake_by_ref);
+        if to != from {
+            observer.noted(Event::ConcurrencyLimit { from, to });
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut state = self.turnstile.state.lock();
+        state.inside -= self.operations;
+        let next = state.call();
+        drop(state);
+        next.inspect(Waker::wake_by_ref);
+    }
+}
+
+impl Drop for Turnstile {
+    fn drop(&mut self) {
+        if let Some((_, observer)) = &self.adaptive {
+            observer.noted(Event::ConcurrencyLimit { from: self.state.get_mut().limit, to: 0 });
+        }
+    }
+}
+
+impl fmt::Debug for Turnstile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        match &self.adaptive {
+            Some((AdaptiveLimit { most, least }, _)) => {
+                write!(f, "{} of {least}..={most}", state.limit)
+            }
+            None => write!(f, "{}", state.limit),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Unobserved;
+    use futures::FutureExt;
+    use proptest::prelude::*;
+
+    fn number(n: u32) -> NonZeroU32 {
+        NonZeroU32::new(n).unwrap()
+    }
+
+    fn adaptive(most: u32, least: u32) -> Arc<Turnstile> {
+        let limit = AdaptiveLimit { most: number(most), least: number(least) };
+        Turnstile::adaptive(limit, Arc::new(Unobserved))
+    }
+
+    fn now(turnstile: &Arc<Turnstile>, operations: u32) -> Option<Permit> {
+        turnstile.enter(operations).now_or_never()
+    }
+
+    #[tokio::test]
+    async fn who_came_first_goes_first() {
+        let turnstile = Turnstile::fixed(number(4));
+        let held = now(&turnstile, 3).unwrap();
+        let batch = turnstile.enter(3);
+        tokio::pin!(batch);
+        assert!(futures::poll!(&mut batch).is_pending());
+        assert!(now(&turnstile, 1).is_none(), "the batch is in the line");
+        drop(held);
+        let batch = batch.await;
+        assert!(now(&turnstile, 1).is_some());
+        drop(batch);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_the_line_lets_the_next_one_in() {
+        let turnstile = Turnstile::fixed(number(4));
+        let _held = now(&turnstile, 3).unwrap();
+        let mut batch = Box::pin(turnstile.enter(3));
+        assert!(futures::poll!(&mut batch).is_pending());
+        let single = turnstile.enter(1);
+        tokio::pin!(single);
+        assert!(futures::poll!(&mut single).is_pending());
+        drop(batch);
+        single.await;
+    }
+
+    #[test]
+    fn more_than_the_limit_goes_alone() {
+        let turnstile = Turnstile::fixed(number(2));
+        let large = now(&turnstile, 5).unwrap();
+        assert!(now(&turnstile, 1).is_none());
+        drop(large);
+        let _one = now(&turnstile, 1).unwrap();
+        assert!(now(&turnstile, 5).is_none());
+    }
+
+    #[test]
+    fn throttling_halves_once_for_all_that_were_in_flight() {
+        let turnstile = adaptive(64, 3);
+        let permits: Vec<_> = (0..64).map(|_| now(&turnstile, 1).unwrap()).collect();
+        permits.iter().for_each(|permit| permit.ended(Some(Kind::Throttled)));
+        assert_eq!(turnstile.limit(), 32);
+        drop(permits);
+        for expected in [16, 8, 4, 3, 3] {
+            now(&turnstile, 1).unwrap().ended(Some(Kind::Throttled));
+            assert_eq!(turnstile.limit(), expected);
+        }
+    }
+
+    #[test]
+    fn a_limits_worth_of_served_operations_raises_it_by_one() {
+        let turnstile = adaptive(8, 1);
+        now(&turnstile, 1).unwrap().ended(Some(Kind::Throttled));
+        assert_eq!(turnstile.limit(), 4);
+        for _ in 0..100 {
+            now(&turnstile, 1).unwrap().ended(None);
+        }
+        assert_eq!(turnstile.limit(), 4, "nothing was held back");
+        for expected in [5, 6, 7, 8, 8] {
+            let permits: Vec<_> = (0..turnstile.limit()).map(|_| now(&turnstile, 1).unwrap()).collect();
+            permits.iter().for_each(|permit| permit.ended(None));
+            assert_eq!(turnstile.limit(), expected);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// Whatever happens, the limit stays in its bounds, nobody inside is forgotten, and whoever fits
+        /// is let in.
+        #[test]
+        fn the_count_holds(
+            most in 1u32..40,
+            least in 1u32..8,
+            steps in proptest::collection::vec((0u8..4, 1u32..12), 1..200),
+        ) {
+            let turnstile = adaptive(most, least);
+            let mut inside: Vec<Permit> = Vec::new();
+            for (step, operations) in steps {
+                let before: u32 = inside.iter().map(|p| p.operations).sum();
+                match step {
+                    0 | 1 => {
+                        let permit = now(&turnstile, operations);
+                        let fits = before == 0 || before + operations <= turnstile.limit();
+                        prop_assert_eq!(permit.is_some(), fits);
+                        inside.extend(permit);
+                    }
+                    2 => drop(inside.pop()),
+                    _ => inside.iter().for_each(|p| p.ended((operations > 9).then_some(Kind::Throttled))),
+                }
+                let limit = turnstile.limit();
+                prop_assert!(limit >= least && limit <= most.max(least), "{limit}");
+                let sum: u32 = inside.iter().map(|p| p.operations).sum();
+                prop_assert_eq!(turnstile.state.lock().inside, sum);
+            }
+        }
+    }
+}
