@@ -49,14 +49,21 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod choice;
 mod dataset;
 mod epoch;
 mod format;
+mod honoured;
+mod index_mode;
 mod key_table;
 mod loader;
+mod on_error;
+mod option_file;
+mod option_info;
 mod option_table;
 mod options;
 mod permutation;
+mod preset;
 mod progress;
 mod read_batch;
 mod sampler;
@@ -65,13 +72,19 @@ mod state;
 mod strides;
 
 pub use batch::Batch;
+pub use choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
 pub use dataset::{Dataset, DatasetOptions, Extent};
 pub use epoch::{Epoch, Waited};
 pub use format::Format;
+pub use index_mode::{IndexMode, Theta};
 pub use loader::Loader;
-pub use option_table::{OPTIONS, OptionInfo, OptionKind};
-pub use options::{DeliveryOrder, LoaderOptions};
+pub use on_error::OnError;
+pub use option_file::OptionFormat;
+pub use option_info::{OptionInfo, OptionKind};
+pub use option_table::OPTIONS;
+pub use options::LoaderOptions;
 pub use permutation::Permutation;
+pub use preset::{PRESETS, Preset};
 pub use progress::Progress;
 pub use sampler::Sampler;
 pub use state::State;

@@ -1,8 +1,9 @@
 //! A store, a dataset and options, bound together; and where the consumer is in them.
 
+use crate::honoured;
 use crate::read_batch::Reader;
 use crate::state::{Ahead, State, mismatch};
-use crate::{Batch, Dataset, DeliveryOrder, Epoch, LoaderOptions, Progress, Sampler};
+use crate::{Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Progress, Sampler};
 use forebay_io::layer::Observed;
 use forebay_io::{Access, Budget, Error, Pool, ReadOptions, Result, Store};
 use forebay_metrics::{Collector, Snapshot};
@@ -64,6 +65,7 @@ impl Loader {
         collector: Option<Arc<Collector>>,
     ) -> Result<Self> {
         options.validate()?;
+        honoured::by_loader(&options)?;
         let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let store = match &collector {
             Some(collector) => Arc::new(Observed::new(store, collector.clone())),
@@ -144,9 +146,10 @@ impl Loader {
             epoch,
         });
         let pool = shared.pool.clone();
-        let order = match options.order {
-            DeliveryOrder::Ordered => Order::Delivery,
-            DeliveryOrder::Completion => Order::Completion,
+        let order = match options.loading_mode {
+            LoadingMode::Ordered => Order::Delivery,
+            LoadingMode::Completion => Order::Completion,
+            LoadingMode::Streaming => return Err(Error::invalid("loading_mode=streaming needs a listing")),
         };
         let workers = Concurrency::new(options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
         let prefetch = NonZeroUsize::new(options.prefetch).ok_or_else(|| Error::invalid("prefetch is 0"))?;
@@ -230,7 +233,7 @@ impl Loader {
                 let saved = (ahead.batch_size, ahead.shard_rank, ahead.shard_world_size);
                 let here = (options.batch_size, options.shard_rank, options.shard_world_size);
                 if saved != here {
-                    let what = "order=completion and (batch_size, shard_rank, shard_world_size)";
+                    let what = "loading_mode=completion and (batch_size, shard_rank, shard_world_size)";
                     return Err(mismatch(what, format_args!("{saved:?}"), format_args!("{here:?}")));
                 }
                 let left = self.0.batches_left(&self.0.sampler(state.epoch, state.place));

@@ -1,50 +1,19 @@
 //! The one definition of the loader's options: names, kinds, ranges, defaults and words. Flags of the
-//! command line, keys of a Python dict and the documentation are made from it.
+//! command line, keys of a Python dict or of a file, and the documentation are made from it.
 
-use crate::{DeliveryOrder, LoaderOptions};
-use forebay_io::{Budget, Error, PageCacheMode, Result, parse_size};
+use crate::choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
+use crate::option_info::word;
+use crate::{IndexMode, OnError, OptionInfo, OptionKind};
+use forebay_io::{Budget, PageCacheMode};
 use serde_json::Value;
-
-/// What kind of value an option takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OptionKind {
-    /// A whole number in a range, both ends included.
-    Integer {
-        /// The least valid value.
-        min: u64,
-        /// The greatest valid value.
-        max: u64,
-    },
-    /// A size in bytes in a range, both ends included; a number or a text such as `64MiB`.
-    Size {
-        /// The least valid value.
-        min: u64,
-        /// The greatest valid value.
-        max: u64,
-    },
-    /// True or false.
-    Bool,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-}
-
-/// One option.
-#[derive(Debug, Clone, Copy)]
-pub struct OptionInfo {
-    /// Its name in Rust, Python and JSON; the command line writes `-` for `_`.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: OptionKind,
-    /// What its number counts, or "".
-    pub unit: &'static str,
-    /// What changes with it.
-    pub help: &'static str,
-    get: fn(&LoaderOptions) -> Value,
-    put: fn(&mut LoaderOptions, &Value) -> Option<()>,
-}
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// Far above what any job uses, and low enough that a slip of the keyboard is caught.
 const MANY: u64 = 1 << 20;
+
+/// A month, in seconds: likewise.
+const LONG: u64 = 31 * 24 * 60 * 60;
 
 /// Every option, in the order in which people meet them.
 pub const OPTIONS: &[OptionInfo] = &[
@@ -53,6 +22,8 @@ pub const OPTIONS: &[OptionInfo] = &[
         kind: OptionKind::Integer { min: 1, max: MANY },
         unit: "samples",
         help: "Samples in a batch. All of a batch must fit into max_bytes_in_flight",
+        optional: false,
+        spells: None,
         get: |o| o.batch_size.into(),
         put: |o, v| put(&mut o.batch_size, v),
     },
@@ -61,6 +32,8 @@ pub const OPTIONS: &[OptionInfo] = &[
         kind: OptionKind::Integer { min: 1, max: 1024 },
         unit: "batches",
         help: "Batches that are read at the same time. More hides the latency of slow storage",
+        optional: false,
+        spells: None,
         get: |o| o.num_workers.into(),
         put: |o, v| put(&mut o.num_workers, v),
     },
@@ -69,6 +42,8 @@ pub const OPTIONS: &[OptionInfo] = &[
         kind: OptionKind::Integer { min: 1, max: MANY },
         unit: "batches",
         help: "Finished batches that may wait for the consumer. More evens out a consumer that stalls",
+        optional: false,
+        spells: None,
         get: |o| o.prefetch.into(),
         put: |o, v| put(&mut o.prefetch, v),
     },
@@ -76,16 +51,39 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "shuffle",
         kind: OptionKind::Bool,
         unit: "",
-        help: "A random order over the whole dataset, another one each epoch. Otherwise samples come in the \
-               bytewise order of their names",
+        help: "A random order over the whole dataset, another one each epoch. Otherwise samples come in the bytewise order of their names",
+        optional: false,
+        spells: None,
         get: |o| o.shuffle.into(),
         put: |o, v| set(&mut o.shuffle, v.as_bool()),
+    },
+    OptionInfo {
+        name: "shuffle_window",
+        kind: OptionKind::Integer { min: 1, max: u64::MAX },
+        unit: "samples",
+        help: "How far shuffle=true carries a sample: never more than one and a half windows, and about half a window on average, so that reads stay near each other. None for anywhere in the dataset",
+        optional: true,
+        spells: None,
+        get: |o| o.shuffle_window.map(NonZeroU64::get).into(),
+        put: |o, v| maybe(&mut o.shuffle_window, v, |v| NonZeroU64::new(v.as_u64()?)),
+    },
+    OptionInfo {
+        name: "random_index_mode",
+        kind: OptionKind::Form(IndexMode::FORMS),
+        unit: "",
+        help: "Draw samples with replacement, as many as the dataset has, instead of visiting each once: all as likely (uniform), or a few far more often than others (zipfian; theta 0.99 where it is not said, 0 is uniform). Which are popular is chosen by seed",
+        optional: false,
+        spells: None,
+        get: |o| o.random_index_mode.to_string().into(),
+        put: |o, v| set(&mut o.random_index_mode, v.as_str()?.parse().ok()),
     },
     OptionInfo {
         name: "seed",
         kind: OptionKind::Integer { min: 0, max: u64::MAX },
         unit: "",
-        help: "What shuffled orders are drawn from. Must be the same on every rank",
+        help: "What random orders and draws are made from. Must be the same on every rank",
+        optional: false,
+        spells: None,
         get: |o| o.seed.into(),
         put: |o, v| set(&mut o.seed, v.as_u64()),
     },
@@ -94,6 +92,8 @@ pub const OPTIONS: &[OptionInfo] = &[
         kind: OptionKind::Bool,
         unit: "",
         help: "Leave out a last batch that is not full",
+        optional: false,
+        spells: None,
         get: |o| o.drop_last.into(),
         put: |o, v| set(&mut o.drop_last, v.as_bool()),
     },
@@ -102,6 +102,8 @@ pub const OPTIONS: &[OptionInfo] = &[
         kind: OptionKind::Integer { min: 0, max: MANY - 1 },
         unit: "",
         help: "Which part of the dataset this process reads, from 0",
+        optional: false,
+        spells: None,
         get: |o| o.shard_rank.into(),
         put: |o, v| put(&mut o.shard_rank, v),
     },
@@ -109,16 +111,59 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "shard_world_size",
         kind: OptionKind::Integer { min: 1, max: MANY },
         unit: "ranks",
-        help: "Into how many disjoint parts the dataset is split. Their lengths differ by one sample at most",
+        help: "Into how many disjoint parts the dataset is split",
+        optional: false,
+        spells: None,
         get: |o| o.shard_world_size.into(),
         put: |o, v| put(&mut o.shard_world_size, v),
+    },
+    OptionInfo {
+        name: "shard_remainder",
+        kind: OptionKind::Choice(Remainder::WORDS),
+        unit: "",
+        help: "What becomes of the samples that do not divide evenly among the ranks. uneven: some ranks get one sample more. drop: the last ones of the order are left out. pad: the first ones of the order come again, so that every rank gets as many",
+        optional: false,
+        spells: None,
+        get: |o| o.shard_remainder.name().into(),
+        put: |o, v| set(&mut o.shard_remainder, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "loading_mode",
+        kind: OptionKind::Choice(LoadingMode::WORDS),
+        unit: "",
+        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the dataset is still listed, in the order of the listing",
+        optional: false,
+        spells: None,
+        get: |o| o.loading_mode.name().into(),
+        put: |o, v| set(&mut o.loading_mode, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "reader_mode",
+        kind: OptionKind::Choice(ReaderMode::WORDS),
+        unit: "",
+        help: "sequential: each sample is asked for in one go. range: by ranges of target_request_bytes, side by side. mmap: through a mapping of the file",
+        optional: false,
+        spells: None,
+        get: |o| o.reader_mode.name().into(),
+        put: |o, v| set(&mut o.reader_mode, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "target_request_bytes",
+        kind: OptionKind::Size { min: 1, max: Budget::MAX },
+        unit: "bytes",
+        help: "About how large each request to the storage is. None for what the store finds best",
+        optional: true,
+        spells: None,
+        get: |o| o.target_request_bytes.map(NonZeroU64::get).into(),
+        put: |o, v| maybe(&mut o.target_request_bytes, v, |v| NonZeroU64::new(v.as_u64()?)),
     },
     OptionInfo {
         name: "max_bytes_in_flight",
         kind: OptionKind::Size { min: 1, max: Budget::MAX },
         unit: "bytes",
-        help: "Hard cap on the bytes that are arriving or waiting to be taken. The batch in the consumer's \
-               hands is not counted",
+        help: "Hard cap on the bytes that are arriving or waiting to be taken. The batch in the consumer's hands is not counted",
+        optional: false,
+        spells: None,
         get: |o| o.max_bytes_in_flight.into(),
         put: |o, v| set(&mut o.max_bytes_in_flight, v.as_u64()),
     },
@@ -132,18 +177,115 @@ pub const OPTIONS: &[OptionInfo] = &[
             "direct_io",
         ]),
         unit: "",
-        help: "What the kernel is told about each file. Obeyed or refused, and what was used is reported; \
-               direct_io needs a direct:// location",
+        help: "What the kernel is told about each file. Obeyed or refused, and what was used is reported; direct_io needs a direct:// location",
+        optional: false,
+        spells: None,
         get: |o| o.page_cache_mode.name().into(),
         put: |o, v| set(&mut o.page_cache_mode, v.as_str()?.parse::<PageCacheMode>().ok()),
     },
     OptionInfo {
-        name: "order",
-        kind: OptionKind::Choice(&["ordered", "completion"]),
+        name: "cache_policy",
+        kind: OptionKind::Choice(CachePolicy::WORDS),
         unit: "",
-        help: "ordered: batches come in the order of the sampler. completion: as they are finished",
-        get: |o| o.order.name().into(),
-        put: |o, v| set(&mut o.order, v.as_str()?.parse::<DeliveryOrder>().ok()),
+        help: "Another spelling of page_cache_mode, as other frameworks have it: sequential and random are its fadvise modes, direct is direct_io. Giving both is an error unless they agree",
+        optional: true,
+        spells: Some("page_cache_mode"),
+        get: |o| o.cache_policy().map(CachePolicy::name).into(),
+        put: |o, v| {
+            v.is_null()
+                .then_some(())
+                .or_else(|| set(&mut o.page_cache_mode, Some(word(v)?.parse::<CachePolicy>().ok()?.into())))
+        },
+    },
+    OptionInfo {
+        name: "on_error",
+        kind: OptionKind::Form(OnError::FORMS),
+        unit: "",
+        help: "What a sample does that cannot be read or is corrupt. raise: it ends the epoch with its error. skip: it is left out of its batch. substitute: another sample, chosen by seed, stands in for it. QUOTA is how many samples an epoch may lose before it ends",
+        optional: false,
+        spells: None,
+        get: |o| o.on_error.to_string().into(),
+        put: |o, v| set(&mut o.on_error, v.as_str()?.parse().ok()),
+    },
+    OptionInfo {
+        name: "retries",
+        kind: OptionKind::Integer { min: 0, max: 1000 },
+        unit: "tries",
+        help: "How often a failed read is tried again. None for what the store was opened with",
+        optional: true,
+        spells: None,
+        get: |o| o.retries.into(),
+        put: |o, v| maybe(&mut o.retries, v, |v| u32::try_from(v.as_u64()?).ok()),
+    },
+    OptionInfo {
+        name: "deadline",
+        kind: OptionKind::Seconds { max: LONG },
+        unit: "seconds",
+        help: "The longest that a batch may take to be read, further tries included. None for no limit",
+        optional: true,
+        spells: None,
+        get: |o| seconds(o.deadline),
+        put: |o, v| maybe(&mut o.deadline, v, duration),
+    },
+    OptionInfo {
+        name: "timeout",
+        kind: OptionKind::Seconds { max: LONG },
+        unit: "seconds",
+        help: "The longest that the consumer waits for a batch before that is an error. None for no limit",
+        optional: true,
+        spells: None,
+        get: |o| seconds(o.timeout),
+        put: |o, v| maybe(&mut o.timeout, v, duration),
+    },
+    OptionInfo {
+        name: "persistent_workers",
+        kind: OptionKind::Bool,
+        unit: "",
+        help: "Keep the memory of an epoch for the next one. The threads that read are kept in any case",
+        optional: false,
+        spells: None,
+        get: |o| o.persistent_workers.into(),
+        put: |o, v| set(&mut o.persistent_workers, v.as_bool()),
+    },
+    OptionInfo {
+        name: "collate",
+        kind: OptionKind::Choice(Collate::WORDS),
+        unit: "",
+        help: "How Python is handed the samples of a batch. auto: one matrix if all are of one size, else a list. stack: one matrix, and an error if sizes differ. list: a list. pad: one matrix as wide as the longest sample, filled up with zeros",
+        optional: false,
+        spells: None,
+        get: |o| o.collate.name().into(),
+        put: |o, v| set(&mut o.collate, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "pin_memory",
+        kind: OptionKind::Choice(Wish::WORDS),
+        unit: "",
+        help: "Hand over batches in page-locked memory, from which CUDA copies without the processor. Needs forebay.torch.DataLoader and CUDA; auto: where there are both",
+        optional: false,
+        spells: None,
+        get: |o| wish(o.pin_memory),
+        put: |o, v| set(&mut o.pin_memory, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "non_blocking",
+        kind: OptionKind::Choice(Wish::WORDS),
+        unit: "",
+        help: "Only begin the copy of a batch to the device and go on. Needs forebay.torch.DataLoader and its device; auto: where there are both",
+        optional: false,
+        spells: None,
+        get: |o| wish(o.non_blocking),
+        put: |o, v| set(&mut o.non_blocking, word(v)?.parse().ok()),
+    },
+    OptionInfo {
+        name: "multiprocessing_context",
+        kind: OptionKind::Choice(StartMethod::WORDS),
+        unit: "",
+        help: "How worker processes are started. Refused where it is set: workers are threads of this process. Give it to torch.utils.data.DataLoader over a forebay.torch.IterableDataset for processes",
+        optional: true,
+        spells: None,
+        get: |o| o.multiprocessing_context.map(StartMethod::name).into(),
+        put: |o, v| maybe(&mut o.multiprocessing_context, v, |v| word(v)?.parse().ok()),
     },
 ];
 
@@ -156,189 +298,24 @@ fn set<T>(field: &mut T, value: Option<T>) -> Option<()> {
     Some(())
 }
 
-impl OptionInfo {
-    /// The option of this name.
-    ///
-    /// # Errors
-    /// `InvalidConfig` naming the nearest option there is.
-    pub fn find(name: &str) -> Result<&'static OptionInfo> {
-        OPTIONS.iter().find(|option| option.name == name).ok_or_else(|| {
-            let names = OPTIONS.iter().map(|option| option.name);
-            let nearest = names
-                .clone()
-                .max_by(|a, b| strsim::jaro_winkler(a, name).total_cmp(&strsim::jaro_winkler(b, name)));
-            let all = names.collect::<Vec<_>>().join(", ");
-            let guess = match nearest.filter(|near| strsim::jaro_winkler(near, name) > 0.7) {
-                Some(nearest) => format!("; did you mean {nearest:?}? All options: {all}"),
-                None => format!("; the options are: {all}"),
-            };
-            Error::invalid(format!("unknown option {name:?}{guess}"))
-        })
-    }
-
-    /// The value that it has when it is not given.
-    pub fn default_value(&self) -> Value {
-        self.get(&LoaderOptions::default())
-    }
-
-    /// Its value in `options`.
-    pub fn get(&self, options: &LoaderOptions) -> Value {
-        (self.get)(options)
-    }
-
-    /// What would be valid, in words.
-    pub fn valid(&self) -> String {
-        match self.kind {
-            OptionKind::Integer { min, max } => format!("a whole number from {min} to {max}"),
-            OptionKind::Size { min, max } => {
-                format!("a size from {min} to {max} bytes, such as 67108864 or \"64MiB\"")
-            }
-            OptionKind::Bool => "true or false".to_owned(),
-            OptionKind::Choice(words) => format!("one of {}", words.join(", ")),
-        }
-    }
-
-    pub(crate) fn set(&self, options: &mut LoaderOptions, value: &Value) -> Result<()> {
-        let value = match (self.kind, value) {
-            (OptionKind::Size { .. }, Value::String(text)) => {
-                Value::from(parse_size(text).map_err(|e| e.context(self.name))?)
-            }
-            (_, value) => value.clone(),
-        };
-        self.check(&value)?;
-        (self.put)(options, &value).ok_or_else(|| self.refuse(&value))
-    }
-
-    /// Checks kind and range.
-    pub(crate) fn check(&self, value: &Value) -> Result<()> {
-        let valid = match self.kind {
-            OptionKind::Integer { min, max } | OptionKind::Size { min, max } => {
-                value.as_u64().is_some_and(|n| (min..=max).contains(&n))
-            }
-            OptionKind::Bool => value.is_boolean(),
-            OptionKind::Choice(words) => value.as_str().is_some_and(|word| words.contains(&word)),
-        };
-        if valid { Ok(()) } else { Err(self.refuse(value)) }
-    }
-
-    /// Reads text as it stands on a command line into a value of this option's kind.
-    pub(crate) fn read_text(&self, text: &str) -> Result<Value> {
-        Ok(match self.kind {
-            OptionKind::Integer { .. } => match text.parse::<u64>() {
-                Ok(number) => number.into(),
-                Err(_) => return Err(self.refuse(&Value::from(text))),
-            },
-            OptionKind::Bool => match text {
-                "true" => true.into(),
-                "false" => false.into(),
-                _ => return Err(self.refuse(&Value::from(text))),
-            },
-            OptionKind::Size { .. } | OptionKind::Choice(_) => text.into(),
-        })
-    }
-
-    fn refuse(&self, value: &Value) -> Error {
-        Error::invalid(format!("{} must be {}, is {value}", self.name, self.valid()))
-    }
+/// Sets what may be unset: null unsets it.
+fn maybe<T>(field: &mut Option<T>, value: &Value, read: impl FnOnce(&Value) -> Option<T>) -> Option<()> {
+    *field = if value.is_null() { None } else { Some(read(value)?) };
+    Some(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
+fn duration(seconds: &Value) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds.as_f64()?).ok()
+}
 
-    fn set(name: &str, value: Value) -> Result<LoaderOptions> {
-        let Value::Object(map) = json!({ name: value }) else { unreachable!() };
-        LoaderOptions::from_json(&map)
-    }
+fn seconds(duration: Option<Duration>) -> Value {
+    duration.map(|duration| duration.as_secs_f64()).into()
+}
 
-    #[test]
-    fn every_option_is_written_and_read_back() {
-        let other = [
-            ("batch_size", json!(7)),
-            ("num_workers", json!(9)),
-            ("prefetch", json!(3)),
-            ("shuffle", json!(true)),
-            ("seed", json!(u64::MAX)),
-            ("drop_last", json!(true)),
-            ("shard_rank", json!(2)),
-            ("shard_world_size", json!(4)),
-            ("max_bytes_in_flight", json!(123)),
-            ("page_cache_mode", json!("dont_need")),
-            ("order", json!("completion")),
-        ];
-        assert_eq!(
-            other.each_ref().map(|o| o.0).as_slice(),
-            OPTIONS.iter().map(|o| o.name).collect::<Vec<_>>()
-        );
-        let map = other.iter().cloned().map(|(name, value)| (name.to_owned(), value)).collect();
-        let options = LoaderOptions::from_json(&map).unwrap();
-        assert_eq!(options.to_json(), map);
-        for (option, (_, value)) in OPTIONS.iter().zip(&other) {
-            assert_ne!(&option.default_value(), value, "{} was not seen to change", option.name);
-        }
-    }
-
-    #[test]
-    fn choices_are_those_of_the_types() {
-        let modes = PageCacheMode::ALL.map(PageCacheMode::name);
-        let OptionKind::Choice(words) = OptionInfo::find("page_cache_mode").unwrap().kind else { panic!() };
-        assert_eq!(words, modes);
-    }
-
-    #[test]
-    fn values_that_make_no_sense_are_refused_by_name() {
-        for (name, value) in [
-            ("batch_size", json!(0)),
-            ("batch_size", json!(-1)),
-            ("batch_size", json!(1e30)),
-            ("batch_size", json!("32")),
-            ("batch_size", json!(2.5)),
-            ("num_workers", json!(0)),
-            ("num_workers", json!(u64::MAX)),
-            ("prefetch", json!(null)),
-            ("shuffle", json!("yes")),
-            ("seed", json!(-1)),
-            ("max_bytes_in_flight", json!(0)),
-            ("max_bytes_in_flight", json!("64 elephants")),
-            ("page_cache_mode", json!("none")),
-            ("order", json!(1)),
-        ] {
-            let text = set(name, value.clone()).unwrap_err().to_string();
-            assert!(text.starts_with(name), "{text}");
-        }
-        assert_eq!(
-            set("batch_size", json!(-1)).unwrap_err().to_string(),
-            "batch_size must be a whole number from 1 to 1048576, is -1"
-        );
-    }
-
-    #[test]
-    fn unknown_names_get_the_nearest() {
-        let text = set("batchsize", json!(1)).unwrap_err().to_string();
-        assert!(text.contains("did you mean \"batch_size\"?"), "{text}");
-        let text = set("xyzzy", json!(1)).unwrap_err().to_string();
-        assert!(!text.contains("did you mean") && text.contains("batch_size, num_workers"), "{text}");
-    }
-
-    #[test]
-    fn sizes_may_be_text() {
-        assert_eq!(set("max_bytes_in_flight", json!("64MiB")).unwrap().max_bytes_in_flight, 64 << 20);
-        let mut options = LoaderOptions::default();
-        options.set_text("max_bytes_in_flight", "1GiB").unwrap();
-        options.set_text("shuffle", "true").unwrap();
-        assert!(options.shuffle && options.max_bytes_in_flight == 1 << 30);
-        assert!(options.set_text("batch_size", "1e3").is_err());
-    }
-
-    #[test]
-    fn a_rank_outside_the_world_is_refused() {
-        let options = LoaderOptions { shard_rank: 4, shard_world_size: 4, ..Default::default() };
-        assert_eq!(
-            options.validate().unwrap_err().to_string(),
-            "shard_rank must be from 0 to 3, because shard_world_size is 4, is 4"
-        );
-        let options = LoaderOptions { batch_size: 0, ..Default::default() };
-        assert!(options.validate().is_err(), "also when set by field");
+fn wish(wish: Wish) -> Value {
+    match wish {
+        Wish::No => false.into(),
+        Wish::Yes => true.into(),
+        Wish::Auto => wish.name().into(),
     }
 }

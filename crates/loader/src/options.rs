@@ -1,48 +1,12 @@
 //! How a dataset is read.
 
-use crate::option_table::{OPTIONS, OptionInfo};
+use crate::choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
+use crate::option_table::OPTIONS;
+use crate::{IndexMode, OnError, OptionInfo, Preset};
 use forebay_io::{Error, PageCacheMode, Result};
 use serde_json::{Map, Value};
-use std::fmt;
-use std::str::FromStr;
-
-/// In which order batches reach the consumer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum DeliveryOrder {
-    /// In the order of the sampler, though reads complete out of order: reproducible.
-    #[default]
-    Ordered,
-    /// As batches complete. What a batch holds is the same; which comes first is not.
-    Completion,
-}
-
-impl DeliveryOrder {
-    /// The spelling in options.
-    pub fn name(self) -> &'static str {
-        match self {
-            DeliveryOrder::Ordered => "ordered",
-            DeliveryOrder::Completion => "completion",
-        }
-    }
-}
-
-impl FromStr for DeliveryOrder {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "ordered" => Ok(DeliveryOrder::Ordered),
-            "completion" => Ok(DeliveryOrder::Completion),
-            _ => Err(Error::invalid(format!("order {text:?} is not one of ordered, completion"))),
-        }
-    }
-}
-
-impl fmt::Display for DeliveryOrder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 /// The options of a loader. What each means, its unit, range and default is in [`OPTIONS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +19,10 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Whether each epoch has a random order of its own.
     pub shuffle: bool,
+    /// How far a shuffle carries a sample; none for anywhere.
+    pub shuffle_window: Option<NonZeroU64>,
+    /// Whether samples are drawn with replacement instead of visited once.
+    pub random_index_mode: IndexMode,
     /// What the order is drawn from.
     pub seed: u64,
     /// Whether a last batch that is not full is left out.
@@ -63,12 +31,36 @@ pub struct LoaderOptions {
     pub shard_rank: usize,
     /// How many parts there are.
     pub shard_world_size: usize,
+    /// What becomes of the samples that do not divide evenly among the parts.
+    pub shard_remainder: Remainder,
+    /// In which order batches are delivered, and when the first can be.
+    pub loading_mode: LoadingMode,
+    /// How the bytes of a sample are asked for.
+    pub reader_mode: ReaderMode,
+    /// About how large a request to the storage is; none for what the store finds best.
+    pub target_request_bytes: Option<NonZeroU64>,
     /// The hard cap on bytes that are arriving or waiting.
     pub max_bytes_in_flight: u64,
     /// What is done to the page cache.
     pub page_cache_mode: PageCacheMode,
-    /// In which order batches are delivered.
-    pub order: DeliveryOrder,
+    /// What a sample that cannot be had does.
+    pub on_error: OnError,
+    /// How often a failed read is tried again; none for what the store was opened with.
+    pub retries: Option<u32>,
+    /// The longest that a batch may take to be read, tries and pauses included.
+    pub deadline: Option<Duration>,
+    /// The longest that the consumer waits for a batch.
+    pub timeout: Option<Duration>,
+    /// Whether what an epoch used is kept for the next.
+    pub persistent_workers: bool,
+    /// How the samples of a batch are handed to an array library.
+    pub collate: Collate,
+    /// Whether batches are put into page-locked memory.
+    pub pin_memory: Wish,
+    /// Whether copies to a device are only begun.
+    pub non_blocking: Wish,
+    /// How worker processes are started, of which there are none.
+    pub multiprocessing_context: Option<StartMethod>,
 }
 
 impl Default for LoaderOptions {
@@ -78,35 +70,74 @@ impl Default for LoaderOptions {
             num_workers: 8,
             prefetch: 4,
             shuffle: false,
+            shuffle_window: None,
+            random_index_mode: IndexMode::None,
             seed: 0,
             drop_last: false,
             shard_rank: 0,
             shard_world_size: 1,
+            shard_remainder: Remainder::Uneven,
+            loading_mode: LoadingMode::Ordered,
+            reader_mode: ReaderMode::Sequential,
+            target_request_bytes: None,
             max_bytes_in_flight: 1 << 30,
             page_cache_mode: PageCacheMode::Default,
-            order: DeliveryOrder::Ordered,
+            on_error: OnError::Raise,
+            retries: None,
+            deadline: None,
+            timeout: None,
+            persistent_workers: true,
+            collate: Collate::Auto,
+            pin_memory: Wish::No,
+            non_blocking: Wish::No,
+            multiprocessing_context: None,
         }
     }
 }
 
 impl LoaderOptions {
+    /// In completion order, at most so many batches may be under way and waiting together: each may be
+    /// overtaken, and a state names those that were. This many fit into a kilobyte.
+    pub const MOST_OVERTAKEN: usize = 128;
+
     /// Options from names and values, as a dict or a JSON object has them. What is not named keeps
-    /// its default.
+    /// its default, or what a `preset` among them says.
     ///
     /// # Errors
-    /// `InvalidConfig` for an unknown name (with the nearest known one) or a value that is not valid.
+    /// `InvalidConfig` for an unknown name (with the nearest known one), a value that is not valid, or
+    /// two that contradict each other.
     pub fn from_json(map: &Map<String, Value>) -> Result<Self> {
-        let mut options = LoaderOptions::default();
-        for (name, value) in map {
-            options.set(name, value)?;
-        }
+        let mut options = match map.get(Preset::KEY) {
+            None | Some(Value::Null) => LoaderOptions::default(),
+            Some(Value::String(name)) => Preset::find(name)?.options()?,
+            Some(other) => Preset::find(&other.to_string())?.options()?,
+        };
+        let given = map.iter().filter(|(name, _)| *name != Preset::KEY);
+        let given = given.map(|(name, value)| Ok((OptionInfo::find(name)?, value.clone())));
+        options.set_all(&given.collect::<Result<Vec<_>>>()?)?;
         options.validate()?;
         Ok(options)
     }
 
-    /// Every option by name.
+    /// Options from names and texts, as they stand on a command line, over those that are `base`.
+    ///
+    /// # Errors
+    /// As [`LoaderOptions::from_json`].
+    pub fn from_texts<'a>(base: Self, given: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self> {
+        let mut options = base;
+        let read = |(name, text): (&str, &str)| {
+            let option = OptionInfo::find(name)?;
+            Ok((option, option.read_text(text)?))
+        };
+        options.set_all(&given.into_iter().map(read).collect::<Result<Vec<_>>>()?)?;
+        options.validate()?;
+        Ok(options)
+    }
+
+    /// Every option by name. Spellings of the same option are left out.
     pub fn to_json(&self) -> Map<String, Value> {
-        OPTIONS.iter().map(|option| (option.name.to_owned(), option.get(self))).collect()
+        let options = OPTIONS.iter().filter(|option| option.spells.is_none());
+        options.map(|option| (option.name.to_owned(), option.get(self))).collect()
     }
 
     /// Sets one option by name. Sizes may be numbers of bytes or texts such as `"64MiB"`.
@@ -128,6 +159,29 @@ impl LoaderOptions {
         option.set(self, &value)
     }
 
+    fn set_all(&mut self, given: &[(&'static OptionInfo, Value)]) -> Result<()> {
+        for (option, value) in given {
+            option.set(self, value)?;
+        }
+        // Two spellings of one option: the later one has won by now, if they differ.
+        let alone = |option: &OptionInfo, value: &Value, seen: &OptionInfo| {
+            let mut options = LoaderOptions::default();
+            option.set(&mut options, value).map(|()| seen.get(&options))
+        };
+        for (option, value) in given {
+            let same = given.iter().find(|(other, _)| Some(other.name) == option.spells);
+            let Some((spelt, other)) = same.filter(|_| !value.is_null()) else { continue };
+            if alone(option, value, spelt)? != alone(spelt, other, spelt)? {
+                return Err(Error::invalid(format!(
+                    "{}={value} and {}={other} contradict each other: they are two spellings of one option; \
+                     give one of them",
+                    option.name, spelt.name
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks every value, also those that were set by field, and what only makes sense together.
     ///
     /// # Errors
@@ -144,6 +198,50 @@ impl LoaderOptions {
                 self.shard_rank
             )));
         }
+        if let (Some(window), false) = (self.shuffle_window, self.shuffle) {
+            return Err(Error::invalid(format!(
+                "shuffle_window={window} says how far shuffle=true carries a sample, but shuffle is false"
+            )));
+        }
+        if self.random_index_mode != IndexMode::None && self.shuffle {
+            return Err(Error::invalid(format!(
+                "random_index_mode={} draws samples at random and has no order that shuffle=true could change; \
+                 give one of them",
+                self.random_index_mode
+            )));
+        }
+        let under_way = self.num_workers.saturating_add(self.prefetch);
+        if self.loading_mode == LoadingMode::Completion && under_way > Self::MOST_OVERTAKEN {
+            return Err(Error::invalid(format!(
+                "loading_mode=completion needs num_workers + prefetch to be {} at most, so that a state can name \
+                 the batches that were overtaken; they are {} + {}",
+                Self::MOST_OVERTAKEN,
+                self.num_workers,
+                self.prefetch
+            )));
+        }
         Ok(())
+    }
+
+    /// What `page_cache_mode` is in the frameworks' words, which lack one for `dont_need`.
+    pub fn cache_policy(&self) -> Option<CachePolicy> {
+        match self.page_cache_mode {
+            PageCacheMode::Default => Some(CachePolicy::Default),
+            PageCacheMode::FadviseSequential => Some(CachePolicy::Sequential),
+            PageCacheMode::FadviseRandom => Some(CachePolicy::Random),
+            PageCacheMode::DirectIO => Some(CachePolicy::Direct),
+            PageCacheMode::DontNeed => None,
+        }
+    }
+}
+
+impl From<CachePolicy> for PageCacheMode {
+    fn from(policy: CachePolicy) -> Self {
+        match policy {
+            CachePolicy::Default => PageCacheMode::Default,
+            CachePolicy::Sequential => PageCacheMode::FadviseSequential,
+            CachePolicy::Random => PageCacheMode::FadviseRandom,
+            CachePolicy::Direct => PageCacheMode::DirectIO,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What a loader promises about order, completeness, state and memory, over objects in memory.
 
 use forebay_io::{Kind, ListOptions, Location, MemoryStore, PutOptions, Store};
-use forebay_loader::{Batch, Dataset, DeliveryOrder, Epoch, Loader, LoaderOptions, Progress, State, Waited};
+use forebay_loader::{Batch, Dataset, Epoch, Loader, LoaderOptions, LoadingMode, Progress, State, Waited};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -107,8 +107,13 @@ fn a_tiny_cap_slows_down_and_never_hangs() {
     let runtime = runtime();
     let data = runtime.block_on(data(200));
     // One batch of 4 samples of at most 119 bytes needs 512; there is room for one and a half.
-    for order in [DeliveryOrder::Ordered, DeliveryOrder::Completion] {
-        let options = LoaderOptions { shuffle: true, max_bytes_in_flight: 768, order, ..Default::default() };
+    for order in [LoadingMode::Ordered, LoadingMode::Completion] {
+        let options = LoaderOptions {
+            shuffle: true,
+            max_bytes_in_flight: 768,
+            loading_mode: order,
+            ..Default::default()
+        };
         let loader = loader(&data, LoaderOptions { num_workers: 8, ..small(options) });
         let mut ids = take(&mut loader.start(runtime.handle()).unwrap(), usize::MAX);
         ids.sort();
@@ -122,7 +127,7 @@ fn a_tiny_cap_slows_down_and_never_hangs() {
 fn completion_order_delivers_everything_too() {
     let runtime = runtime();
     let data = runtime.block_on(data(101));
-    let options = LoaderOptions { order: DeliveryOrder::Completion, ..Default::default() };
+    let options = LoaderOptions { loading_mode: LoadingMode::Completion, ..Default::default() };
     let loader = loader(&data, small(options));
     let mut ids = take(&mut loader.start(runtime.handle()).unwrap(), usize::MAX);
     ids.sort();
@@ -359,7 +364,7 @@ proptest! {
         let data = runtime.block_on(data(n));
         let options = LoaderOptions {
             batch_size: batch, shuffle: true, seed, num_workers: 5, prefetch: 3,
-            order: DeliveryOrder::Completion, ..Default::default()
+            loading_mode: LoadingMode::Completion, ..Default::default()
         };
         let first = loader(&data, options.clone());
         let mut seen = take(&mut first.start(runtime.handle()).unwrap(), batches);

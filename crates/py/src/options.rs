@@ -9,6 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyCFunction, PyDict, PyMapping, PyTuple};
 use serde_json::{Map, Value};
+use std::path::PathBuf;
 
 /// How a dataset is loaded. Options that are not given have their defaults; bad ones raise
 /// InvalidConfigError, which is a ValueError.
@@ -80,16 +81,32 @@ impl LoaderOptions {
     /// Every option by name.
     fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let all = PyDict::new(py);
-        for option in loader::OPTIONS {
-            all.set_item(option.name, value::to_python(py, &option.get(self.rust()))?)?;
+        for (name, set) in self.rust().to_json() {
+            all.set_item(name, value::to_python(py, &set)?)?;
         }
         Ok(all)
+    }
+
+    /// Options as a preset has them: training, gpu_optimized, distributed_optimized or inference.
+    #[staticmethod]
+    fn preset(py: Python<'_>, name: &str) -> PyResult<Self> {
+        Self::checked(py, &Map::from_iter([(loader::Preset::KEY.to_owned(), name.into())]))
+    }
+
+    /// Options from a file of names and values, whose name ends in .toml, .yaml, .yml or .json.
+    #[staticmethod]
+    fn from_file(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let raise = |error: forebay_io::Error| errors::raise(py, &error.context(path.display()));
+        let format = loader::OptionFormat::of(&path.to_string_lossy()).map_err(raise)?;
+        let text = py.detach(|| std::fs::read_to_string(&path))?;
+        let options = format.read(&text).and_then(|given| loader::LoaderOptions::from_json(&given));
+        Ok(LoaderOptions { inner: Checked(options.map_err(raise)?) })
     }
 
     pub(crate) fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let default = loader::LoaderOptions::default();
         let mut shown = Vec::new();
-        for option in loader::OPTIONS {
+        for option in loader::OPTIONS.iter().filter(|option| option.spells.is_none()) {
             let set = option.get(self.rust());
             if set != option.get(&default) {
                 shown.push(format!("{}={}", option.name, value::to_python(py, &set)?.repr()?));

@@ -14,7 +14,11 @@ PAGE = (Path(__file__).parents[3] / "docs" / "python.md").read_text()
 def options():
     """The table of options, as the loader's own table has them."""
     rows = ["| option | default | takes | |", "|---|---|---|---|"]
-    for name, default in forebay.LoaderOptions().to_dict().items():
+    defaults = forebay.LoaderOptions()
+    names = [*defaults.to_dict()]
+    names.insert(names.index("page_cache_mode") + 1, "cache_policy")
+    for name in names:
+        default = getattr(defaults, name)
         help, valid = re.fullmatch(r"(.*)\. Takes (.*)\.", getattr(forebay.LoaderOptions, name).__doc__).groups()
         rows.append(f"| `{name}` | `{default!r}` | {valid} | {help}. |")
     return "\n".join(rows)

@@ -13,14 +13,32 @@ OTHER = {
     "num_workers": 9,
     "prefetch": 3,
     "shuffle": True,
+    "shuffle_window": 1000,
+    "random_index_mode": "none",
     "seed": 2**64 - 1,
     "drop_last": True,
     "shard_rank": 2,
     "shard_world_size": 4,
+    "shard_remainder": "drop",
+    "loading_mode": "completion",
+    "reader_mode": "range",
+    "target_request_bytes": 65536,
     "max_bytes_in_flight": 123456,
     "page_cache_mode": "dont_need",
-    "order": "completion",
+    "on_error": "skip:3",
+    "retries": 2,
+    "deadline": 30.5,
+    "timeout": 60.0,
+    "persistent_workers": False,
+    "collate": "list",
+    "pin_memory": "auto",
+    "non_blocking": True,
+    "multiprocessing_context": "spawn",
 }
+# It contradicts `shuffle`.
+APART = {"random_index_mode": "zipfian:1.25"}
+# What any loader can honour.
+PLAIN = {name: OTHER[name] for name in ("batch_size", "num_workers", "prefetch", "shuffle", "seed", "drop_last")}
 
 
 def test_every_option_is_a_keyword_an_attribute_and_in_the_dict():
@@ -29,8 +47,51 @@ def test_every_option_is_a_keyword_an_attribute_and_in_the_dict():
     options = LoaderOptions(**OTHER)
     assert options.to_dict() == OTHER
     for name, value in OTHER.items():
-        assert getattr(options, name) == value != getattr(defaults, name), name
+        assert getattr(options, name) == value, name
+        assert value != getattr(defaults, name) or name in APART, name
         assert getattr(LoaderOptions, name).__doc__, name
+    assert LoaderOptions(**APART).to_dict() == defaults.to_dict() | APART
+
+
+def test_another_spelling_means_the_same_and_may_not_contradict():
+    options = LoaderOptions(cache_policy="random")
+    assert options == LoaderOptions(page_cache_mode="fadvise_random")
+    assert (options.cache_policy, LoaderOptions(page_cache_mode="dont_need").cache_policy) == ("random", None)
+    assert options.replace(page_cache_mode="dont_need").page_cache_mode == "dont_need"
+    with pytest.raises(ValueError, match="contradict"):
+        LoaderOptions(cache_policy="random", page_cache_mode="default")
+
+
+def test_presets_are_where_other_options_begin():
+    options = LoaderOptions.preset("gpu_optimized")
+    assert (options.num_workers, options.pin_memory, options.shuffle) == (16, "auto", True)
+    assert LoaderOptions(preset="gpu_optimized", shuffle=False) == options.replace(shuffle=False)
+    with pytest.raises(ValueError, match="preset must be one of training, "):
+        LoaderOptions.preset("fast")
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("options.toml", 'preset = "training"\nbatch_size = 5\nmax_bytes_in_flight = "1MiB"\n'),
+        ("options.yaml", "preset: training\nbatch_size: 5\nmax_bytes_in_flight: 1MiB\n"),
+        ("options.json", '{"preset": "training", "batch_size": 5, "max_bytes_in_flight": 1048576}'),
+    ],
+)
+def test_options_may_be_in_a_file(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    wanted = LoaderOptions(preset="training", batch_size=5, max_bytes_in_flight=1 << 20)
+    assert LoaderOptions.from_file(tmp_path / name) == wanted
+    (tmp_path / name).write_text(text.replace("batch_size", "batchsize"))
+    with pytest.raises(ValueError, match=f"{name}.*batch_size"):
+        LoaderOptions.from_file(str(tmp_path / name))
+
+
+def test_a_file_of_options_must_be_there_and_say_its_format(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        LoaderOptions.from_file(tmp_path / "missing.toml")
+    with pytest.raises(ValueError, match=".toml"):
+        LoaderOptions.from_file(tmp_path / "options.txt")
 
 
 def test_options_cannot_be_changed_but_replaced():
@@ -81,7 +142,7 @@ def test_pickles_and_copies():
         ({"max_bytes_in_flight": 0}, "max_bytes_in_flight"),
         ({"max_bytes_in_flight": "64 elephants"}, "elephants"),
         ({"page_cache_mode": "none"}, "fadvise_random"),
-        ({"order": "random"}, "one of ordered, completion"),
+        ({"loading_mode": "random"}, "one of ordered, completion, streaming"),
         ({"shard_rank": 4, "shard_world_size": 4}, "shard_rank must be from 0 to 3"),
     ],
 )
@@ -111,5 +172,5 @@ def test_only_options_are_options(folder):
 
 def test_dict_and_object_mean_the_same(folder):
     root = folder([1])
-    given = forebay.create_async_loader(root, OTHER | {"shard_rank": 0}).options
-    assert given == forebay.create_async_loader(root, given).options == LoaderOptions(**OTHER).replace(shard_rank=0)
+    given = forebay.create_async_loader(root, PLAIN).options
+    assert given == forebay.create_async_loader(root, given).options == LoaderOptions(**PLAIN)

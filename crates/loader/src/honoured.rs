@@ -1,0 +1,67 @@
+//! What a loader itself cannot honour is refused here, with the reason: an option is never taken and
+//! then ignored.
+
+use crate::choice::{Collate, LoadingMode, ReaderMode, Wish};
+use crate::{IndexMode, LoaderOptions, OnError, Remainder};
+use forebay_io::{Error, Result};
+
+/// Refuses options that are not a loader's to honour.
+///
+/// # Errors
+/// `InvalidConfig` naming the option, its value and who could honour it.
+pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
+    let o = options;
+    let refused: [(bool, &str, String, &str); 15] = [
+        (
+            o.pin_memory == Wish::Yes,
+            "pin_memory",
+            o.pin_memory.to_string(),
+            "page-locked memory is CUDA's: use forebay.torch.DataLoader where there is CUDA, or \
+             pin_memory=auto",
+        ),
+        (
+            o.non_blocking == Wish::Yes,
+            "non_blocking",
+            o.non_blocking.to_string(),
+            "nothing is copied to a device here: use forebay.torch.DataLoader with a device, or \
+             non_blocking=auto",
+        ),
+        (
+            o.collate != Collate::Auto,
+            "collate",
+            o.collate.to_string(),
+            "batches are handed over as bytes here: use Python's to_numpy() and to_torch()",
+        ),
+        (
+            o.multiprocessing_context.is_some(),
+            "multiprocessing_context",
+            o.multiprocessing_context.map(|method| method.to_string()).unwrap_or_default(),
+            "workers are threads of this process; for processes use torch.utils.data.DataLoader over a \
+             forebay.torch.IterableDataset",
+        ),
+        (o.random_index_mode != IndexMode::None, "random_index_mode", o.random_index_mode.to_string(), LATER),
+        (o.shuffle_window.is_some(), "shuffle_window", shown(o.shuffle_window), LATER),
+        (o.shard_remainder != Remainder::Uneven, "shard_remainder", o.shard_remainder.to_string(), LATER),
+        (o.loading_mode == LoadingMode::Streaming, "loading_mode", o.loading_mode.to_string(), LATER),
+        (o.reader_mode != ReaderMode::Sequential, "reader_mode", o.reader_mode.to_string(), LATER),
+        (o.target_request_bytes.is_some(), "target_request_bytes", shown(o.target_request_bytes), LATER),
+        (o.on_error != OnError::Raise, "on_error", o.on_error.to_string(), LATER),
+        (o.retries.is_some(), "retries", shown(o.retries), LATER),
+        (o.deadline.is_some(), "deadline", shown(o.deadline.map(|d| d.as_secs_f64())), LATER),
+        (o.timeout.is_some(), "timeout", shown(o.timeout.map(|d| d.as_secs_f64())), LATER),
+        (!o.persistent_workers, "persistent_workers", o.persistent_workers.to_string(), LATER),
+    ];
+    match refused.into_iter().find(|(given, ..)| *given) {
+        None => Ok(()),
+        Some((_, name, value, why)) => {
+            Err(Error::invalid(format!("{name}={value} cannot be honoured by this loader: {why}")))
+        }
+    }
+}
+
+/// Taken out of here once the read path obeys it.
+const LATER: &str = "it does not obey this value yet";
+
+fn shown(value: Option<impl std::fmt::Display>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
