@@ -23,7 +23,7 @@ const ROOMS: &[(&str, Allowed)] = &[
     ("io-object", These(&["io"])),
     ("io-s3", These(&["io", "io-object"])),
     ("io-az", These(&["io", "io-object"])),
-    ("io-open", These(&["io", "io-fs", "io-direct", "io-s3", "io-az"])),
+    ("io-open", These(&["io", "io-fs", "io-direct", "io-object", "io-s3", "io-az"])),
     ("io-testkit", These(&["io"])),
     ("metrics", These(&["io"])),
     ("trace", These(&["io", "metrics"])),

@@ -53,7 +53,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 /// What the keys mean, for `--help`.
 pub(crate) fn help() -> StyledStr {
     let mut text = "An option of the stores that are used; may be given several times:".to_owned();
-    for key in KEYS {
+    for key in KEYS.iter() {
         let _ = write!(text, "\n- {key}");
     }
     text.into()

@@ -1,1 +1,32 @@
-//! Azure Blob Storage.
+//! Azure Blob Storage: who is asked, with which credentials, and in which words.
+//!
+//! ```text
+//! URI, options, environment ─► AzConfig ─► Client (one container) ─► io-object's ObjectBackend: the store
+//! ```
+//! What it never does: retry, read the environment, send a credential of one account to another, or let a
+//! secret into a `Debug` or an error.
+//!
+//! A signature that stands in a URL (`https://…?sv=…&sig=…`) is taken off it before there is a location: by
+//! whoever opens stores.
+#![forbid(unsafe_code)]
+
+mod account;
+mod authority;
+mod batch;
+mod config;
+mod connection_string;
+mod open;
+mod options;
+mod rest;
+mod service;
+mod token;
+mod transport;
+mod upload;
+mod wire;
+
+pub use account::{Account, account_of_host};
+pub use config::{Application, AzConfig, Credential};
+pub use connection_string::ConnectionString;
+pub use open::open;
+pub use options::{AzOptions, KEYS, Key};
+pub use token::{Issued, Token, TokenSource};

@@ -53,13 +53,8 @@ pub(crate) async fn get(
     let key = shared.key(operation, location)?;
     let stretch = options.target_request_bytes.or(shared.options.request_bytes);
     let read = Read { shared, operation, location, key, stretch };
-    if let Some(range) = &request.range {
-        if range.start > range.end {
-            return Err(read.outside(range, None));
-        }
-        if range.is_empty() {
-            return read.nothing(range, request.if_version.as_ref(), request.slot, place).await;
-        }
+    if let Some(range) = request.range.as_ref().filter(|range| range.is_empty()) {
+        return read.nothing(range, request.if_version.as_ref(), request.slot, place).await;
     }
     let begin = Instant::now();
     let wanted = request.range.clone();
@@ -121,7 +116,7 @@ impl<'a> Read<'a> {
         let head = self.shared.call(self.operation, self.location, 0, request).await;
         let head = head.map_err(|failure| self.fail(failure))?;
         pinned(if_version, head.version.as_ref()).map_err(|failure| self.fail(failure))?;
-        if range.end > head.size {
+        if range.start > range.end || range.end > head.size {
             return Err(self.outside(range, Some(head.size)));
         }
         reserve(place, slot, 0).await.map_err(|e| e.at(self.location))?;

@@ -7,6 +7,7 @@ use crate::StoreOptions;
 use crate::value::{count, size};
 use forebay_io::Result;
 use std::fmt;
+use std::sync::LazyLock;
 
 /// One option that can be given as text.
 #[derive(Clone, Copy)]
@@ -31,7 +32,11 @@ pub(crate) struct Text<'a> {
 }
 
 /// The options that can be given as text.
-pub static KEYS: &[Key] = &[
+pub static KEYS: LazyLock<Vec<Key>> =
+    LazyLock::new(|| OWN.iter().copied().chain(crate::services::rows()).collect());
+
+/// Those that are not of a service over HTTP.
+static OWN: &[Key] = &[
     Key {
         name: "threads",
         about: "threads that make system calls",
@@ -63,6 +68,11 @@ pub static KEYS: &[Key] = &[
 ];
 
 impl Key {
+    /// Whether anything was said.
+    pub(crate) fn is_given(&self, options: &StoreOptions) -> bool {
+        (self.given)(options) || options.services.has(self.name)
+    }
+
     /// Whether a scheme has a use for it.
     pub fn applies_to(&self, scheme: &str) -> bool {
         self.schemes.is_empty() || self.schemes.contains(&scheme)
@@ -102,7 +112,7 @@ mod tests {
                 assert!(SCHEMES.iter().any(|scheme| scheme.name == *name), "{key:?}: {name}");
             }
             assert!(!key.about.ends_with('.') && !key.about.contains("only)"), "{key:?}");
-            assert!(!(key.given)(&StoreOptions::default()), "{key:?} is said by default");
+            assert!(!key.is_given(&StoreOptions::default()), "{key:?} is said by default");
         }
         let text = KEYS[0].to_string();
         assert_eq!(text, "threads: threads that make system calls (file:// only)");

@@ -24,10 +24,14 @@ mod keys;
 mod nearest;
 mod open;
 mod scheme;
+mod services;
 mod store_options;
 mod value;
 
+pub use forebay_io_az::{Issued, Token, TokenSource};
+pub use forebay_io_object::{Secret, Surroundings};
 pub use keys::{KEYS, Key};
 pub use open::open;
 pub use scheme::{SCHEMES, Scheme};
+pub use services::Services;
 pub use store_options::StoreOptions;

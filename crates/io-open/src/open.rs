@@ -43,6 +43,12 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
             let store = FsStore::new(FsOptions { threads: options.threads.unwrap_or(default.threads) });
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
         }
+        "az" | "https" => {
+            let services = &options.services;
+            let (az, http) = (services.az(location)?, services.http()?);
+            let around = services.around();
+            Ok(Arc::new(forebay_io_az::open(location, &az, http, &around, options.attempts())?))
+        }
         "mem" => {
             // One made here would be empty, and nobody could ever put anything there.
             let store = options.memory.clone().ok_or_else(|| {

@@ -3,10 +3,14 @@
 use crate::KEYS;
 use crate::keys::Text;
 use crate::nearest::did_you_mean;
+use crate::services::Services;
 use forebay_io::layer::Limits;
-use forebay_io::{Error, MemoryStore, Observe, Result, Unobserved};
+use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
+use forebay_io_az::TokenSource;
+use forebay_io_object::Surroundings;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Options of [`open`](crate::open). The default asks for the bare backend.
@@ -25,6 +29,8 @@ pub struct StoreOptions {
     pub caller: Option<Arc<dyn Observe>>,
     /// The store behind `mem://`.
     pub memory: Option<MemoryStore>,
+    /// What was said about services over HTTP.
+    pub services: Services,
 }
 
 impl StoreOptions {
@@ -55,9 +61,41 @@ impl StoreOptions {
         (key.set)(self, Text { key: name, value })
     }
 
+    /// Sets one option, as [`StoreOptions::parse`] does for all.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for an unknown key and a bad value.
+    pub fn add(&mut self, key: &str, value: &str) -> Result<()> {
+        self.set(key, value)
+    }
+
+    /// Environment and clock of the process, where services look for what the options leave open
+    /// (`AWS_*`, `AZURE_*`). Without them nothing is looked for.
+    #[must_use]
+    pub fn with_surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.services.surroundings = Some(surroundings);
+        self
+    }
+
+    /// Where tokens for Azure come from, if the program has a way of its own.
+    #[must_use]
+    pub fn with_az_tokens(mut self, tokens: Arc<dyn TokenSource>) -> Self {
+        self.services.az_tokens = Some(tokens);
+        self
+    }
+
+    /// Reads a location that a person gave: as [`Location::parse`], and a signature that stands in the query
+    /// of an `https://` URL is taken out of it and kept for the store of that container.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, never showing a query.
+    pub fn locate(&mut self, text: &str, base: &Path) -> Result<Location> {
+        self.services.locate(text, base)
+    }
+
     /// Refuses what the scheme has no use for.
     pub(crate) fn check(&self, scheme: &str) -> Result<()> {
-        match KEYS.iter().find(|key| (key.given)(self) && !key.applies_to(scheme)) {
+        match KEYS.iter().find(|key| key.is_given(self) && !key.applies_to(scheme)) {
             Some(key) => {
                 let (name, schemes) = (key.name, key.schemes_text());
                 Err(Error::invalid(format!(
@@ -91,6 +129,7 @@ impl fmt::Debug for StoreOptions {
             .field("device", &self.device.is_some())
             .field("caller", &self.caller.is_some())
             .field("memory", &self.memory)
+            .field("services", &self.services)
             .finish()
     }
 }
@@ -111,9 +150,13 @@ mod tests {
         assert_eq!((options.threads, options.retries), (Some(3), Some(0)));
         assert_eq!(options.limits.concurrency.map(u32::from), Some(16));
         assert_eq!(options.limits.bytes_per_second.map(u64::from), Some(1024));
-        for key in KEYS {
-            let said = StoreOptions::parse([(key.name, "7")]).unwrap();
-            assert!((key.given)(&said), "{key:?}");
+        let mut said = StoreOptions::default();
+        for key in KEYS.iter() {
+            assert!(!key.is_given(&said), "{key:?}");
+            // One of these is good for each.
+            let values = ["7", "7s", "true", "all", "object-store"];
+            assert!(values.iter().any(|value| said.add(key.name, value).is_ok()), "{key:?}");
+            assert!(key.is_given(&said), "{key:?}");
         }
     }
 

@@ -20,7 +20,7 @@ async fn files() -> Fixture {
         },
         device: Some(Arc::new(Unobserved)),
         caller: Some(Arc::new(Unobserved)),
-        memory: None,
+        ..StoreOptions::default()
     };
     Fixture::new(open(&root, &options).expect("a stack"), root).keep(dir)
 }

@@ -16,6 +16,8 @@ use std::sync::Arc;
 /// The name of an object, or of a folder of objects. Cheap to clone.
 ///
 /// * `file` and `direct`: no host, an absolute path, percent-encoded in the URI.
+/// * `https`: an account's host with its container as the host, and a key, percent-encoded in the URI. A
+///   query, which may be a signature, is refused: whoever opens stores takes it off before.
 /// * others: a host (bucket, container) and a key, taken as they stand: object stores do not
 ///   percent-encode the keys that people type.
 ///
@@ -76,6 +78,9 @@ impl Location {
             }
             return Self::file_of(scheme, &bytes).map_err(|e| e.context(format_args!("{text:?}")));
         }
+        if scheme == "https" {
+            return Self::from_https(rest);
+        }
         let (host, key) = rest.split_once('/').unwrap_or((rest, ""));
         if host.is_empty() {
             return Err(Error::invalid(format!(
@@ -83,6 +88,33 @@ impl Location {
             )));
         }
         Ok(Location { scheme, host: Some(host.into()), path: key.as_bytes().into() })
+    }
+
+    /// No error shows the text: it may hold a signature or a password.
+    fn from_https(rest: &str) -> Result<Self> {
+        let refuse = |what: &str| {
+            let context = format!("a location https://… {what}; write https://HOST/CONTAINER/key");
+            Err(Error::invalid(context))
+        };
+        if rest.contains(['?', '#']) {
+            return refuse(
+                "has a query or fragment, which is no part of a place (escape ? as %3F and # as %23)",
+            );
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if authority.contains('@') {
+            return refuse("has a user name or password in front of its host");
+        }
+        if has_bad_escape(path) {
+            return refuse("has a '%' that is not followed by two hex digits (write %25 for a percent sign)");
+        }
+        let (container, key) = path.split_once('/').unwrap_or((path, ""));
+        if authority.is_empty() || container.is_empty() {
+            return refuse("names no host or no container");
+        }
+        let host = format!("{}/{container}", authority.to_ascii_lowercase());
+        let key: Vec<u8> = percent_decode(key.as_bytes()).collect();
+        Ok(Location { scheme: Cow::Borrowed("https"), host: Some(host.into()), path: key.into() })
     }
 
     fn file(scheme: &'static str, path: &[u8]) -> Result<Self> {
@@ -117,7 +149,7 @@ impl Location {
         &self.scheme
     }
 
-    /// The bucket or container; none for files.
+    /// The bucket or container (of `https`, with its account's host in front); none for files.
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
     }
@@ -189,7 +221,7 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
 
 /// Known schemes cost no allocation, because every sample's location carries one.
 fn known(scheme: &str) -> Cow<'static, str> {
-    const KNOWN: [&str; 5] = ["file", "direct", "s3", "az", "mem"];
+    const KNOWN: [&str; 6] = ["file", "direct", "s3", "az", "mem", "https"];
     match KNOWN.into_iter().find(|k| *k == scheme) {
         Some(known) => Cow::Borrowed(known),
         None => Cow::Owned(scheme.to_owned()),
@@ -217,8 +249,10 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://", self.scheme)?;
         if let Some(host) = &self.host {
-            write!(f, "{host}/{}", String::from_utf8_lossy(&self.path))?;
-            return Ok(());
+            write!(f, "{host}/")?;
+            if self.scheme != "https" {
+                return f.write_str(&String::from_utf8_lossy(&self.path));
+            }
         }
         for chunk in self.path.utf8_chunks() {
             for c in chunk.valid().chars() {
@@ -234,7 +268,7 @@ impl fmt::Display for Location {
     }
 }
 
-/// What a `file://` text escapes: what a URI gives a meaning to, and what would hide or rearrange text
+/// What a `file://` or `https://` text escapes: what a URI gives a meaning to, and what would hide or rearrange text
 /// on a terminal. Letters of any language stay readable.
 fn is_escaped(c: char) -> bool {
     match c {
@@ -286,6 +320,33 @@ mod tests {
         let location = parse("s3://bucket/a//b%20c").unwrap();
         assert_eq!((location.host(), location.path_bytes()), (Some("bucket"), &b"a//b%20c"[..]));
         assert_eq!(location.to_string(), "s3://bucket/a//b%20c");
+    }
+
+    #[test]
+    fn https_names_host_and_container_and_is_decoded() {
+        let location = parse("https://Acme.blob.core.windows.net/box/a%20b//%3F").unwrap();
+        assert_eq!(location.host(), Some("acme.blob.core.windows.net/box"));
+        assert_eq!(location.path_bytes(), b"a b//?");
+        assert_eq!(location.to_string(), "https://acme.blob.core.windows.net/box/a%20b//%3F");
+        assert_eq!(parse(&location.to_string()).unwrap(), location);
+        assert_eq!(parse("https://h/box").unwrap(), parse("https://h/box/").unwrap());
+    }
+
+    #[test]
+    fn https_with_secrets_is_refused_without_showing_them() {
+        for text in [
+            "https://h/c/k?sig=hush",
+            "https://u:hush@h/c/k",
+            "https://h/c/%hush",
+            "https://?hush",
+            "https://h",
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(
+                error.contains("https://HOST/CONTAINER/key") && !error.contains("hush"),
+                "{text}: {error}"
+            );
+        }
     }
 
     #[test]

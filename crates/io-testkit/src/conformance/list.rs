@@ -2,7 +2,7 @@
 
 use super::{Entry, entries, fails, get, keys, put};
 use crate::data::Tree;
-use forebay_io::{EntryKind, Glob, Kind, ListOptions, Location, Store};
+use forebay_io::{EntryKind, Glob, Kind, ListOptions, Location, PutOptions, Store};
 use futures::StreamExt;
 
 async fn found(store: &dyn Store, root: &Location, options: ListOptions) -> Vec<Entry> {
@@ -157,6 +157,8 @@ pub async fn list_may_be_dropped_half_way(store: &dyn Store, root: &Location) {
     assert_eq!(keys(store, root).await.len(), 3);
 }
 
+const BACKSLASH: &str = "back\\slash";
+
 const NAMES: [&str; 27] = [
     "plain",
     "with space",
@@ -177,7 +179,7 @@ const NAMES: [&str; 27] = [
     "...",
     "-dash",
     "quote'\"`",
-    "back\\slash",
+    BACKSLASH,
     "star*[x]{y}",
     "~tilde",
     "colon:1",
@@ -187,12 +189,23 @@ const NAMES: [&str; 27] = [
     "\u{202E}override",
 ];
 
-/// Names that need escaping somewhere are stored, listed, read and deleted as they are.
+/// Names that need escaping somewhere are stored, listed, read and deleted as they are. A service of text
+/// keys that takes a backslash for a slash refuses one, with words.
 pub async fn names_of_all_kinds_are_kept(store: &dyn Store, root: &Location) {
     let long = "n".repeat(255);
-    let all: Vec<&str> = NAMES.iter().copied().chain([long.as_str()]).collect();
+    let mut all: Vec<&str> = NAMES.iter().copied().chain([long.as_str()]).collect();
+    if !store.capability().byte_keys
+        && let Err(error) = store
+            .put(&root.join(BACKSLASH.as_bytes()), BACKSLASH.as_bytes().into(), PutOptions::default())
+            .await
+    {
+        assert_eq!(error.kind(), Kind::InvalidConfig);
+        assert!(error.to_string().contains('\\'), "{error}");
+        all.retain(|name| *name != BACKSLASH);
+    }
     put_all(store, root, &all).await;
-    let nested: Vec<String> = NAMES.iter().map(|name| format!("in {name}/{name}")).collect();
+    let nested: Vec<String> =
+        all.iter().filter(|name| **name != long).map(|name| format!("in {name}/{name}")).collect();
     put_all(store, root, &nested.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let listed = keys(store, root).await;
     assert_eq!(listed.len(), all.len() + nested.len());

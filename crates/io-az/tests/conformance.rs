@@ -1,0 +1,56 @@
+//! The promises of every store, kept against Azurite.
+
+use forebay_io::{Location, Unobserved};
+use forebay_io_az::{AzOptions, open};
+use forebay_io_object::{HttpOptions, Surroundings};
+use forebay_io_testkit::Fixture;
+use forebay_io_testkit::servers::Azurite;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// A container of its own on the shared server; `settings` say which client and credential.
+fn fixture(settings: &[(&str, &str)], http: HttpOptions) -> Fixture {
+    let azurite = Azurite::shared().expect("Azurite starts");
+    let container = azurite.new_container().expect("a container");
+    let root: Location = format!("az://{container}").parse().expect("a location");
+    let mut options = AzOptions::default();
+    options.set("endpoint", &azurite.endpoint()).expect("an endpoint");
+    options.set("account_name", Azurite::ACCOUNT).expect("an account");
+    for (name, value) in settings {
+        options.set(name, value).expect("an option");
+    }
+    let around = Surroundings::new([], || SystemTime::UNIX_EPOCH);
+    let store = open(&root, &options, http, &around, Arc::new(Unobserved)).expect("a store");
+    Fixture::new(Arc::new(store), root).keep(azurite)
+}
+
+/// Parts so small that the suite's objects have several.
+fn small_parts() -> HttpOptions {
+    HttpOptions {
+        request_bytes: NonZeroU64::new(1000),
+        upload_part_bytes: NonZeroU64::new(3000).expect("not 0"),
+        ..HttpOptions::default()
+    }
+}
+
+mod with_the_account_s_key {
+    use super::*;
+
+    async fn store() -> Fixture {
+        fixture(&[("account_key", Azurite::KEY)], HttpOptions::default())
+    }
+
+    forebay_io_testkit::conformance_suite!(store);
+}
+
+mod in_small_parts_with_a_signature {
+    use super::*;
+
+    async fn store() -> Fixture {
+        let sas = Azurite::shared().expect("Azurite starts").sas();
+        fixture(&[("sas_token", &sas)], small_parts())
+    }
+
+    forebay_io_testkit::conformance_suite!(store);
+}
