@@ -4,6 +4,8 @@
 //! * [`Azurite`]: Microsoft's emulator of Azure Blob. Checks signatures too; slower still.
 //! * [`FastServer`]: S3 and Azure Blob over one set of objects in memory; checks no signatures and costs
 //!   what hyper costs. For speed, for listings of millions, and for faults in front of it.
+//! * [`FaultProxy`]: stands in front of any of them and makes things go wrong, by seed, and counted.
+//! * [`RefusedPort`], [`BlackHole`], [`NO_SUCH_HOST`]: where nobody answers at all.
 //!
 //! Each starts in a call, is ready when that returns, and stops when it is dropped. One that cannot start
 //! is an error, never a skipped test.
@@ -12,6 +14,7 @@ mod azurite;
 mod azurite_install;
 mod fast;
 mod plain_http;
+mod proxy;
 mod s3_server;
 mod serving;
 mod shared_key;
@@ -19,4 +22,7 @@ mod shared_key;
 pub use azurite::Azurite;
 pub use fast::FastServer;
 pub use plain_http::{Answer, Ask};
+pub use proxy::{
+    At, BlackHole, FaultPlan, FaultProxy, Framing, HttpFault, NO_SUCH_HOST, RefusedPort, Rule, Seen, Traffic,
+};
 pub use s3_server::S3Server;

@@ -158,8 +158,8 @@ fn copied(state: &State, source: &str) -> Option<Arc<Held>> {
     let mut parts = path.splitn(4, '/').skip(2);
     let [container, blob] = [parts.next()?, parts.next()?];
     let decoded = |part| percent_decode_str(part).decode_utf8().ok();
-    let held = state.objects.bucket(&decoded(container)?)?.read().get(&*decoded(blob)?).cloned();
-    held
+    let container = state.objects.bucket(&decoded(container)?)?;
+    container.read().get(&*decoded(blob)?).cloned()
 }
 
 fn stored(request: &Request, container: &Bucket, blob: &str, version: Arc<Held>) -> Reply {

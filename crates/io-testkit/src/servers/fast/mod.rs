@@ -5,6 +5,9 @@
 //! prefixes and delimiters, puts (conditional, copied, in parts or blocks), deletes, batches of deletes.
 //! All else is answered with 501 (S3) or 400 (Azure), never with a guess.
 
+// A refusal is an answer like any other, and returned by value as those are.
+#![allow(clippy::result_large_err)]
+
 mod aws_chunked;
 mod azure;
 mod azure_batch;

@@ -189,8 +189,8 @@ pub(super) fn store(bucket: &Bucket, request: &Request, key: &str, version: Arc<
 fn copied(state: &State, source: &str) -> Option<Arc<Held>> {
     let source = percent_decode_str(source.trim_start_matches('/')).decode_utf8().ok()?;
     let (bucket, key) = source.split_once('/')?;
-    let held = state.objects.bucket(bucket)?.read().get(key).cloned();
-    held
+    let bucket = state.objects.bucket(bucket)?;
+    bucket.read().get(key).cloned()
 }
 
 /// The content against the checksum that came with it.
