@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The process's descriptors, as far as a store uses them.
 #[derive(Debug)]
-pub(crate) struct Descriptors {
+pub struct Descriptors {
     /// How many files a thread may have open at once.
     group: usize,
     /// How many batches without a thread may hold.
@@ -19,26 +19,27 @@ pub(crate) struct Descriptors {
 impl Descriptors {
     /// Divides what the process may open now: half of it for the threads, a quarter for batches without
     /// one, and the rest for everybody else. A thread uses `group` at most.
-    pub(crate) fn new(threads: usize, group: usize) -> Arc<Self> {
+    pub fn new(threads: usize, group: usize) -> Arc<Self> {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let group = (limit / 2 / threads).clamp(1, group);
         Arc::new(Descriptors { group, most: limit / 4, held: AtomicUsize::new(0) })
     }
 
-    pub(crate) fn group(&self) -> usize {
+    /// How many files a thread may have open at once.
+    pub fn group(&self) -> usize {
         self.group
     }
 
     /// Counts `files` as held until the answer is dropped; none if they are too many.
-    pub(crate) fn hold(self: &Arc<Self>, files: usize) -> Option<Held> {
+    pub fn hold(self: &Arc<Self>, files: usize) -> Option<Held> {
         let held = Held { files, all: self.clone() };
         (self.held.fetch_add(files, Ordering::Relaxed) + files <= self.most).then_some(held)
     }
 }
 
 /// Descriptors that are counted.
-pub(crate) struct Held {
+pub struct Held {
     files: usize,
     all: Arc<Descriptors>,
 }

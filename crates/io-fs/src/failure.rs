@@ -4,7 +4,7 @@ use forebay_io::{Error, Kind, Location, Operation};
 use rustix::io::Errno;
 
 /// What `errno` means for `operation` at `location`.
-pub(crate) fn os(operation: Operation, errno: Errno, location: &Location) -> Error {
+pub fn os(operation: Operation, errno: Errno, location: &Location) -> Error {
     match errno {
         // What opening a socket answers, and a device without a driver.
         Errno::NXIO => not_a_file(operation, location),
@@ -16,29 +16,26 @@ pub(crate) fn os(operation: Operation, errno: Errno, location: &Location) -> Err
     }
 }
 
-pub(crate) fn is_a_directory(operation: Operation, location: &Location) -> Error {
+/// What is asked for is a directory.
+pub fn is_a_directory(operation: Operation, location: &Location) -> Error {
     Error::new(Kind::InvalidConfig, operation, "is a directory; name a file in it").at(location)
 }
 
-pub(crate) fn not_a_file(operation: Operation, location: &Location) -> Error {
+/// What is asked for is no file at all.
+pub fn not_a_file(operation: Operation, location: &Location) -> Error {
     let context =
         "is neither a regular file nor a directory (a pipe, socket or device); only files can be read";
     Error::new(Kind::InvalidConfig, operation, context).at(location)
 }
 
 /// A file turned out to have another size than it had when it was opened.
-pub(crate) fn changed(
-    operation: Operation,
-    location: &Location,
-    was: u64,
-    now: impl std::fmt::Display,
-) -> Error {
+pub fn changed(operation: Operation, location: &Location, was: u64, now: impl std::fmt::Display) -> Error {
     let context = format!("changed while it was read: was {was} bytes, {now}");
     Error::new(Kind::Precondition, operation, context).at(location)
 }
 
 /// A thread of the pool panicked under the job.
-pub(crate) fn lost(operation: Operation, location: &Location) -> Error {
+pub fn lost(operation: Operation, location: &Location) -> Error {
     Error::new(Kind::Unavailable, operation, "the thread that worked on it panicked; see its message")
         .with_retry(forebay_io::Retry::Never)
         .at(location)

@@ -18,10 +18,20 @@ const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NOCTTY
 pub(crate) fn open_file(
     operation: Operation,
     location: &Location,
-    (from, path): (BorrowedFd<'_>, &[u8]),
+    path: (BorrowedFd<'_>, &[u8]),
 ) -> Result<(OwnedFd, Stat), Stopped> {
     check_scheme(operation, location)?;
-    let mut flags = FLAGS;
+    open_regular(operation, location, path, OFlags::empty())
+}
+
+/// As every store of files opens one: [`open_file`] for any scheme, with `more` flags.
+pub fn open_regular(
+    operation: Operation,
+    location: &Location,
+    (from, path): (BorrowedFd<'_>, &[u8]),
+    more: OFlags,
+) -> Result<(OwnedFd, Stat), Stopped> {
+    let mut flags = FLAGS | more;
     let fd = loop {
         match openat(from, path, flags, Mode::empty()) {
             Ok(fd) => break fd,
@@ -29,6 +39,7 @@ pub(crate) fn open_file(
             // Another process holds a lease on it (a file server does), and gives it up when it sees
             // somebody wait. A pipe never answers this.
             Err(Errno::AGAIN) if flags.contains(OFlags::NONBLOCK) => flags.remove(OFlags::NONBLOCK),
+            Err(Errno::INVAL) if more.contains(OFlags::DIRECT) => return Err(Stopped::NotDirect),
             Err(errno @ (Errno::MFILE | Errno::NFILE)) => {
                 return Err(Stopped::OutOfFiles(failure::os(operation, errno, location)));
             }
@@ -44,9 +55,12 @@ pub(crate) fn open_file(
 }
 
 /// Why a file was not opened.
-pub(crate) enum Stopped {
+#[derive(Debug)]
+pub enum Stopped {
     /// It cannot be.
     Failed(Error),
+    /// It cannot be with `O_DIRECT`. Only where that was asked for.
+    NotDirect,
     /// It might be once others are closed, which whoever asks may be able to do.
     OutOfFiles(Error),
 }
@@ -61,6 +75,7 @@ impl From<Stopped> for Error {
     fn from(stopped: Stopped) -> Self {
         match stopped {
             Stopped::Failed(error) | Stopped::OutOfFiles(error) => error,
+            Stopped::NotDirect => Error::new(Kind::Unsupported, Operation::Open, "O_DIRECT is refused"),
         }
     }
 }
@@ -90,7 +105,7 @@ pub(crate) fn check_scheme(operation: Operation, location: &Location) -> Result<
 }
 
 /// The bytes to read: `range` if it lies inside the file, or all of it.
-pub(crate) fn span(range: Option<&Range<u64>>, size: u64, location: &Location) -> Result<Range<u64>> {
+pub fn span(range: Option<&Range<u64>>, size: u64, location: &Location) -> Result<Range<u64>> {
     match range {
         None => Ok(0..size),
         Some(range) if range.start <= range.end && range.end <= size => Ok(range.clone()),
@@ -103,7 +118,7 @@ pub(crate) fn span(range: Option<&Range<u64>>, size: u64, location: &Location) -
 }
 
 /// Refuses a file that is not the version that was asked for.
-pub(crate) fn check_version(wanted: Option<&Version>, stat: &Stat, location: &Location) -> Result<()> {
+pub fn check_version(wanted: Option<&Version>, stat: &Stat, location: &Location) -> Result<()> {
     let Some(wanted) = wanted else { return Ok(()) };
     let found = version::version_of(stat);
     if found == *wanted {

@@ -12,8 +12,8 @@ use rustix::fs::{CWD, Mode, OFlags, open};
 const FLAGS: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// The directory of the file before.
-#[derive(Default)]
-pub(crate) struct Folder<'a> {
+#[derive(Debug, Default)]
+pub struct Folder<'a> {
     path: &'a [u8],
     fd: Option<OwnedFd>,
     /// It cannot be opened: each file says why by itself.
@@ -22,7 +22,7 @@ pub(crate) struct Folder<'a> {
 
 impl<'a> Folder<'a> {
     /// What to open the file by: a directory, and a path from there.
-    pub(crate) fn locate(&mut self, file: &'a Location) -> (BorrowedFd<'_>, &'a [u8]) {
+    pub fn locate(&mut self, file: &'a Location) -> (BorrowedFd<'_>, &'a [u8]) {
         let path = file.path_bytes();
         let Some(slash) = path.iter().rposition(|&b| b == b'/') else { return (CWD, path) };
         let (folder, name) = (&path[..=slash], &path[slash + 1..]);

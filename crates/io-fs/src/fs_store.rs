@@ -55,7 +55,7 @@ impl FsStore {
         let FsOptions { threads } = options.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(FsStore {
-            pool: Arc::new(Pool::new(threads, cores)?),
+            pool: Arc::new(Pool::new("forebay-fs", threads, cores)?),
             descriptors: Descriptors::new(threads, read_batch::GROUP),
         })
     }

@@ -18,6 +18,7 @@ mod list;
 mod object;
 mod options;
 mod pool;
+pub mod posix;
 mod prune;
 mod put;
 mod read_batch;

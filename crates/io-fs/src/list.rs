@@ -71,7 +71,7 @@ mod tests {
             }
         }
         let root = Location::from_path(dir.path()).unwrap();
-        let pool = Arc::new(Pool::new(1, 1).unwrap());
+        let pool = Arc::new(Pool::new("test", 1, 1).unwrap());
         let mut seen = BTreeSet::new();
         let count = block_on(async {
             let mut pages = list(pool.clone(), &root, ListOptions::recursive(), Stride::SHORT);
@@ -95,7 +95,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         (0..100).for_each(|i| std::fs::write(dir.path().join(i.to_string()), b"").unwrap());
         let root = Location::from_path(dir.path()).unwrap();
-        let pool = Arc::new(Pool::new(1, 1).unwrap());
+        let pool = Arc::new(Pool::new("test", 1, 1).unwrap());
         let mut pages = list(pool.clone(), &root, ListOptions::recursive(), Stride::SHORT);
         block_on(pages.next()).unwrap().unwrap();
         drop(pages);

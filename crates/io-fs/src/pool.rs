@@ -30,7 +30,7 @@ enum Job {
 /// no longer wanted, and end. Nobody waits for that: a call on a dead network filesystem may never
 /// come back, and in a forked child the threads do not exist.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     shared: Arc<Shared>,
 }
 
@@ -172,15 +172,19 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// `threads` threads, of which at most `cores` read out of the page cache at once.
-    pub(crate) fn new(threads: usize, cores: usize) -> Result<Self> {
+    /// `threads` threads called `NAME-0`, `NAME-1`, of which at most `cores` read out of the page cache
+    /// at once.
+    ///
+    /// # Errors
+    /// `Unavailable` if the system starts no more threads.
+    pub fn new(name: &str, threads: usize, cores: usize) -> Result<Self> {
         let cores = cores.clamp(1, threads.max(1));
         let line = Mutex::new(Line { at_once: cores, ..Line::default() });
         let pool = Pool { shared: Arc::new(Shared { threads, cores, line, arrived: Condvar::new() }) };
         for index in 0..threads {
             let shared = pool.shared.clone();
             std::thread::Builder::new()
-                .name(format!("forebay-fs-{index}"))
+                .name(format!("{name}-{index}"))
                 .spawn(move || shared.work())
                 .map_err(|e| {
                     let context = format!("cannot start thread {} of {threads}", index + 1);
@@ -190,7 +194,8 @@ impl Pool {
         Ok(pool)
     }
 
-    pub(crate) fn threads(&self) -> usize {
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
         self.shared.threads
     }
 
@@ -202,7 +207,7 @@ impl Pool {
 
     /// Runs `job` on a thread of the pool once it is waited for. The job is told how to ask whether its
     /// caller went away. The answer is none if it panicked.
-    pub(crate) async fn run<T, F>(&self, job: F) -> Option<T>
+    pub async fn run<T, F>(&self, job: F) -> Option<T>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
@@ -211,7 +216,7 @@ impl Pool {
     }
 
     /// As [`Pool::run`], begun at once.
-    pub(crate) fn start<T, F>(&self, job: F) -> impl Future<Output = Option<T>> + Send + use<T, F>
+    pub fn start<T, F>(&self, job: F) -> impl Future<Output = Option<T>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
@@ -229,7 +234,7 @@ impl Pool {
     }
 
     /// Puts a job in line that is short, or a part of a read that has begun.
-    pub(crate) fn submit(&self, job: impl FnOnce() + Send + 'static) {
+    pub fn submit(&self, job: impl FnOnce() + Send + 'static) {
         self.shared.submit(Job::Other(Box::new(job)), false);
     }
 }
@@ -249,14 +254,14 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_its_caller_and_the_thread_goes_on() {
-        let pool = Pool::new(1, 1).unwrap();
+        let pool = Pool::new("test", 1, 1).unwrap();
         assert_eq!(block_on(pool.run(|_| -> u32 { panic!("a test's own panic") })), None);
         assert_eq!(block_on(pool.run(|_| 7)), Some(7));
     }
 
     #[test]
     fn a_job_whose_caller_went_away_before_it_began_does_not_run() {
-        let pool = Pool::new(1, 1).unwrap();
+        let pool = Pool::new("test", 1, 1).unwrap();
         let (open, gate) = std::sync::mpsc::channel::<()>();
         pool.submit(move || gate.recv().unwrap());
         let (ran, seen) = std::sync::mpsc::channel::<()>();
@@ -270,7 +275,7 @@ mod tests {
 
     /// Reads that wait at a gate, and how many have begun.
     fn begun_at_once(reads: usize, meet_device: bool) -> usize {
-        let pool = Pool::new(4, 2).unwrap();
+        let pool = Pool::new("test", 4, 2).unwrap();
         let (tell, begun) = std::sync::mpsc::channel();
         let gate = Arc::new(std::sync::Barrier::new(if meet_device { 4 } else { 2 }));
         for _ in 0..reads {
@@ -296,7 +301,7 @@ mod tests {
 
     #[test]
     fn no_more_cached_reads_than_cores_run_at_once() {
-        let pool = Pool::new(4, 2).unwrap();
+        let pool = Pool::new("test", 4, 2).unwrap();
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (tell, done) = std::sync::mpsc::channel();
         for _ in 0..50 {

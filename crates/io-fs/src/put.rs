@@ -8,7 +8,7 @@
 use crate::failure;
 use forebay_io::{Body, Error, Kind, Location, Meta, Operation, PutMode, PutOptions, Result};
 use futures::{StreamExt, stream::BoxStream};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use rustix::fs::{fstat, fsync, linkat, mkdir, open, renameat, renameat_with, rmdir, unlink};
 use rustix::io::Errno;
@@ -26,7 +26,7 @@ pub(crate) const RESERVED: &[u8] = b".forebay-put-";
 const GATHER: usize = 4 << 20;
 
 /// A file on its way to its name. Dropping it takes everything back that it made.
-pub(crate) struct Draft {
+pub struct Draft {
     target: Location,
     options: PutOptions,
     fd: OwnedFd,
@@ -43,7 +43,7 @@ type Begun = (OwnedFd, Option<PathBuf>);
 
 impl Draft {
     /// Begins to write the file that will be `target`.
-    pub(crate) fn begin(target: &Location, options: PutOptions) -> Result<Self> {
+    pub fn begin(target: &Location, options: PutOptions) -> Result<Self> {
         Self::begin_as(target, options, nameless)
     }
 
@@ -78,8 +78,19 @@ impl Draft {
         })
     }
 
+    /// The file, open for writing, for who writes in another way than by [`Draft::write`]; it tells
+    /// [`Draft::set_written`].
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// How many bytes the file has now.
+    pub fn set_written(&mut self, bytes: u64) {
+        self.written = bytes;
+    }
+
     /// Appends.
-    pub(crate) fn write(&mut self, chunks: &[bytes::Bytes]) -> Result<()> {
+    pub fn write(&mut self, chunks: &[bytes::Bytes]) -> Result<()> {
         for chunk in chunks {
             let mut rest = &chunk[..];
             while !rest.is_empty() {
@@ -95,7 +106,7 @@ impl Draft {
     }
 
     /// Puts the name in place. What the file is then is what is returned.
-    pub(crate) fn commit(mut self, promised: Option<u64>) -> Result<Meta> {
+    pub fn commit(mut self, promised: Option<u64>) -> Result<Meta> {
         if let Some(promised) = promised.filter(|&promised| promised != self.written) {
             return Err(length(&self.target, self.written, promised));
         }
@@ -265,24 +276,26 @@ fn length(target: &Location, has: u64, promised: u64) -> Error {
 }
 
 /// A body, in pieces worth a job each.
-pub(crate) struct Gathered {
+pub struct Gathered {
     chunks: BoxStream<'static, Result<bytes::Bytes>>,
     promised: Option<u64>,
     seen: u64,
 }
 
 impl Gathered {
-    pub(crate) fn new(body: Body) -> Self {
+    /// A body from its beginning on.
+    pub fn new(body: Body) -> Self {
         let promised = body.len();
         Gathered { chunks: body.into_chunks(), promised, seen: 0 }
     }
 
-    pub(crate) fn promised(&self) -> Option<u64> {
+    /// Its whole length, if known.
+    pub fn promised(&self) -> Option<u64> {
         self.promised
     }
 
     /// The next chunks, and whether they are the last ones.
-    pub(crate) async fn next(&mut self, target: &Location) -> Result<(Vec<bytes::Bytes>, bool)> {
+    pub async fn next(&mut self, target: &Location) -> Result<(Vec<bytes::Bytes>, bool)> {
         let (mut gathered, mut bytes) = (Vec::new(), 0);
         while bytes < GATHER {
             let Some(chunk) = self.chunks.next().await else { return Ok((gathered, true)) };

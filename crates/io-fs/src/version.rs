@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 /// Device, inode, size, and the times of the last change of content and of anything. A file that was
 /// replaced has another inode; one that was written to has another change time, which no program can
 /// set back.
-pub(crate) fn version_of(stat: &Stat) -> Version {
+pub fn version_of(stat: &Stat) -> Version {
     let nanos = |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     Version::new(format!(
         "{}:{}:{}:{}:{}",
@@ -20,7 +20,7 @@ pub(crate) fn version_of(stat: &Stat) -> Version {
 }
 
 /// Object or directory; none for a pipe, a socket or a device.
-pub(crate) fn kind_of(stat: &Stat) -> Option<EntryKind> {
+pub fn kind_of(stat: &Stat) -> Option<EntryKind> {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => Some(EntryKind::Object),
         FileType::Directory => Some(EntryKind::Directory),
@@ -29,7 +29,7 @@ pub(crate) fn kind_of(stat: &Stat) -> Option<EntryKind> {
 }
 
 /// All that is known; none for a pipe, a socket or a device.
-pub(crate) fn meta_of(stat: &Stat) -> Option<Meta> {
+pub fn meta_of(stat: &Stat) -> Option<Meta> {
     let kind = kind_of(stat)?;
     let size = if kind == EntryKind::Object { stat.st_size as u64 } else { 0 };
     let version = (kind == EntryKind::Object).then(|| version_of(stat));

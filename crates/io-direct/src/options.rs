@@ -1,0 +1,127 @@
+//! How a [`DirectStore`](crate::DirectStore) is set up.
+
+use forebay_io::{Error, Observe, Result};
+use std::fmt;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+/// Options of a [`DirectStore`](crate::DirectStore).
+#[derive(Clone)]
+pub struct DirectOptions {
+    /// Whether files are read and written past the page cache. Where false, they go through it and do
+    /// not stay in it (`RWF_DONTCACHE`, else `POSIX_FADV_DONTNEED` after each read).
+    pub direct_io: bool,
+    /// Whether what the filesystem refuses is an error. Where false, the next best is used: `O_DIRECT`,
+    /// then `RWF_DONTCACHE`, then `POSIX_FADV_DONTNEED`. Each file that was read in a lesser way is noted,
+    /// and shown in what was served.
+    pub strict: bool,
+    /// Alignment of addresses, offsets and lengths in bytes, a power of two from 512 to 1 MiB. None: the
+    /// filesystem is asked, or tried where it does not say.
+    pub alignment: Option<NonZeroU32>,
+    /// No request of a direct read is for less than this, and each for a multiple: a power of two up to
+    /// 1 MiB. More is read than asked for, so it only helps on devices that read such blocks anyway. 0: as
+    /// the filesystem allows.
+    pub min_io_size: u32,
+    /// Every put returns only when its bytes and its name survive a power cut, as if each had asked for
+    /// [`durable`](forebay_io::PutOptions).
+    pub sync_writes: bool,
+    /// What reads are submitted to.
+    pub engine: Engine,
+    /// Requests in the ring at once, from 1 to 4096.
+    pub depth: u32,
+    /// Threads that open, write and list files, and read where there is no ring; from 1 to 1024. None: 4
+    /// with a ring, 16 without.
+    pub threads: Option<usize>,
+    /// Hears of each request and each downgrade.
+    pub observer: Option<Arc<dyn Observe>>,
+}
+
+/// What reads are submitted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Engine {
+    /// A ring where a read through one succeeds, else threads.
+    #[default]
+    Auto,
+    /// An `io_uring`, or an error.
+    Ring,
+    /// Threads that call `pread`.
+    Threads,
+}
+
+/// Larger blocks are not read by any disk.
+const MOST: u32 = 1 << 20;
+
+impl DirectOptions {
+    pub(crate) fn check(&self) -> Result<()> {
+        if let Some(alignment) = self.alignment.map(u32::from)
+            && !(alignment.is_power_of_two() && (512..=MOST).contains(&alignment))
+        {
+            let context = format!("alignment must be a power of two from 512 to {MOST}, is {alignment}");
+            return Err(Error::invalid(context));
+        }
+        if self.min_io_size > MOST || !(self.min_io_size == 0 || self.min_io_size.is_power_of_two()) {
+            let context =
+                format!("min_io_size must be 0 or a power of two up to {MOST}, is {}", self.min_io_size);
+            return Err(Error::invalid(context));
+        }
+        if !(1..=4096).contains(&self.depth) {
+            return Err(Error::invalid(format!("depth must be from 1 to 4096, is {}", self.depth)));
+        }
+        if let Some(threads) = self.threads.filter(|threads| !(1..=1024).contains(threads)) {
+            return Err(Error::invalid(format!("threads must be from 1 to 1024, is {threads}")));
+        }
+        Ok(())
+    }
+}
+
+impl Default for DirectOptions {
+    fn default() -> Self {
+        DirectOptions {
+            direct_io: true,
+            strict: false,
+            alignment: None,
+            min_io_size: 0,
+            sync_writes: false,
+            engine: Engine::Auto,
+            depth: 256,
+            threads: None,
+            observer: None,
+        }
+    }
+}
+
+impl fmt::Debug for DirectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectOptions")
+            .field("direct_io", &self.direct_io)
+            .field("strict", &self.strict)
+            .field("alignment", &self.alignment)
+            .field("min_io_size", &self.min_io_size)
+            .field("sync_writes", &self.sync_writes)
+            .field("engine", &self.engine)
+            .field("depth", &self.depth)
+            .field("threads", &self.threads)
+            .field("observer", &self.observer.is_some())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_values_are_named_with_what_would_be_valid() {
+        let bad = |change: fn(&mut DirectOptions)| {
+            let mut options = DirectOptions::default();
+            change(&mut options);
+            options.check().unwrap_err().to_string()
+        };
+        assert!(bad(|o| o.alignment = NonZeroU32::new(1000)).contains("power of two from 512"));
+        assert!(bad(|o| o.alignment = NonZeroU32::new(256)).ends_with("is 256"));
+        assert!(bad(|o| o.min_io_size = 2 << 20).contains("up to 1048576, is 2097152"));
+        assert!(bad(|o| o.depth = 0).contains("from 1 to 4096"));
+        assert!(bad(|o| o.threads = Some(0)).contains("from 1 to 1024, is 0"));
+        assert!(DirectOptions::default().check().is_ok());
+    }
+}
