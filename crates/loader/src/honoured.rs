@@ -2,7 +2,7 @@
 //! then ignored.
 
 use crate::choice::{Collate, LoadingMode, ReaderMode, Wish};
-use crate::{IndexMode, LoaderOptions, OnError, Remainder};
+use crate::{LoaderOptions, OnError};
 use forebay_io::{Error, Result};
 
 /// Refuses options that are not a loader's to honour.
@@ -11,7 +11,7 @@ use forebay_io::{Error, Result};
 /// `InvalidConfig` naming the option, its value and who could honour it.
 pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
     let o = options;
-    let refused: [(bool, &str, String, &str); 15] = [
+    let refused: [(bool, &str, String, &str); 12] = [
         (
             o.pin_memory == Wish::Yes,
             "pin_memory",
@@ -39,9 +39,6 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
             "workers are threads of this process; for processes use torch.utils.data.DataLoader over a \
              forebay.torch.IterableDataset",
         ),
-        (o.random_index_mode != IndexMode::None, "random_index_mode", o.random_index_mode.to_string(), LATER),
-        (o.shuffle_window.is_some(), "shuffle_window", shown(o.shuffle_window), LATER),
-        (o.shard_remainder != Remainder::Uneven, "shard_remainder", o.shard_remainder.to_string(), LATER),
         (o.loading_mode == LoadingMode::Streaming, "loading_mode", o.loading_mode.to_string(), LATER),
         (o.reader_mode != ReaderMode::Sequential, "reader_mode", o.reader_mode.to_string(), LATER),
         (o.target_request_bytes.is_some(), "target_request_bytes", shown(o.target_request_bytes), LATER),

@@ -8,7 +8,7 @@
 //!   yields [`Batch`]es. [`Loader::state`] is all that is needed to go on later, in the middle of an
 //!   epoch, with another number of ranks or workers.
 //!
-//! The order of samples is a pure function of seed, epoch, rank and world size ([`Permutation`]). A
+//! The order of samples is a pure function of seed, epoch, rank and world size ([`Order`], [`Sampler`]). A
 //! failed read ends the epoch with its error, in the place of the batch that it belongs to, and
 //! never as if the data had ended.
 //!
@@ -51,6 +51,7 @@
 mod batch;
 mod choice;
 mod dataset;
+mod draws;
 mod epoch;
 mod format;
 mod honoured;
@@ -62,6 +63,7 @@ mod option_file;
 mod option_info;
 mod option_table;
 mod options;
+mod order;
 mod permutation;
 mod preset;
 mod progress;
@@ -70,6 +72,8 @@ mod sampler;
 mod shard;
 mod state;
 mod strides;
+mod window;
+mod zipf;
 
 pub use batch::Batch;
 pub use choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
@@ -83,6 +87,7 @@ pub use option_file::OptionFormat;
 pub use option_info::{OptionInfo, OptionKind};
 pub use option_table::OPTIONS;
 pub use options::LoaderOptions;
+pub use order::{Displacement, Order};
 pub use permutation::Permutation;
 pub use preset::{PRESETS, Preset};
 pub use progress::Progress;

@@ -2,12 +2,12 @@
 
 use crate::honoured;
 use crate::read_batch::Reader;
-use crate::state::{Ahead, State, mismatch};
-use crate::{Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Progress, Sampler};
+use crate::state::{Ahead, Overtaken, State, mismatch};
+use crate::{Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Order, Progress, Sampler};
 use forebay_io::layer::Observed;
 use forebay_io::{Access, Budget, Error, Pool, ReadOptions, Result, Store};
 use forebay_metrics::{Collector, Snapshot};
-use forebay_pipeline::{Concurrency, Order, Pipeline};
+use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -147,8 +147,8 @@ impl Loader {
         });
         let pool = shared.pool.clone();
         let order = match options.loading_mode {
-            LoadingMode::Ordered => Order::Delivery,
-            LoadingMode::Completion => Order::Completion,
+            LoadingMode::Ordered => pipeline::Order::Delivery,
+            LoadingMode::Completion => pipeline::Order::Completion,
             LoadingMode::Streaming => return Err(Error::invalid("loading_mode=streaming needs a listing")),
         };
         let workers = Concurrency::new(options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
@@ -185,7 +185,7 @@ impl Loader {
             .sampler(cursor.epoch, cursor.start)
             .place_after(cursor.batches * options.batch_size as u64);
         let ahead = (!cursor.ahead.is_empty()).then(|| Ahead {
-            batches: cursor.ahead.iter().map(|index| index - cursor.batches).collect(),
+            overtaken: Overtaken::of(&cursor.ahead, cursor.batches),
             batch_size: options.batch_size,
             shard_rank: options.shard_rank,
             shard_world_size: options.shard_world_size,
@@ -195,7 +195,7 @@ impl Loader {
             epoch: cursor.epoch,
             place,
             ahead,
-            shuffle: options.shuffle,
+            order: Order::name(options),
             seed: options.seed,
             samples: dataset.len(),
             fingerprint: dataset.fingerprint().to_owned(),
@@ -217,10 +217,11 @@ impl Loader {
                 mismatch("dataset fingerprint", &state.fingerprint, dataset.fingerprint()).at(dataset.root())
             );
         }
-        if state.shuffle != options.shuffle {
-            return Err(mismatch("shuffle", state.shuffle, options.shuffle));
+        let order = Order::name(options);
+        if state.order != order {
+            return Err(mismatch("the order", &state.order, order));
         }
-        if state.shuffle && state.seed != options.seed {
+        if Order::is_random(options) && state.seed != options.seed {
             return Err(mismatch("seed", state.seed, options.seed));
         }
         if state.place > state.samples {
@@ -237,11 +238,7 @@ impl Loader {
                     return Err(mismatch(what, format_args!("{saved:?}"), format_args!("{here:?}")));
                 }
                 let left = self.0.batches_left(&self.0.sampler(state.epoch, state.place));
-                if let Some(beyond) = ahead.batches.iter().find(|&&index| index >= left) {
-                    let context = format!("the state names batch {beyond} of {left} that are left");
-                    return Err(Error::invalid(context));
-                }
-                ahead.batches.iter().copied().collect()
+                ahead.overtaken.batches_ahead(left)?
             }
         };
         let mut cursor = self.0.cursor();
@@ -258,9 +255,7 @@ impl Shared {
     }
 
     fn sampler(&self, epoch: u64, start: u64) -> Sampler {
-        let o = &self.options;
-        let shuffle = o.shuffle.then_some((o.seed, epoch));
-        Sampler::new(self.dataset.len(), start, o.shard_rank as u64, o.shard_world_size as u64, shuffle)
+        Sampler::new(self.dataset.len(), epoch, start, &self.options)
     }
 
     fn batches_left(&self, sampler: &Sampler) -> u64 {

@@ -17,69 +17,111 @@ const MIN_BITS: u32 = 6;
 /// See the module's words.
 #[derive(Debug, Clone)]
 pub struct Permutation {
-    n: u64,
-    low_bits: u32,
-    low_mask: u64,
-    high_mask: u64,
-    keys: [u64; ROUNDS],
-}
-
-/// The finaliser of MurmurHash3 (A. Appleby, public domain): every input bit reaches every output bit.
-fn mix(mut x: u64) -> u64 {
-    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    x ^ (x >> 33)
+    domain: Domain,
+    keys: Keys,
 }
 
 impl Permutation {
     /// The permutation of `0..n` that belongs to a seed and an epoch.
     pub fn new(n: u64, seed: u64, epoch: u64) -> Self {
-        let bits = (u64::BITS - n.saturating_sub(1).leading_zeros()).max(MIN_BITS);
-        let low_bits = bits / 2;
-        // Weyl steps under the finaliser (as in SplitMix64), from a start in which both seed and
-        // epoch are well mixed: epoch 1 of seed 1 has nothing to do with epoch 0 of seed 2.
-        let start = mix(seed ^ 0x9e37_79b9_7f4a_7c15) ^ mix(epoch.wrapping_add(0xd1b5_4a32_d192_ed03));
-        let keys = std::array::from_fn(|i| {
-            mix(start.wrapping_add(0x9e37_79b9_7f4a_7c15u64.wrapping_mul(i as u64 + 1)))
-        });
-        Permutation { n, low_bits, low_mask: (1 << low_bits) - 1, high_mask: mask(bits - low_bits), keys }
+        Permutation { domain: Domain::new(n), keys: Keys::new(seed, epoch) }
     }
 
     /// How many numbers are permuted.
     pub fn len(&self) -> u64 {
-        self.n
+        self.domain.n
     }
 
     /// Whether there is nothing to permute.
     pub fn is_empty(&self) -> bool {
-        self.n == 0
+        self.domain.n == 0
     }
 
     /// The number at place `index`.
     ///
     /// # Panics
     /// If `index` is not below `n`.
+    #[inline]
     pub fn at(&self, index: u64) -> u64 {
-        assert!(index < self.n, "place {index} of {}", self.n);
+        assert!(index < self.domain.n, "place {index} of {}", self.domain.n);
+        self.keys.at(&self.domain, 0, index)
+    }
+}
+
+/// The numbers `0..n`, as halves of bits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Domain {
+    n: u64,
+    low_bits: u32,
+    low_mask: u64,
+    high_mask: u64,
+}
+
+impl Domain {
+    pub(crate) fn new(n: u64) -> Self {
+        let bits = (u64::BITS - n.saturating_sub(1).leading_zeros()).max(MIN_BITS);
+        let low_bits = bits / 2;
+        Domain { n, low_bits, low_mask: (1 << low_bits) - 1, high_mask: mask(bits - low_bits) }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.n
+    }
+}
+
+/// The keys of the rounds: those of one permutation of every domain, and of many more by a tweak.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys([u64; ROUNDS]);
+
+impl Keys {
+    pub(crate) fn new(seed: u64, epoch: u64) -> Self {
+        let start = start(seed, epoch);
+        Keys(std::array::from_fn(|i| mix(start.wrapping_add(WEYL.wrapping_mul(i as u64 + 1)))))
+    }
+
+    /// The number at place `index` (below the domain's length) of the permutation that belongs to a
+    /// tweak; 0 for none.
+    #[inline]
+    pub(crate) fn at(&self, domain: &Domain, tweak: u64, index: u64) -> u64 {
         let mut x = index;
         // The domain is less than twice `n` (or 64), so this takes two rounds on average at most,
         // and it ends: the walk is a cycle through `index`, which is itself below `n`.
         loop {
-            x = self.scramble(x);
-            if x < self.n {
+            x = self.scramble(domain, tweak, x);
+            if x < domain.n {
                 return x;
             }
         }
     }
 
-    fn scramble(&self, x: u64) -> u64 {
-        let (mut high, mut low) = (x >> self.low_bits, x & self.low_mask);
-        for pair in self.keys.chunks_exact(2) {
-            low ^= mix(high ^ pair[0]) & self.low_mask;
-            high ^= mix(low ^ pair[1]) & self.high_mask;
+    #[inline]
+    fn scramble(&self, domain: &Domain, tweak: u64, x: u64) -> u64 {
+        let (mut high, mut low) = (x >> domain.low_bits, x & domain.low_mask);
+        for (i, pair) in (0..).zip(self.0.chunks_exact(2)) {
+            // Rotated, so that no two rounds meet the tweak in the same place.
+            low ^= mix(high ^ pair[0].wrapping_add(tweak.rotate_left(16 * i))) & domain.low_mask;
+            high ^= mix(low ^ pair[1].wrapping_add(tweak.rotate_left(16 * i + 8))) & domain.high_mask;
         }
-        high << self.low_bits | low
+        high << domain.low_bits | low
     }
+}
+
+/// The step of a Weyl sequence: 2^64 over the golden ratio, as in SplitMix64 (G. Steele, D. Lea and
+/// C. Flood, 2014).
+pub(crate) const WEYL: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Where the keys of a seed and an epoch begin. Both are well mixed: epoch 1 of seed 1 has nothing to
+/// do with epoch 0 of seed 2.
+pub(crate) fn start(seed: u64, epoch: u64) -> u64 {
+    mix(seed ^ WEYL) ^ mix(epoch.wrapping_add(0xd1b5_4a32_d192_ed03))
+}
+
+/// The finaliser of MurmurHash3 (A. Appleby, public domain): every input bit reaches every output bit.
+#[inline]
+pub(crate) fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    x = (x ^ (x >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    x ^ (x >> 33)
 }
 
 fn mask(bits: u32) -> u64 {

@@ -1,35 +1,53 @@
 //! Which samples this rank reads, in which order, from where the epoch was left.
 //!
-//! The samples of an epoch stand in one global order: places `0..n`. Of the places that are left,
+//! The samples of an epoch stand in one global [`Order`]: places `0..n`. Of the places that are left,
 //! rank r of w takes the r-th, the (r+w)-th, and so on. So shards are disjoint and complete, their
 //! lengths differ by at most one, and when every rank has taken k samples exactly the places before
 //! `start + k·w` are gone, which is why one number resumes an epoch at any world size.
+//!
+//! What does not divide evenly among the ranks is theirs by [`Remainder`]: some get one more; or the
+//! last places, fewer than there are ranks, are left out; or places from the front come once more.
 
-use crate::Permutation;
+use crate::{LoaderOptions, Order, Remainder};
 
 /// The order of one epoch on one rank. Needs no memory that grows with the dataset.
 #[derive(Debug, Clone)]
 pub struct Sampler {
-    shuffled: Option<Permutation>,
-    total: u64,
+    order: Order,
     start: u64,
+    /// One past the last place that some rank takes; beyond the order's end where it is padded.
+    end: u64,
     rank: u64,
     world: u64,
 }
 
 impl Sampler {
-    /// The sampler of `rank` (below `world`) for `total` samples of which the first `start` places
-    /// are done. With `shuffle`, a seed and an epoch give the order; without, it is that of the
-    /// dataset.
-    pub fn new(total: u64, start: u64, rank: u64, world: u64, shuffle: Option<(u64, u64)>) -> Self {
+    /// The sampler of rank `shard_rank` of `shard_world_size` for an epoch over `total` samples, of
+    /// whose order the first `start` places are done.
+    ///
+    /// # Panics
+    /// If the rank is not below the world size; see [`LoaderOptions::validate`].
+    pub fn new(total: u64, epoch: u64, start: u64, options: &LoaderOptions) -> Self {
+        let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
         assert!(rank < world, "rank {rank} of {world}");
-        let shuffled = shuffle.map(|(seed, epoch)| Permutation::new(total, seed, epoch));
-        Sampler { shuffled, total, start: start.min(total), rank, world }
+        let start = start.min(total);
+        let left = total - start;
+        let end = match options.shard_remainder {
+            Remainder::Uneven => total,
+            Remainder::Drop => start + left / world * world,
+            Remainder::Pad => start.saturating_add(left.div_ceil(world).saturating_mul(world)),
+        };
+        Sampler { order: Order::new(total, epoch, options), start, end, rank, world }
+    }
+
+    /// The order that it is a part of.
+    pub fn order(&self) -> &Order {
+        &self.order
     }
 
     /// How many samples are left for this rank.
     pub fn len(&self) -> u64 {
-        (self.total - self.start).saturating_sub(self.rank).div_ceil(self.world)
+        (self.end - self.start).saturating_sub(self.rank).div_ceil(self.world)
     }
 
     /// Whether none is left for this rank.
@@ -41,59 +59,125 @@ impl Sampler {
     ///
     /// # Panics
     /// If `k` is not below [`Sampler::len`].
+    #[inline]
     pub fn id(&self, k: u64) -> u64 {
         let place = self.start + k * self.world + self.rank;
-        match &self.shuffled {
-            Some(permutation) => permutation.at(place),
-            None => {
-                assert!(place < self.total, "place {place} of {}", self.total);
-                place
-            }
-        }
+        assert!(place < self.end, "place {place} of {}", self.end);
+        // Only what pads is beyond the order's end.
+        let place = if place < self.order.len() { place } else { place % self.order.len() };
+        self.order.at(place)
     }
 
     /// How many places are done once every rank has taken `k` more.
     pub fn place_after(&self, k: u64) -> u64 {
-        (self.start + k * self.world).min(self.total)
+        self.start.saturating_add(k.saturating_mul(self.world)).min(self.order.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::IndexMode;
     use proptest::prelude::*;
+    use std::num::NonZeroU64;
 
-    fn ids(total: u64, start: u64, world: u64, shuffle: Option<(u64, u64)>) -> Vec<Vec<u64>> {
-        (0..world)
-            .map(|rank| {
-                let sampler = Sampler::new(total, start, rank, world, shuffle);
+    /// The samples of each rank of `world`, from `start` on.
+    fn ids(total: u64, start: u64, world: u64, options: &LoaderOptions) -> Vec<Vec<u64>> {
+        (0..world as usize)
+            .map(|shard_rank| {
+                let options =
+                    LoaderOptions { shard_rank, shard_world_size: world as usize, ..options.clone() };
+                let sampler = Sampler::new(total, 1, start, &options);
                 (0..sampler.len()).map(|k| sampler.id(k)).collect()
             })
             .collect()
     }
 
+    fn place_after(total: u64, world: u64, k: u64, options: &LoaderOptions) -> u64 {
+        let options = LoaderOptions { shard_world_size: world as usize, ..options.clone() };
+        Sampler::new(total, 1, 0, &options).place_after(k)
+    }
+
+    fn sorted(mut ids: Vec<u64>) -> Vec<u64> {
+        ids.sort();
+        ids
+    }
+
+    /// Orders that visit each sample once.
+    fn orders() -> impl Strategy<Value = LoaderOptions> {
+        (any::<u64>(), any::<bool>(), prop::option::of(1u64..600)).prop_map(|(seed, shuffle, window)| {
+            let shuffle_window = window.and_then(NonZeroU64::new).filter(|_| shuffle);
+            LoaderOptions { seed, shuffle, shuffle_window, ..Default::default() }
+        })
+    }
+
     proptest! {
         #[test]
-        fn shards_are_disjoint_complete_and_even(total in 0u64..500, world in 1u64..9, seed: u64, shuffle: bool) {
-            let shards = ids(total, 0, world, shuffle.then_some((seed, 1)));
+        fn shards_are_disjoint_complete_and_even(total in 0u64..500, world in 1u64..9, options in orders()) {
+            let shards = ids(total, 0, world, &options);
             let lengths: Vec<_> = shards.iter().map(Vec::len).collect();
             prop_assert!(lengths.iter().max().unwrap() - lengths.iter().min().unwrap() <= 1);
-            let mut all = shards.concat();
-            all.sort();
-            prop_assert_eq!(all, (0..total).collect::<Vec<_>>());
+            prop_assert_eq!(sorted(shards.concat()), (0..total).collect::<Vec<_>>());
         }
 
         /// Every rank of `world` takes k samples; then `other` ranks go on: together they read
         /// everything once.
         #[test]
-        fn resume_reads_what_was_left(total in 1u64..500, world in 1u64..9, other in 1u64..9, k in 0u64..80, seed: u64) {
-            let shuffle = Some((seed, 0));
-            let before = ids(total, 0, world, shuffle);
-            let place = Sampler::new(total, 0, 0, world, shuffle).place_after(k);
-            let mut all: Vec<u64> = before.iter().flat_map(|s| s.iter().take(k as usize)).copied().collect();
-            all.extend(ids(total, place, other, shuffle).concat());
-            all.sort();
-            prop_assert_eq!(all, (0..total).collect::<Vec<_>>());
+        fn resume_reads_what_was_left(
+            total in 1u64..500, world in 1u64..9, other in 1u64..9, k in 0u64..80, options in orders(),
+        ) {
+            let place = place_after(total, world, k, &options);
+            let taken = ids(total, 0, world, &options).into_iter().flat_map(|ids| ids.into_iter().take(k as usize));
+            let mut all: Vec<u64> = taken.collect();
+            all.extend(ids(total, place, other, &options).concat());
+            prop_assert_eq!(sorted(all), (0..total).collect::<Vec<_>>());
+        }
+
+        /// Draws too: whoever goes on draws what would have been drawn.
+        #[test]
+        fn resume_draws_what_was_left(
+            total in 1u64..500, world in 1u64..9, other in 1u64..9, k in 0u64..80, seed: u64, skewed: bool,
+        ) {
+            let mode = if skewed { "zipfian:1.1" } else { "uniform" };
+            let random_index_mode: IndexMode = mode.parse().unwrap();
+            let options = LoaderOptions { random_index_mode, seed, ..Default::default() };
+            let place = place_after(total, world, k, &options);
+            let taken = ids(total, 0, world, &options).into_iter().flat_map(|ids| ids.into_iter().take(k as usize));
+            let mut all: Vec<u64> = taken.collect();
+            all.extend(ids(total, place, other, &options).concat());
+            prop_assert_eq!(sorted(all), sorted(ids(total, 0, 1, &options).concat()));
+        }
+
+        /// `drop` leaves out the last places of the order and `pad` repeats the first ones: fewer than
+        /// there are ranks, also after a resume; and every rank gets as many.
+        #[test]
+        fn remainders_are_dropped_or_padded(
+            total in 0u64..500, start in 0u64..500, world in 1u64..9, options in orders(),
+        ) {
+            let start = start.min(total);
+            let uneven = ids(total, start, 1, &options).concat();
+            let of = |shard_remainder| ids(total, start, world, &LoaderOptions { shard_remainder, ..options.clone() });
+            let (dropped, padded) = (of(Remainder::Drop), of(Remainder::Pad));
+            for shards in [&dropped, &padded] {
+                prop_assert!(shards.iter().all(|shard| shard.len() == shards[0].len()));
+            }
+            let kept = uneven.len() - uneven.len() % world as usize;
+            prop_assert_eq!(sorted(dropped.concat()), sorted(uneven[..kept].to_vec()));
+            let again = padded.concat().len() - uneven.len();
+            prop_assert!(again < world as usize);
+            let front = ids(total, 0, 1, &options).concat();
+            let all = uneven.into_iter().chain(front.into_iter().cycle().take(again)).collect();
+            prop_assert_eq!(sorted(padded.concat()), sorted(all));
+        }
+    }
+
+    #[test]
+    fn more_ranks_than_samples_is_no_trouble() {
+        for (remainder, lengths) in
+            [(Remainder::Uneven, [1, 1, 0, 0, 0]), (Remainder::Drop, [0; 5]), (Remainder::Pad, [1; 5])]
+        {
+            let options = LoaderOptions { shard_remainder: remainder, ..Default::default() };
+            assert_eq!(ids(2, 0, 5, &options).iter().map(Vec::len).collect::<Vec<_>>(), lengths);
         }
     }
 }

@@ -228,8 +228,9 @@ fn states_that_do_not_fit_are_refused_with_what_differs() {
     assert!(refuse(&many, options.clone()).contains("dataset size 10, this loader has 11"));
     let text = refuse(&few, LoaderOptions { seed: 2, ..options.clone() });
     assert!(text.contains("seed 1, this loader has 2"), "{text}");
-    assert!(refuse(&few, LoaderOptions { shuffle: false, ..options.clone() }).contains("shuffle true"));
-    for bad in ["", "{}", &state.to_json().replace("\"version\":1", "\"version\":9"), "[1]"] {
+    let text = refuse(&few, LoaderOptions { shuffle: false, ..options.clone() });
+    assert!(text.contains("the order shuffled, this loader has listed"), "{text}");
+    for bad in ["", "{}", &state.to_json().replace("\"version\":2", "\"version\":9"), "[1]"] {
         assert_eq!(State::from_json(bad).unwrap_err().kind(), Kind::InvalidConfig);
     }
     assert!(state.to_json().len() < 1024);
