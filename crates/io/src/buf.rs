@@ -1,6 +1,7 @@
 //! An owned, exclusive stretch of leased memory: what a read is given and gives back.
 
 use crate::Lease;
+use crate::claim::Claim;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -43,6 +44,11 @@ impl Buf {
     /// Which slot of its place this is.
     pub fn slot(&self) -> u32 {
         self.slot
+    }
+
+    /// A way back to this slot, for who gives the buffer away and may have to do without an answer.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim::new(self, self.lease.clone())
     }
 
     /// How many spare bytes there are before its own.

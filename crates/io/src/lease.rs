@@ -24,6 +24,9 @@ pub struct Lease {
     pool: Pool,
     /// `lent[slot]`: a [`Buf`] of that slot is alive somewhere.
     lent: Box<[AtomicBool]>,
+    /// Somebody waits for a slot to come back.
+    awaited: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
     table: Mutex<Table>,
 }
 
@@ -73,6 +76,8 @@ impl Lease {
             me: me.clone(),
             pool,
             lent: (0..slots).map(|_| AtomicBool::new(false)).collect(),
+            awaited: AtomicBool::new(false),
+            waiting: Mutex::default(),
             table: Mutex::new(Table {
                 ticket,
                 slab: None,
@@ -86,8 +91,47 @@ impl Lease {
     }
 
     pub(crate) fn returned(&self, slot: u32) {
-        // Release: what was written through the `Buf` is seen by whoever sees it returned.
-        self.lent[slot as usize].store(false, Ordering::Release);
+        // What was written through the `Buf` is seen by whoever sees it returned. Sequentially
+        // consistent, as is `returning`: either this sees that somebody waits, or they see it returned.
+        self.lent[slot as usize].store(false, Ordering::SeqCst);
+        if self.awaited.load(Ordering::SeqCst) {
+            let wakers = {
+                let mut waiting = self.waiting.lock();
+                self.awaited.store(false, Ordering::SeqCst);
+                std::mem::take(&mut *waiting)
+            };
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Waits until no [`Buf`] of this slot is alive.
+    pub(crate) async fn returning(&self, slot: u32) {
+        let Some(lent) = self.lent.get(slot as usize) else { return };
+        poll_fn(|cx| {
+            if lent.load(Ordering::SeqCst) {
+                let mut waiting = self.waiting.lock();
+                waiting.push(cx.waker().clone());
+                self.awaited.store(true, Ordering::SeqCst);
+                drop(waiting);
+                if lent.load(Ordering::SeqCst) {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+    }
+
+    /// Lends a slot again that has its memory and is not lent.
+    pub(crate) fn lend_again(&self, want: &Want) -> Result<Buf> {
+        match self.attempt(std::slice::from_ref(want), None) {
+            Reservation::Granted(mut bufs) => Ok(bufs.remove(0)),
+            Reservation::Refused(error) | Reservation::TooLarge { error, .. } => Err(error),
+            Reservation::Wait => {
+                let context = format!("slot {} has no memory to be lent again", want.slot);
+                Err(Error::new(Kind::InvalidRange, Operation::Get, context))
+            }
+        }
     }
 
     /// Forgets what was placed in a slot, because reading it failed for good: the block will have

@@ -30,6 +30,7 @@ mod access;
 mod budget;
 mod buf;
 mod capability;
+mod claim;
 mod error;
 pub mod layer;
 mod lease;

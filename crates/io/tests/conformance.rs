@@ -1,7 +1,7 @@
 //! The memory store and every wrapper keep every promise of a store.
 
 use forebay_io::layer::{
-    AdaptiveLimit, Breaker, BreakerPolicy, Limited, Limits, Observed, RetryPolicy, Retrying,
+    AdaptiveLimit, Breaker, BreakerPolicy, Deadline, Limited, Limits, Observed, RetryPolicy, Retrying,
 };
 use forebay_io::{Kind, MemoryStore, Operation, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
@@ -63,6 +63,10 @@ async fn guarded() -> Fixture {
     memory().await.wrap(|store| Arc::new(Breaker::new(store, BreakerPolicy::default(), Arc::new(Unobserved))))
 }
 
+async fn with_deadlines() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Deadline::new(store, Duration::from_secs(20))))
+}
+
 async fn retrying() -> Fixture {
     memory().await.wrap(|store| Arc::new(Retrying::new(store, RetryPolicy::default(), Arc::new(Unobserved))))
 }
@@ -122,6 +126,7 @@ suites! {
     limited_in_both as limited_in_both_store,
     limited_adaptively as adaptively_limited_store,
     guarded as guarded_store,
+    with_deadlines as store_with_deadlines,
     retrying as retrying_store,
     faultless as faultless_store,
     outlived as outlived_faults_store,

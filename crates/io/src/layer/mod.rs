@@ -4,14 +4,17 @@
 #![deny(clippy::missing_trait_methods)]
 
 mod breaker;
+mod deadline;
 mod limited;
 mod observed;
 mod rate;
 mod retry_budget;
 mod retrying;
+mod stopwatch;
 mod turnstile;
 
 pub use breaker::{Breaker, BreakerPolicy};
+pub use deadline::Deadline;
 pub use limited::{Limited, Limits};
 pub use observed::Observed;
 pub use retry_budget::RetryBudget;
