@@ -1,9 +1,10 @@
 //! The memory store and every wrapper keep every promise of a store.
 
 use forebay_io::layer::{
-    AdaptiveLimit, Breaker, BreakerPolicy, Deadline, Limited, Limits, Observed, RetryPolicy, Retrying,
+    AdaptiveLimit, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Limits, Observed,
+    RetryPolicy, Retrying,
 };
-use forebay_io::{Kind, MemoryStore, Operation, Unobserved};
+use forebay_io::{Budget, Kind, MemoryStore, Operation, Pool, PutOptions, ReadOptions, Store, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -67,6 +68,27 @@ async fn with_deadlines() -> Fixture {
     memory().await.wrap(|store| Arc::new(Deadline::new(store, Duration::from_secs(20))))
 }
 
+/// Half of all reads are late, and are sent twice.
+async fn hedged() -> Fixture {
+    let rates = FaultRates { delays: 0.5, longest_delay: Duration::from_millis(8), ..FaultRates::none() };
+    let policy = HedgePolicy { quantile: 0.3, min_delay: Duration::from_micros(1), spare_bytes: 32 << 20 };
+    let mut stores = None;
+    let fixture = memory().await.wrap(|store| {
+        let faults = Arc::new(FaultStore::new(store, rates, 1).unwrap());
+        let hedged = Arc::new(Hedged::new(faults, policy, Arc::new(Unobserved)).unwrap());
+        stores = Some(hedged.clone());
+        hedged
+    });
+    // It has to know what is usual before it hedges.
+    let hedged = stores.expect("just made");
+    let location: forebay_io::Location = "mem://elsewhere/object".parse().unwrap();
+    hedged.put(&location, b"x".as_slice().into(), PutOptions::default()).await.unwrap();
+    let pool = Pool::new(Budget::new(1 << 20).unwrap());
+    let gets = (0..64).map(|_| forebay_io::read(&*hedged, &location, None, ReadOptions::default(), &pool));
+    assert!(futures::future::join_all(gets).await.iter().all(Result::is_ok));
+    fixture
+}
+
 async fn retrying() -> Fixture {
     memory().await.wrap(|store| Arc::new(Retrying::new(store, RetryPolicy::default(), Arc::new(Unobserved))))
 }
@@ -127,6 +149,7 @@ suites! {
     limited_adaptively as adaptively_limited_store,
     guarded as guarded_store,
     with_deadlines as store_with_deadlines,
+    hedged as hedged_store,
     retrying as retrying_store,
     faultless as faultless_store,
     outlived as outlived_faults_store,

@@ -5,9 +5,12 @@
 
 mod breaker;
 mod deadline;
+mod hedge_place;
+mod hedged;
 mod limited;
 mod observed;
 mod rate;
+mod recent;
 mod retry_budget;
 mod retrying;
 mod stopwatch;
@@ -15,6 +18,7 @@ mod turnstile;
 
 pub use breaker::{Breaker, BreakerPolicy};
 pub use deadline::Deadline;
+pub use hedged::{HedgePolicy, Hedged};
 pub use limited::{Limited, Limits};
 pub use observed::Observed;
 pub use retry_budget::RetryBudget;
