@@ -16,6 +16,11 @@ pub fn os(operation: Operation, errno: Errno, location: &Location) -> Error {
     }
 }
 
+/// The kind of [`os`].
+pub(crate) fn kind(errno: Errno) -> Kind {
+    Error::from_os(Operation::Read, errno.into()).kind()
+}
+
 /// What is asked for is a directory.
 pub fn is_a_directory(operation: Operation, location: &Location) -> Error {
     Error::new(Kind::InvalidConfig, operation, "is a directory; name a file in it").at(location)

@@ -120,10 +120,10 @@ pub fn span(range: Option<&Range<u64>>, size: u64, location: &Location) -> Resul
 /// Refuses a file that is not the version that was asked for.
 pub fn check_version(wanted: Option<&Version>, stat: &Stat, location: &Location) -> Result<()> {
     let Some(wanted) = wanted else { return Ok(()) };
-    let found = version::version_of(stat);
-    if found == *wanted {
+    if version::is_version(stat, wanted) {
         return Ok(());
     }
+    let found = version::version_of(stat);
     let context = format!("version is {}, not {}", found.as_str(), wanted.as_str());
     Err(Error::new(Kind::Precondition, Operation::Get, context).at(location))
 }

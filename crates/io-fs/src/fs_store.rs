@@ -2,16 +2,17 @@
 
 use crate::descriptors::Descriptors;
 use crate::file;
-use crate::object::FsObject;
+use crate::kept_files::KeptFiles;
+use crate::object::{FsObject, Opened};
 use crate::options::FsOptions;
 use crate::pool::{Pool, Turn};
 use crate::put::{Draft, Gathered};
-use crate::read_batch::{self, ReadBatch, Stop};
+use crate::read_batch::{self, Files, ReadBatch, Stop, Terms};
 use crate::walk::Stride;
 use crate::{failure, list, split_read, version, waiting};
 use forebay_io::{
-    Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode, Place,
-    PutOptions, ReadOptions, Result, Served, Store,
+    Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Observe, Operation, Page,
+    PageCacheMode, Place, PutOptions, ReadOptions, Result, Served, Store,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -43,7 +44,7 @@ const DIVIDE_FROM: usize = 256;
 #[derive(Clone)]
 pub struct FsStore {
     pool: Arc<Pool>,
-    descriptors: Arc<Descriptors>,
+    files: Arc<Files>,
 }
 
 impl FsStore {
@@ -52,11 +53,27 @@ impl FsStore {
     /// # Errors
     /// `InvalidConfig` for a bad option; `Unavailable` if the system starts no more threads.
     pub fn new(options: FsOptions) -> Result<Self> {
+        Self::start(options, None)
+    }
+
+    /// As [`FsStore::new`], and `observer` hears of each request to the kernel that reads.
+    ///
+    /// # Errors
+    /// As [`FsStore::new`].
+    pub fn observed(options: FsOptions, observer: Arc<dyn Observe>) -> Result<Self> {
+        Self::start(options, Some(observer))
+    }
+
+    fn start(options: FsOptions, observer: Option<Arc<dyn Observe>>) -> Result<Self> {
         let FsOptions { threads } = options.check()?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(FsStore {
             pool: Arc::new(Pool::new("forebay-fs", threads, cores)?),
-            descriptors: Descriptors::new(threads, read_batch::GROUP),
+            files: Arc::new(Files {
+                descriptors: Descriptors::new(threads, read_batch::GROUP),
+                kept: KeptFiles::new(),
+                observer,
+            }),
         })
     }
 
@@ -69,14 +86,8 @@ impl FsStore {
         place: &Arc<dyn Place>,
     ) -> Vec<Result<Served>> {
         let split_from = if self.pool.threads() > 1 { split_read::SPLIT_FROM } else { u64::MAX };
-        let batch = ReadBatch::new(
-            requests.clone(),
-            part.clone(),
-            options.page_cache,
-            place.clone(),
-            split_from,
-            self.descriptors.clone(),
-        );
+        let terms = Terms { mode: options.page_cache, target: options.target_request_bytes, split_from };
+        let batch = ReadBatch::new(requests.clone(), part.clone(), terms, place.clone(), self.files.clone());
         let mut stop = waiting::run(&self.pool, batch).await;
         loop {
             stop = match stop {
@@ -84,10 +95,17 @@ impl FsStore {
                 Some(Stop::Wait(batch)) => waiting::wait(&self.pool, batch).await,
                 Some(Stop::Split(mut split, reads)) => {
                     let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
-                    split_read::read_split(&self.pool, regions, move |regions, gave_up| {
-                        split.settle(files, regions);
-                        split.run(None, Turn::uncounted(gave_up))
-                    })
+                    let ahead = terms.mode != PageCacheMode::FadviseRandom;
+                    split_read::read_split(
+                        &self.pool,
+                        regions,
+                        terms.target,
+                        ahead,
+                        move |regions, gave_up| {
+                            split.settle(files, regions);
+                            split.run(None, Turn::uncounted(gave_up))
+                        },
+                    )
                     .await
                 }
                 None => {
@@ -147,6 +165,7 @@ impl Store for FsStore {
                 let refuse = |r: &GetRequest| Err(file::no_direct_io(Operation::Get, &r.location));
                 return requests.iter().map(refuse).collect();
             }
+            let _under_way = self.files.kept.begin();
             let files = requests.len();
             let parts =
                 if files < DIVIDE_FROM { 1 } else { self.pool.threads().min(files * 2 / DIVIDE_FROM) };
@@ -168,7 +187,7 @@ impl Store for FsStore {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let mode = options.page_cache;
+            let (mode, target) = (options.page_cache, options.target_request_bytes);
             if mode == PageCacheMode::DirectIO {
                 return Err(file::no_direct_io(Operation::Open, location));
             }
@@ -181,8 +200,9 @@ impl Store for FsStore {
                 })
                 .await?;
             let meta = meta.ok_or_else(|| failure::not_a_file(Operation::Open, location))?;
-            Ok(Arc::new(FsObject::new(fd, location.clone(), meta, mode, self.pool.clone()))
-                as Arc<dyn Object>)
+            let opened = Opened { fd: Arc::new(fd), location: location.clone(), meta, mode, target };
+            let observer = self.files.observer.clone();
+            Ok(Arc::new(FsObject::new(opened, observer, self.pool.clone())) as Arc<dyn Object>)
         }
         .boxed()
     }

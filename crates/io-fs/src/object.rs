@@ -2,49 +2,52 @@
 
 use crate::failure;
 use crate::file::{self, Beyond, Filled};
+use crate::parts::Parts;
 use crate::pool::Pool;
 use crate::split_read::{self, Region};
-use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, PageCacheMode, Result, Served};
+use forebay_io::{
+    Buf, Error, Kind, Location, Meta, Object, Observe, Operation, PageCacheMode, Result, Served,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// See the module's words. The descriptor is closed when the object and every read of it are gone.
 pub(crate) struct FsObject {
     file: Arc<Opened>,
+    observer: Option<Arc<dyn Observe>>,
     pool: Arc<Pool>,
 }
 
-struct Opened {
-    fd: Arc<OwnedFd>,
-    location: Location,
-    meta: Meta,
-    mode: PageCacheMode,
+/// A file that was opened for reading, and advised as `mode` says.
+pub(crate) struct Opened {
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) location: Location,
+    pub(crate) meta: Meta,
+    pub(crate) mode: PageCacheMode,
+    /// How large a request to the kernel is, if that was asked for.
+    pub(crate) target: Option<NonZeroU64>,
 }
 
 impl FsObject {
-    /// `fd` was opened for reading, and advised as `mode` says.
-    pub(crate) fn new(
-        fd: OwnedFd,
-        location: Location,
-        meta: Meta,
-        mode: PageCacheMode,
-        pool: Arc<Pool>,
-    ) -> Self {
-        FsObject { file: Arc::new(Opened { fd: Arc::new(fd), location, meta, mode }), pool }
+    /// `observer` hears of each request to the kernel.
+    pub(crate) fn new(file: Opened, observer: Option<Arc<dyn Observe>>, pool: Arc<Pool>) -> Self {
+        FsObject { file: Arc::new(file), observer, pool }
     }
 
     async fn read_all(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
         let bytes: u64 = ranges.iter().map(|(_, buf)| buf.len() as u64).sum();
         let file = self.file.clone();
+        let parts = Parts::new(file.target, self.observer.clone());
         let results = if bytes >= split_read::SPLIT_FROM && self.pool.threads() > 1 {
-            file.split(&self.pool, ranges).await
+            file.split(&self.pool, ranges, parts).await
         } else {
-            self.pool.run(move |gave_up| file.each(ranges, gave_up)).await
+            self.pool.run(move |gave_up| file.each(ranges, parts, gave_up)).await
         };
         // The jobs make system calls and nothing else that could panic; a buffer that a panic took
         // cannot be given back.
@@ -53,21 +56,30 @@ impl FsObject {
 }
 
 impl Opened {
-    fn each(&self, ranges: Vec<(u64, Buf)>, gave_up: &dyn Fn() -> bool) -> Vec<(Buf, Result<Served>)> {
+    fn each(
+        &self,
+        ranges: Vec<(u64, Buf)>,
+        mut parts: Parts,
+        gave_up: &dyn Fn() -> bool,
+    ) -> Vec<(Buf, Result<Served>)> {
         let mut results = Vec::with_capacity(ranges.len());
         let mut begin = Instant::now();
         for (offset, mut buf) in ranges {
             if gave_up() {
                 break;
             }
+            parts.begin(begin);
+            let read =
+                |buf: &mut [u8], offset, beyond| (file::fill(self.fd.as_fd(), buf, offset, 0, beyond), None);
             let result = self
                 .check(offset, &buf)
-                .map(|()| file::fill(self.fd.as_fd(), &mut buf, offset, 0, Beyond::Ignored))
+                .map(|()| parts.fill(0, &mut buf, offset, Beyond::Ignored, read))
                 .and_then(|filled| self.settle(offset, &buf, filled));
             let end = Instant::now();
             results.push((buf, result.map(|served| Served { elapsed: end - begin, ..served })));
             begin = end;
         }
+        parts.tell(Operation::Read, |_| &self.location);
         results
     }
 
@@ -76,6 +88,7 @@ impl Opened {
         self: Arc<Self>,
         pool: &Pool,
         ranges: Vec<(u64, Buf)>,
+        mut parts: Parts,
     ) -> Option<Vec<(Buf, Result<Served>)>> {
         let (mut refused, mut offsets, mut regions) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (offset, buf)) in ranges.into_iter().enumerate() {
@@ -87,14 +100,18 @@ impl Opened {
                 Err(error) => refused.push((index, buf, error)),
             }
         }
-        let mut results = split_read::read_split(pool, regions, move |regions, _| {
-            let settled = regions.into_iter().zip(offsets).map(|(region, offset)| {
+        let ahead = self.mode != PageCacheMode::FadviseRandom;
+        let mut results = split_read::read_split(pool, regions, self.target, ahead, move |regions, _| {
+            let settled = regions.into_iter().zip(offsets).map(|(mut region, offset)| {
+                parts.add(region.parts(0));
                 let (filled, elapsed) = (region.filled(), region.elapsed());
                 let buf = region.into_buf();
                 let result = self.settle(offset, &buf, filled);
                 (buf, result.map(|served| Served { elapsed, ..served }))
             });
-            settled.collect::<Vec<_>>()
+            let settled = settled.collect::<Vec<_>>();
+            parts.tell(Operation::Read, |_| &self.location);
+            settled
         })
         .await?;
         for (index, buf, error) in refused {

@@ -11,13 +11,17 @@ use crate::descriptors::{Descriptors, Held};
 use crate::failure;
 use crate::file::{self, Beyond, Filled, Stopped, Tried};
 use crate::folder::Folder;
+use crate::kept_files::KeptFiles;
+use crate::parts::Parts;
 use crate::pool::Turn;
 use crate::split_read::Region;
 use forebay_io::{
-    Buf, CacheUse, Error, GetRequest, Operation, PageCacheMode, Place, Reservation, Result, Served, Want,
+    Buf, CacheUse, Error, GetRequest, Observe, Operation, PageCacheMode, Place, Reservation, Result, Served,
+    Want,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, fstat};
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,16 +35,20 @@ pub(crate) const GROUP: usize = 64;
 /// latency, 50 us and more. Files that took longer than this on average met the device.
 const OPENED_FROM_CACHE: Duration = Duration::from_micros(30);
 
+/// Has the kernel begin to fetch what is read next.
+fn announce(files: &[OpenFile]) {
+    files.iter().for_each(|f| f.fd.iter().for_each(|fd| file::announce(fd.as_fd(), &f.span)));
+}
+
 /// See the module's words.
 pub(crate) struct ReadBatch {
     requests: Arc<[GetRequest]>,
     /// The requests that are this batch's; `results[i]` is that of `requests[begin + i]`.
     part: Range<usize>,
-    mode: PageCacheMode,
+    terms: Terms,
     place: Arc<dyn Place>,
-    /// From how many bytes in a group its reads are given to several threads.
-    split_from: u64,
-    descriptors: Arc<Descriptors>,
+    files: Arc<Files>,
+    parts: Parts,
     /// Counts the open files while no thread works on the batch.
     held: Option<Held>,
     next: usize,
@@ -51,14 +59,56 @@ pub(crate) struct ReadBatch {
     results: Vec<Option<Result<Served>>>,
 }
 
+/// How a batch is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) mode: PageCacheMode,
+    /// How large a request to the kernel is, if that was asked for.
+    pub(crate) target: Option<NonZeroU64>,
+    /// From how many bytes in a group its reads are given to several threads.
+    pub(crate) split_from: u64,
+}
+
+/// What all batches of a store share.
+pub(crate) struct Files {
+    pub(crate) descriptors: Arc<Descriptors>,
+    pub(crate) kept: KeptFiles,
+    /// Hears of each request to the kernel.
+    pub(crate) observer: Option<Arc<dyn Observe>>,
+}
+
 /// A file between the two phases.
 pub(crate) struct OpenFile {
     index: usize,
     /// None while the batch waits for room and descriptors are scarce.
-    fd: Option<OwnedFd>,
+    fd: Option<Descriptor>,
     span: Range<u64>,
     /// Time spent on it so far.
     spent: Duration,
+}
+
+/// A file's descriptor: this batch's own, or one that is kept for others too.
+enum Descriptor {
+    Own(OwnedFd),
+    Kept(Arc<OwnedFd>),
+}
+
+impl Descriptor {
+    fn shared(self) -> Arc<OwnedFd> {
+        match self {
+            Descriptor::Own(fd) => Arc::new(fd),
+            Descriptor::Kept(fd) => fd,
+        }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Descriptor::Own(fd) => fd.as_fd(),
+            Descriptor::Kept(fd) => fd.as_fd(),
+        }
+    }
 }
 
 /// Why a batch stopped.
@@ -75,25 +125,25 @@ impl ReadBatch {
     pub(crate) fn new(
         requests: Arc<[GetRequest]>,
         part: Range<usize>,
-        mode: PageCacheMode,
+        terms: Terms,
         place: Arc<dyn Place>,
-        split_from: u64,
-        descriptors: Arc<Descriptors>,
+        files: Arc<Files>,
     ) -> Box<Self> {
-        let files = part.len();
+        let count = part.len();
+        let parts = Parts::new(terms.target, files.observer.clone());
         Box::new(ReadBatch {
             requests,
             next: part.start,
             part,
-            mode,
+            terms,
             place,
-            split_from,
-            descriptors,
+            files,
+            parts,
             held: None,
-            opened: Vec::with_capacity(files.min(GROUP)),
-            wants: Vec::with_capacity(files.min(GROUP)),
+            opened: Vec::with_capacity(count.min(GROUP)),
+            wants: Vec::with_capacity(count.min(GROUP)),
             one_by_one: false,
-            results: (0..files).map(|_| None).collect(),
+            results: (0..count).map(|_| None).collect(),
         })
     }
 
@@ -114,7 +164,7 @@ impl ReadBatch {
         loop {
             match room.take() {
                 Some(Ok(bufs)) => {
-                    if self.bytes_wanted() >= self.split_from && self.hold(bufs.len()) {
+                    if self.bytes_wanted() >= self.terms.split_from && self.hold(bufs.len()) {
                         let regions = self.regions(bufs);
                         return Stop::Split(self, regions);
                     }
@@ -159,7 +209,7 @@ impl ReadBatch {
         let mut folder = Folder::default();
         let (first, start) = (self.next, Instant::now());
         let mut begin = start;
-        while self.next < self.part.end && self.opened.len() < self.descriptors.group() {
+        while self.next < self.part.end && self.opened.len() < self.files.descriptors.group() {
             let index = self.next;
             let opened = self.open_one(index, folder.locate(&requests[index].location));
             // Read and close what is open first; then there are descriptors for this one.
@@ -188,13 +238,36 @@ impl ReadBatch {
         &self,
         index: usize,
         path: (BorrowedFd<'_>, &[u8]),
-    ) -> Result<(OwnedFd, Range<u64>), Stopped> {
+    ) -> Result<(Descriptor, Range<u64>), Stopped> {
         let request = &self.requests[index];
+        let pinned = request.range.is_some() && request.if_version.is_some();
+        if pinned && let Some(kept) = self.open_kept(request)? {
+            return Ok(kept);
+        }
         let (fd, stat) = file::open_file(Operation::Get, &request.location, path)?;
         file::check_version(request.if_version.as_ref(), &stat, &request.location)?;
         let span = file::span(request.range.as_ref(), stat.st_size as u64, &request.location)?;
-        file::advise_before(self.mode, fd.as_fd(), Operation::Get, &request.location)?;
-        Ok((fd, span))
+        file::advise_before(self.terms.mode, fd.as_fd(), Operation::Get, &request.location)?;
+        if !pinned {
+            return Ok((Descriptor::Own(fd), span));
+        }
+        let fd = Arc::new(fd);
+        self.files.kept.keep(self.terms.mode, &request.location, &fd);
+        Ok((Descriptor::Kept(fd), span))
+    }
+
+    /// The file of a pinned range, if it is open and still what is asked for.
+    fn open_kept(&self, request: &GetRequest) -> Result<Option<(Descriptor, Range<u64>)>> {
+        let (mode, location) = (self.terms.mode, &request.location);
+        let Some(fd) = self.files.kept.find(mode, location) else { return Ok(None) };
+        let stat = fstat(&fd).map_err(|errno| failure::os(Operation::Get, errno, location))?;
+        // Its name may lead to the right one.
+        if stat.st_nlink == 0 || file::check_version(request.if_version.as_ref(), &stat, location).is_err() {
+            self.files.kept.forget(mode, location);
+            return Ok(None);
+        }
+        let span = file::span(request.range.as_ref(), stat.st_size as u64, location)?;
+        Ok(Some((Descriptor::Kept(fd), span)))
     }
 
     fn ask(&mut self) -> Option<Reservation> {
@@ -227,8 +300,9 @@ impl ReadBatch {
     /// of it at once while this thread waits for one after the other.
     fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) {
         let mut opened = std::mem::take(&mut self.opened);
+        let mut parts = std::mem::replace(&mut self.parts, Parts::new(None, None));
         let mut files = opened.drain(..bufs.len());
-        let mut cached = self.mode != PageCacheMode::FadviseRandom;
+        let mut cached = self.terms.mode != PageCacheMode::FadviseRandom;
         if !cached {
             turn.meets_device();
         }
@@ -238,31 +312,35 @@ impl ReadBatch {
             if turn.gave_up() {
                 break;
             }
+            parts.begin(begin);
             let bytes = buf.len() as u64;
             let result = self.descriptor(&mut file).and_then(|fd| {
-                let (fd, beyond, mut done) = (fd.as_fd(), self.beyond(&file), 0);
-                if cached {
-                    match file::fill_cached(fd, &mut buf, file.span.start, beyond) {
-                        Tried::Filled(filled) => return self.check_read(&file, fd, filled),
-                        Tried::Missed(read) => {
-                            done = read;
+                let fd = fd.as_fd();
+                let rest = files.as_slice();
+                let read = |buf: &mut [u8], offset, beyond| {
+                    if !cached {
+                        return (file::fill(fd, buf, offset, 0, beyond), None);
+                    }
+                    match file::fill_cached(fd, buf, offset, beyond) {
+                        Tried::Filled(filled) => (Ok(filled), None),
+                        Tried::Missed(done) => {
                             cached = false;
                             turn.meets_device();
-                            let rest = files.as_slice().iter();
-                            rest.for_each(|f| f.fd.iter().for_each(|fd| file::announce(fd.as_fd(), &f.span)));
+                            announce(rest);
                             // That was for the others.
                             begin = Instant::now();
+                            (file::fill(fd, buf, offset, done, beyond), Some(begin))
                         }
                     }
-                }
-                let filled = file::fill(fd, &mut buf, file.span.start, done, beyond);
+                };
+                let filled = parts.fill(file.index, &mut buf, file.span.start, self.beyond(&file), read);
                 let at = &self.requests[file.index].location;
                 self.check_read(&file, fd, filled.map_err(|errno| failure::os(Operation::Get, errno, at))?)
             });
             // The room is given up before anybody hears of the result.
             drop(buf);
-            let end = Instant::now();
-            let elapsed = file.spent + (end - begin);
+            let end = parts.ended();
+            let elapsed = file.spent + end.saturating_duration_since(begin);
             let index = file.index;
             self.results[index - self.part.start] =
                 Some(result.map(|cache| Served { bytes, elapsed, first_byte: None, cache }));
@@ -270,6 +348,13 @@ impl ReadBatch {
         }
         drop(files);
         self.opened = opened;
+        self.parts = parts;
+        self.tell_parts();
+    }
+
+    fn tell_parts(&mut self) {
+        let requests = &self.requests;
+        self.parts.tell(Operation::Get, |index| &requests[index].location);
     }
 
     /// Whole files must not have grown; a range is the same whatever follows it. Watching costs 1 to 2%
@@ -296,7 +381,7 @@ impl ReadBatch {
             let stat = fstat(fd).map_err(|e| failure::os(Operation::Get, e, location))?;
             file::check_version(request.if_version.as_ref(), &stat, location)?;
         }
-        file::advise_after(self.mode, fd, start..end, Operation::Get, location)
+        file::advise_after(self.terms.mode, fd, start..end, Operation::Get, location)
     }
 
     fn bytes_wanted(&self) -> u64 {
@@ -311,7 +396,7 @@ impl ReadBatch {
             match self.descriptor(&mut file) {
                 Ok(fd) => {
                     let offset = file.span.start;
-                    regions.push((file, Region::new(Arc::new(fd), offset, buf)));
+                    regions.push((file, Region::new(fd.shared(), offset, buf)));
                 }
                 Err(error) => self.settle_one(file.index, Err(error)),
             }
@@ -321,7 +406,8 @@ impl ReadBatch {
 
     /// Takes the results of the reads that several threads made.
     pub(crate) fn settle(&mut self, files: Vec<OpenFile>, regions: Vec<Region>) {
-        for (file, region) in files.into_iter().zip(regions) {
+        for (file, mut region) in files.into_iter().zip(regions) {
+            self.parts.add(region.parts(file.index));
             let location = &self.requests[file.index].location;
             let (fd, bytes) = (region.fd(), region.len());
             let result = region
@@ -342,16 +428,17 @@ impl ReadBatch {
             drop(region);
             self.settle_one(file.index, result);
         }
+        self.tell_parts();
     }
 
     /// Counts files as open while no thread works on the batch; false if they are too many.
     fn hold(&mut self, files: usize) -> bool {
-        self.held = self.descriptors.hold(files);
+        self.held = self.files.descriptors.hold(files);
         self.held.is_some()
     }
 
     /// The file's descriptor, opened again if it was closed.
-    fn descriptor(&self, file: &mut OpenFile) -> Result<OwnedFd> {
+    fn descriptor(&self, file: &mut OpenFile) -> Result<Descriptor> {
         if let Some(fd) = file.fd.take() {
             return Ok(fd);
         }

@@ -6,15 +6,17 @@
 //! several threads at once, and the borrow of a slice cannot be split over threads that outlive the
 //! caller.
 
-use crate::file::{self, Beyond, Filled};
+use crate::file::{self, Beyond, Filled, Tried};
+use crate::parts::Part;
 use crate::pool::Pool;
 use forebay_io::Buf;
 use futures::FutureExt;
 use futures::channel::oneshot;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// From how many bytes reads are split. Below, waking other threads costs more than they save; above,
@@ -37,6 +39,8 @@ pub(crate) struct Region {
     /// Nanoseconds since the split began, of the first piece's begin and the last one's end.
     begun: AtomicU64,
     ended: AtomicU64,
+    /// What was read of it, piece by piece.
+    parts: Mutex<Vec<Part>>,
 }
 
 impl Region {
@@ -50,7 +54,14 @@ impl Region {
             errno: OnceLock::new(),
             begun: AtomicU64::new(u64::MAX),
             ended: AtomicU64::new(0),
+            parts: Mutex::default(),
         }
+    }
+
+    /// The pieces that were read, as those of file `index` of a batch.
+    pub(crate) fn parts(&mut self, index: usize) -> impl Iterator<Item = Part> + use<> {
+        let parts = std::mem::take(self.parts.get_mut().unwrap_or_else(PoisonError::into_inner));
+        parts.into_iter().map(move |part| Part { index, ..part })
     }
 
     pub(crate) fn fd(&self) -> Arc<OwnedFd> {
@@ -99,6 +110,9 @@ struct Split<T> {
     next: AtomicUsize,
     done: AtomicUsize,
     begin: Instant,
+    /// Whether reads are tried from the page cache first, and the rest announced when one was not there.
+    ahead: bool,
+    announced: AtomicBool,
     finish: Finish<T>,
     answer: oneshot::Sender<T>,
 }
@@ -110,11 +124,15 @@ unsafe impl<T: Send> Send for Split<T> {}
 // from `next`, and nobody touches a buffer otherwise until the last thread has taken the split apart.
 unsafe impl<T: Send> Sync for Split<T> {}
 
-/// Fills every region on all threads of the pool. `finish` runs on the last of them. The answer is
+/// Fills every region on all threads of the pool, in pieces of `piece` bytes if that many are asked for at
+/// once. At the first that is not in the page cache, all that follows is announced to the kernel, if it may
+/// look `ahead`: then the device works on all of it at once, and not on what the threads wait for. `finish` runs on the last of them. The answer is
 /// none if one panicked.
 pub(crate) fn read_split<T, F>(
     pool: &Pool,
     mut regions: Vec<Region>,
+    piece: Option<NonZeroU64>,
+    ahead: bool,
     finish: F,
 ) -> impl Future<Output = Option<T>> + Send + use<T, F>
 where
@@ -122,7 +140,7 @@ where
     F: FnOnce(Vec<Region>, &dyn Fn() -> bool) -> T + Send + Sync + 'static,
 {
     let (answer, receive) = oneshot::channel();
-    let pieces = cut(&mut regions);
+    let pieces = cut(&mut regions, piece);
     let threads = pool.threads().min(pieces.len()).max(1);
     let split = Arc::new(Split {
         regions,
@@ -130,6 +148,8 @@ where
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         begin: Instant::now(),
+        ahead,
+        announced: AtomicBool::new(false),
         finish: Box::new(finish),
         answer,
     });
@@ -141,12 +161,13 @@ where
     receive.map(Result::ok)
 }
 
-fn cut(regions: &mut [Region]) -> Vec<Piece> {
+fn cut(regions: &mut [Region], piece: Option<NonZeroU64>) -> Vec<Piece> {
+    let size = piece.map_or(PIECE, |piece| usize::try_from(piece.get()).unwrap_or(usize::MAX));
     let mut pieces = Vec::new();
     for (region, of) in regions.iter_mut().enumerate() {
-        pieces.extend(of.buf.chunks_mut(PIECE).enumerate().map(|(i, bytes)| Piece {
+        pieces.extend(of.buf.chunks_mut(size).enumerate().map(|(i, bytes)| Piece {
             region,
-            start: i * PIECE,
+            start: i * size,
             len: bytes.len(),
             at: bytes.as_mut_ptr(),
         }));
@@ -175,12 +196,19 @@ impl<T> Split<T> {
 
     fn read(&self, piece: &Piece) {
         let region = &self.regions[piece.region];
-        region.begun.fetch_min(self.now(), Ordering::Relaxed);
+        let begin = self.now();
+        region.begun.fetch_min(begin, Ordering::Relaxed);
         // SAFETY: `at..at + len` lies in the buffer of `region`, which lives as long as `self`; it was
         // cut off by `chunks_mut`, so no other piece overlaps it; and this thread alone drew this
         // piece's index from `next`.
         let bytes = unsafe { std::slice::from_raw_parts_mut(piece.at, piece.len) };
-        match file::fill(region.fd.as_fd(), bytes, region.offset + piece.start as u64, 0, Beyond::Ignored) {
+        let offset = region.offset + piece.start as u64;
+        let filled = self.fill(region.fd.as_fd(), bytes, offset);
+        let end = self.now();
+        let elapsed = Duration::from_nanos(end.saturating_sub(begin));
+        let part = Part::new(0, offset..offset + piece.len as u64, &filled, elapsed);
+        region.parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+        match filled {
             Ok(Filled::Short(read)) => {
                 region.short.fetch_min((piece.start + read) as u64, Ordering::Relaxed);
             }
@@ -188,7 +216,23 @@ impl<T> Split<T> {
             // Which of several errors is reported makes no difference.
             Err(errno) => drop(region.errno.set(errno)),
         }
-        region.ended.fetch_max(self.now(), Ordering::Relaxed);
+        region.ended.fetch_max(end, Ordering::Relaxed);
+    }
+
+    fn fill(&self, fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> Result<Filled, Errno> {
+        let mut done = 0;
+        if self.ahead && !self.announced.load(Ordering::Relaxed) {
+            match file::fill_cached(fd, bytes, offset, Beyond::Ignored) {
+                Tried::Filled(filled) => return Ok(filled),
+                Tried::Missed(read) => done = read,
+            }
+            if !self.announced.swap(true, Ordering::Relaxed) {
+                for region in &self.regions {
+                    file::announce(region.fd.as_fd(), &(region.offset..region.offset + region.len()));
+                }
+            }
+        }
+        file::fill(fd, bytes, offset, done, Beyond::Ignored)
     }
 
     fn now(&self) -> u64 {

@@ -2,21 +2,47 @@
 
 use forebay_io::{EntryKind, Meta, Version};
 use rustix::fs::{FileType, Stat};
+use std::fmt::{self, Write};
 use std::time::{Duration, SystemTime};
 
 /// Device, inode, size, and the times of the last change of content and of anything. A file that was
 /// replaced has another inode; one that was written to has another change time, which no program can
 /// set back.
-pub fn version_of(stat: &Stat) -> Version {
+fn write_version(stat: &Stat, to: &mut impl Write) -> fmt::Result {
     let nanos = |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Version::new(format!(
+    write!(
+        to,
         "{}:{}:{}:{}:{}",
         stat.st_dev,
         stat.st_ino,
         stat.st_size,
         nanos(stat.st_mtime, stat.st_mtime_nsec),
         nanos(stat.st_ctime, stat.st_ctime_nsec),
-    ))
+    )
+}
+
+/// The version of a file.
+pub fn version_of(stat: &Stat) -> Version {
+    let mut text = String::with_capacity(80);
+    write_version(stat, &mut text).expect("text takes what is written");
+    Version::new(text)
+}
+
+/// Whether `stat` is of this version: without an allocation, because reads of samples inside shards ask
+/// for each.
+pub(crate) fn is_version(stat: &Stat, version: &Version) -> bool {
+    let mut rest = Rest(version.as_str());
+    write_version(stat, &mut rest).is_ok() && rest.0.is_empty()
+}
+
+/// Takes what is written, as long as it is what comes next.
+struct Rest<'a>(&'a str);
+
+impl Write for Rest<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
+        Ok(())
+    }
 }
 
 /// Object or directory; none for a pipe, a socket or a device.

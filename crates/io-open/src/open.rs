@@ -40,7 +40,11 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
     match scheme.name {
         "file" => {
             let default = FsOptions::default();
-            let store = FsStore::new(FsOptions { threads: options.threads.unwrap_or(default.threads) });
+            let files = FsOptions { threads: options.threads.unwrap_or(default.threads) };
+            let store = match options.device.is_some() || options.caller.is_some() {
+                true => FsStore::observed(files, options.attempts()),
+                false => FsStore::new(files),
+            };
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
         }
         "az" | "https" => {
