@@ -1,0 +1,271 @@
+//! A replay asks for what the trace says, when it says so, within the caps, and reports what it did.
+
+use forebay_io::{Kind, Location, MemoryStore, Operation, Store};
+use forebay_io_fs::{FsOptions, FsStore};
+use forebay_io_testkit::{FaultRates, FaultStore};
+use forebay_trace::replay::{Mode, Plan, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
+use forebay_trace::synth::{Arrivals, Model, Sizes};
+use forebay_trace::{Action, Bounds, Fidelity, Record, Status};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+struct Scene {
+    runtime: Runtime,
+    scratch: tempfile::TempDir,
+    plan: Plan,
+    stores: Box<forebay_trace::replay::Stores>,
+}
+
+fn scene(records: Vec<Record>, store: Arc<dyn Store>) -> Scene {
+    let scratch = tempfile::tempdir().unwrap();
+    let plan = Plan::new(move || Ok(Box::new(records.clone().into_iter().map(Ok))), scratch.path());
+    Scene { runtime: runtime(), scratch, plan, stores: Box::new(move |_| Ok(store.clone())) }
+}
+
+impl Scene {
+    fn prepared(self, remap: &Remap) -> Scene {
+        let made = prepare(&self.plan, remap, &*self.stores, 1, false, 4);
+        self.runtime.block_on(made).unwrap();
+        self
+    }
+
+    fn replay(&self, options: &ReplayOptions) -> Fidelity {
+        let (stop, handle) = (Stop::default(), self.runtime.handle());
+        replay(&self.plan, options, &*self.stores, handle, &stop, |_| {}).unwrap()
+    }
+}
+
+fn memory(records: Vec<Record>) -> Scene {
+    scene(records, Arc::new(MemoryStore::new())).prepared(&Remap::default())
+}
+
+/// A store in memory of which every read takes up to 5 ms.
+fn slow() -> Arc<dyn Store> {
+    let rates = FaultRates { delays: 1.0, longest_delay: Duration::from_millis(5), ..FaultRates::none() };
+    let rates = rates.only(&[Operation::Get]);
+    Arc::new(FaultStore::new(Arc::new(MemoryStore::new()), rates, 1).unwrap())
+}
+
+fn synth(arrivals: Arrivals, operations: u64, prefix: &str) -> Vec<Record> {
+    let model = Model {
+        arrivals,
+        sizes: Sizes::LogNormal { median: 4096.0, sigma: 1.0 },
+        objects: 50,
+        prefix: prefix.into(),
+        operations,
+        seed: 5,
+    };
+    model.records().unwrap().collect()
+}
+
+fn open(time_scale: f64) -> ReplayOptions {
+    ReplayOptions { mode: Mode::Open { time_scale }, ..ReplayOptions::default() }
+}
+
+#[test]
+fn an_open_replay_asks_for_exactly_the_trace() {
+    let records = synth(Arrivals::Poisson { rate: 2000.0 }, 1000, "mem://h/");
+    let bytes: u64 = records.iter().map(|r| r.bytes.unwrap()).sum();
+    let fidelity = memory(records).replay(&open(1.0));
+    assert!(fidelity.is_exact());
+    assert_eq!((fidelity.submitted, fidelity.done, fidelity.bytes), (1000, 1000, bytes));
+    assert_eq!((fidelity.submit_error.len(), fidelity.latency_from_intended.len()), (1000, 1000));
+    assert_eq!(fidelity.size_distance(), 0.0);
+    assert_eq!(
+        fidelity.violations(&Bounds { failures: Some(0), size_distance: Some(0.01), ..Bounds::default() }),
+        [""; 0]
+    );
+    // Nobody's latency is shorter from when it was due than from when it was submitted.
+    for q in [0.5, 0.99, 1.0] {
+        assert!(fidelity.latency_from_intended.value_at_quantile(q) >= fidelity.latency.value_at_quantile(q));
+    }
+}
+
+#[test]
+fn times_are_scaled_and_nothing_is_submitted_early() {
+    let records: Vec<_> = (0..20).map(|i| Record::asked(Action::Get, "mem://h/k", i * 20_000_000)).collect();
+    let scene = memory(records);
+    for (scale, at_least) in [(0.25, 95), (1.5, 570)] {
+        let fidelity = scene.replay(&open(scale));
+        assert!(fidelity.elapsed >= Duration::from_millis(at_least), "{scale}: {:?}", fidelity.elapsed);
+        assert_eq!(fidelity.done, 20);
+        // By construction; a replay that ran ahead of its clock would show here.
+        assert!(fidelity.gaps.max() >= fidelity.intended_gaps.min() / 2);
+    }
+}
+
+#[test]
+fn only_the_window_is_replayed_and_an_earlier_run_can_be_gone_on_with() {
+    let records: Vec<_> =
+        (0..100u64).map(|i| Record::asked(Action::Get, format!("mem://h/{i}"), i * 1_000_000)).collect();
+    let scene = memory(records);
+    let window = ReplayOptions {
+        from: Duration::from_millis(20),
+        until: Some(Duration::from_millis(50)),
+        ..open(0.1)
+    };
+    assert_eq!(scene.replay(&window).done, 30);
+    let rest = ReplayOptions { skip: 25, ..window.clone() };
+    assert_eq!(scene.replay(&rest).done, 5);
+    let twice = ReplayOptions { loops: 2, ..window };
+    assert_eq!(scene.replay(&twice).done, 60);
+}
+
+#[test]
+fn a_closed_replay_keeps_its_concurrency_and_no_more() {
+    let records = synth(Arrivals::Poisson { rate: 0.5 }, 300, "mem://h/");
+    let scene = scene(records, slow()).prepared(&Remap::default());
+    let options = ReplayOptions { mode: Mode::Closed { concurrency: 7 }, ..ReplayOptions::default() };
+    let fidelity = scene.replay(&options);
+    assert_eq!((fidelity.done, fidelity.capped), (300, 0));
+    assert_eq!(fidelity.peak_in_flight, 7);
+    assert!(fidelity.is_exact());
+    // The trace lasts ten minutes; nothing waited for its times.
+    assert!(fidelity.elapsed < Duration::from_secs(60));
+    assert!(fidelity.submit_error.is_empty());
+}
+
+#[test]
+fn a_cap_is_kept_and_its_violation_counted() {
+    // A hundred operations due at once, of 1000 bytes each.
+    let records: Vec<_> = (0..100u64)
+        .map(|i| Record { bytes: Some(1000), ..Record::asked(Action::Get, format!("mem://h/{i}"), 0) })
+        .collect();
+    let scene = scene(records, slow()).prepared(&Remap::default());
+    let options = ReplayOptions { max_bytes_in_flight: 5000, ..open(1.0) };
+    let fidelity = scene.replay(&options);
+    assert_eq!(fidelity.done, 100);
+    assert!(fidelity.peak_bytes_in_flight == 5000 && fidelity.capped > 0, "{fidelity:?}");
+    let few = scene.replay(&ReplayOptions { max_in_flight: 3, ..open(1.0) });
+    assert!(few.peak_in_flight == 3 && few.capped > 0);
+}
+
+#[test]
+fn streams_wait_for_themselves_and_keep_their_think_time() {
+    // Two streams; in the trace each read took 1 ms, then thought for 5 ms.
+    let records: Vec<_> = (0..20u64)
+        .flat_map(|i| {
+            [0, 1].map(|stream| Record {
+                t_done: Some(i * 6_000_000 + 1_000_000),
+                stream: Some(stream),
+                ..Record::asked(Action::Get, format!("mem://h/{stream}"), i * 6_000_000)
+            })
+        })
+        .collect();
+    let scene = memory(records);
+    let options = ReplayOptions { mode: Mode::Dependency { time_scale: 1.0 }, ..ReplayOptions::default() };
+    let fidelity = scene.replay(&options);
+    assert_eq!((fidelity.done, fidelity.starved), (40, 0));
+    assert!(fidelity.is_exact() && fidelity.peak_in_flight <= 2);
+    // 19 think times of 5 ms, with reads that take next to nothing.
+    assert!(fidelity.elapsed >= Duration::from_millis(95), "{:?}", fidelity.elapsed);
+}
+
+#[test]
+fn failures_are_counted_and_those_of_the_recording_told_apart() {
+    let missing = |status| Record { status, ..Record::asked(Action::Get, "mem://h/none", 0) };
+    let records = vec![
+        missing(Status::Failed(Kind::NotFound)),
+        missing(Status::Ok),
+        Record::asked(Action::Put, "mem://h/p", 1),
+    ];
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let fidelity = scene(records, store).replay(&open(1.0));
+    assert_eq!(fidelity.failures.get("not_found"), Some(&2));
+    assert_eq!((fidelity.new_failures(), fidelity.failed_as_recorded), (1, 1));
+    assert_eq!(fidelity.left_out.get(&Action::Put), Some(&1));
+    assert_eq!(fidelity.violations(&Bounds { failures: Some(0), ..Bounds::default() }).len(), 1);
+}
+
+#[test]
+fn locations_are_mapped_and_prepared_in_their_new_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Location::from_path(folder.path()).unwrap();
+    let ranges = |i: u64| Record {
+        offset: Some(i * 100),
+        len: Some(50),
+        ..Record::asked(Action::Read, format!("s3://bucket/train/{}", i % 3), i * 100_000)
+    };
+    let remap = Remap(vec![format!("s3://bucket={root}").parse().unwrap()]);
+    let store: Arc<dyn Store> = Arc::new(FsStore::new(FsOptions::default()).unwrap());
+    let scene = scene((0..30).map(ranges).collect(), store).prepared(&remap);
+    assert_eq!(std::fs::metadata(folder.path().join("train/2")).unwrap().len(), 29 * 100 + 50);
+    let fidelity = scene.replay(&ReplayOptions { remap: remap.clone(), ..open(1.0) });
+    assert_eq!((fidelity.done, fidelity.bytes, fidelity.new_failures()), (30, 1500, 0));
+    assert!(fidelity.is_exact());
+
+    // What is there and large enough stays; what is too small is not overwritten unasked.
+    std::fs::write(folder.path().join("train/2"), b"small").unwrap();
+    let refused =
+        scene.runtime.block_on(prepare(&scene.plan, &remap, &*scene.stores, 1, false, 1)).unwrap_err();
+    assert!(refused.to_string().contains("5 bytes"), "{refused}");
+    let again = scene.runtime.block_on(prepare(&scene.plan, &remap, &*scene.stores, 1, true, 1)).unwrap();
+    assert_eq!((again.objects, again.present), (1, 2));
+}
+
+#[test]
+fn a_replay_can_be_stopped_and_says_where_it_was() {
+    let records: Vec<_> =
+        (0..1000u64).map(|i| Record::asked(Action::Get, "mem://h/k", i * 10_000_000)).collect();
+    let scene = memory(records);
+    let stop = Stop::default();
+    let mut position = 0;
+    let fidelity =
+        replay(&scene.plan, &open(1.0), &*scene.stores, scene.runtime.handle(), &stop, |progress| {
+            position = progress.position;
+            if progress.position >= 20 {
+                stop.stop();
+            }
+        })
+        .unwrap();
+    assert!(fidelity.stopped && (20..500).contains(&fidelity.submitted), "{fidelity:?}");
+    assert_eq!(position, fidelity.submitted);
+    assert_eq!(scene.replay(&ReplayOptions { skip: position, ..open(0.0001) }).submitted, 1000 - position);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let scene = memory(vec![Record::asked(Action::Get, "mem://h/k", 0)]);
+    let stop = Stop::default();
+    for (options, needle) in [
+        (open(0.0), "time_scale"),
+        (open(f64::NAN), "time_scale"),
+        (ReplayOptions { loops: 0, ..open(1.0) }, "loops"),
+        (ReplayOptions { mode: Mode::Closed { concurrency: 0 }, ..open(1.0) }, "concurrency"),
+        (
+            ReplayOptions { from: Duration::from_secs(2), until: Some(Duration::from_secs(1)), ..open(1.0) },
+            "until",
+        ),
+    ] {
+        let error =
+            replay(&scene.plan, &options, &*scene.stores, scene.runtime.handle(), &stop, |_| {}).unwrap_err();
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+    assert!(Path::new(scene.scratch.path()).exists());
+}
+
+#[test]
+fn a_trace_that_breaks_off_is_an_error_of_the_replay() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("cut.jsonl");
+    std::fs::write(&path, "{\"forebay_trace\":1,\"engine\":\"e\",\"host\":\"h\",\"clock\":{\"realtime_ns\":1}}\n{\"op\":\"get\",\"uri\":\"mem://h/k\",\"t_submit\":1}\n").unwrap();
+    let plan = Plan::of_file(&path, scratch.path());
+    let runtime = runtime();
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let error =
+        replay(&plan, &open(1.0), &move |_| Ok(store.clone()), runtime.handle(), &Stop::default(), |_| {})
+            .unwrap_err();
+    assert!(error.to_string().contains("it was cut"), "{error}");
+}
+
+#[test]
+fn the_noise_floor_is_measured_by_waiting() {
+    let floor = noise_floor(Duration::from_millis(1), Duration::from_millis(50));
+    assert_eq!(floor.lateness.len(), 50);
+}
