@@ -100,7 +100,13 @@ fn faulty(job: &Job, rate: f64) -> Arc<FaultStore> {
 
 fn patient() -> RetryPolicy {
     let max_attempts = NonZeroU32::new(8).unwrap();
-    RetryPolicy { max_attempts, base: Duration::from_micros(50), cap: Duration::from_millis(5), budget: None, seed: 3 }
+    RetryPolicy {
+        max_attempts,
+        base: Duration::from_micros(50),
+        cap: Duration::from_millis(5),
+        budget: None,
+        seed: 3,
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use forebay_io::{Attempt, End, Event, Observe, Op};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,9 @@ pub struct Recorder {
 }
 
 struct Shared {
-    queues: Box<[ArrayQueue<Entry>]>,
+    /// Made when a thread first needs one: each takes a MiB or two.
+    queues: [OnceLock<ArrayQueue<Entry>>; QUEUES],
+    capacity: usize,
     dropped: AtomicU64,
     /// The epoch that operations belong to, plus one; 0 for none.
     epoch: AtomicU64,
@@ -97,7 +99,8 @@ impl Recorder {
             })
             .map_err(Error::file(path))?;
         let shared = Arc::new(Shared {
-            queues: (0..QUEUES).map(|_| ArrayQueue::new(options.queue)).collect(),
+            queues: [const { OnceLock::new() }; QUEUES],
+            capacity: options.queue,
             dropped: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -140,7 +143,7 @@ impl Observe for Recorder {
         let shared = &*self.shared;
         let done = Instant::now();
         let epoch = shared.epoch.load(Ordering::Relaxed);
-        let queue = &shared.queues[thread_number() % QUEUES];
+        let queue = shared.queues[thread_number() % QUEUES].get_or_init(|| ArrayQueue::new(shared.capacity));
         let mut dropped = 0;
         for entry in ops.iter().zip(ends).filter_map(|(op, end)| Entry::of(op, end, done, epoch)) {
             dropped += u64::from(queue.push(entry).is_err());
@@ -204,7 +207,7 @@ impl Writing {
             // Looked at before the queues: what was pushed before it was set is still found.
             let over = shared.over.load(Ordering::Acquire);
             let mut found = false;
-            for queue in &shared.queues {
+            for queue in shared.queues.iter().filter_map(OnceLock::get) {
                 // Not more than it held when we came: one busy thread must not keep us from the others.
                 for _ in 0..queue.len() {
                     let Some(entry) = queue.pop() else { break };

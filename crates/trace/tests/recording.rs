@@ -131,7 +131,7 @@ fn a_full_disk_ends_the_trace_and_not_the_job() {
         Path::new("/dev/full"),
         header(),
         Instant::now(),
-        &RecorderOptions { queue: 1 << 20, rotate_bytes: None },
+        &RecorderOptions { queue: 10_000, rotate_bytes: None },
     )
     .unwrap();
     let location: Location = "mem://h/key".parse().unwrap();
