@@ -48,4 +48,4 @@ mod rung;
 mod shared;
 
 pub use direct_store::DirectStore;
-pub use options::{DirectOptions, Engine};
+pub use options::{DirectOptions, Engine, KEYS};

@@ -1,6 +1,6 @@
 //! How a [`DirectStore`](crate::DirectStore) is set up.
 
-use forebay_io::{Error, Observe, Result};
+use forebay_io::{Error, Observe, Result, parse_size};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -51,7 +51,76 @@ pub enum Engine {
 /// Larger blocks are not read by any disk.
 const MOST: u32 = 1 << 20;
 
+/// The options that can be given as text: name, and what it means.
+pub const KEYS: [(&str, &str); 7] = [
+    (
+        "direct_io",
+        "true to go past the page cache (the default), false to go through it and keep nothing there",
+    ),
+    ("strict", "true to fail where the filesystem refuses that, instead of using the next best"),
+    (
+        "alignment",
+        "what offsets, lengths and addresses are multiples of, as 4096; else the filesystem is asked",
+    ),
+    (
+        "min_io_size",
+        "the least that is read at once, and each read a multiple of it, as 4096; 0 for no such thing",
+    ),
+    ("sync_writes", "true to have every put survive a power cut"),
+    ("io_engine", "auto, ring (io_uring, or fail) or threads (pread)"),
+    ("queue_depth", "the most requests in the ring at once"),
+];
+
 impl DirectOptions {
+    /// Sets the option `key` to what `value` says; false if there is none of this name.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a value that cannot be honoured, naming it and what would be valid.
+    pub fn set(&mut self, key: &str, value: &str) -> Result<bool> {
+        let truth = || match value {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            _ => Err(Error::invalid(format!("{key} must be true or false, is {value:?}"))),
+        };
+        let bytes = || {
+            let bytes = parse_size(value).map_err(|e| e.context(key))?;
+            u32::try_from(bytes)
+                .map_err(|_| Error::invalid(format!("{key} must be at most {MOST}, is {value:?}")))
+        };
+        match key {
+            "direct_io" => self.direct_io = truth()?,
+            "strict" => self.strict = truth()?,
+            "alignment" => self.alignment = NonZeroU32::new(bytes()?),
+            "min_io_size" => self.min_io_size = bytes()?,
+            "sync_writes" => self.sync_writes = truth()?,
+            "io_engine" => {
+                self.engine = match value {
+                    "auto" => Engine::Auto,
+                    "ring" => Engine::Ring,
+                    "threads" => Engine::Threads,
+                    _ => {
+                        let context = format!("{key} must be auto, ring or threads, is {value:?}");
+                        return Err(Error::invalid(context));
+                    }
+                }
+            }
+            "queue_depth" => {
+                let depth = value.parse();
+                self.depth = depth
+                    .map_err(|_| Error::invalid(format!("{key} must be from 1 to 4096, is {value:?}")))?;
+            }
+            _ => return Ok(false),
+        }
+        if key == "alignment" && self.alignment.is_none() {
+            return Err(Error::invalid(
+                "alignment must be a power of two from 512 to 1048576, is 0; leave it out \
+                                       to have the filesystem asked",
+            ));
+        }
+        self.check()?;
+        Ok(true)
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         if let Some(alignment) = self.alignment.map(u32::from)
             && !(alignment.is_power_of_two() && (512..=MOST).contains(&alignment))
@@ -65,7 +134,7 @@ impl DirectOptions {
             return Err(Error::invalid(context));
         }
         if !(1..=4096).contains(&self.depth) {
-            return Err(Error::invalid(format!("depth must be from 1 to 4096, is {}", self.depth)));
+            return Err(Error::invalid(format!("queue_depth must be from 1 to 4096, is {}", self.depth)));
         }
         if let Some(threads) = self.threads.filter(|threads| !(1..=1024).contains(threads)) {
             return Err(Error::invalid(format!("threads must be from 1 to 1024, is {threads}")));
@@ -109,6 +178,35 @@ impl fmt::Debug for DirectOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_is_understood_and_bad_text_is_refused_by_name() {
+        let mut options = DirectOptions::default();
+        for (key, value) in [
+            ("direct_io", "false"),
+            ("strict", "true"),
+            ("alignment", "4KiB"),
+            ("min_io_size", "8192"),
+            ("sync_writes", "true"),
+            ("io_engine", "threads"),
+            ("queue_depth", "7"),
+        ] {
+            assert!(options.set(key, value).unwrap(), "{key}");
+            for bad in ["maybe", "-1", ""] {
+                let error = DirectOptions::default().set(key, bad).unwrap_err();
+                assert!(error.to_string().contains(key), "{key}={bad}: {error}");
+            }
+        }
+        assert!(!options.direct_io && options.strict && options.sync_writes);
+        assert_eq!((options.alignment, options.min_io_size), (NonZeroU32::new(4096), 8192));
+        assert_eq!((options.engine, options.depth), (Engine::Threads, 7));
+        assert!(!options.set("colour", "red").unwrap());
+        for (key, value) in
+            [("alignment", "0"), ("alignment", "5GiB"), ("queue_depth", "0"), ("min_io_size", "3")]
+        {
+            assert!(DirectOptions::default().set(key, value).is_err(), "{key}={value}");
+        }
+    }
 
     #[test]
     fn bad_values_are_named_with_what_would_be_valid() {

@@ -32,15 +32,16 @@ pub(crate) struct Text<'a> {
 }
 
 /// The options that can be given as text.
-pub static KEYS: LazyLock<Vec<Key>> =
-    LazyLock::new(|| OWN.iter().copied().chain(crate::services::rows()).collect());
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    OWN.iter().copied().chain(crate::direct::rows()).chain(crate::services::rows()).collect()
+});
 
 /// Those that are not of a service over HTTP.
 static OWN: &[Key] = &[
     Key {
         name: "threads",
         about: "threads that make system calls",
-        schemes: &["file"],
+        schemes: &["file", "direct"],
         set: |options, text| count(text, 1).map(|n| options.threads = Some(n)),
         given: |options| options.threads.is_some(),
     },
@@ -70,7 +71,7 @@ static OWN: &[Key] = &[
 impl Key {
     /// Whether anything was said.
     pub(crate) fn is_given(&self, options: &StoreOptions) -> bool {
-        (self.given)(options) || options.services.has(self.name)
+        (self.given)(options) || options.direct.has(self.name) || options.services.has(self.name)
     }
 
     /// Whether a scheme has a use for it.
@@ -86,7 +87,7 @@ impl Key {
 }
 
 impl fmt::Display for Key {
-    /// A line of a help text: `threads: threads that make system calls (file:// only)`.
+    /// A line of a help text: `threads: threads that make system calls (file://, direct:// only)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.name, self.about)?;
         if self.schemes.is_empty() { Ok(()) } else { write!(f, " ({} only)", self.schemes_text()) }
@@ -115,6 +116,6 @@ mod tests {
             assert!(!key.is_given(&StoreOptions::default()), "{key:?} is said by default");
         }
         let text = KEYS[0].to_string();
-        assert_eq!(text, "threads: threads that make system calls (file:// only)");
+        assert_eq!(text, "threads: threads that make system calls (file://, direct:// only)");
     }
 }

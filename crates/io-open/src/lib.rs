@@ -20,6 +20,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod direct;
 mod keys;
 mod nearest;
 mod open;
@@ -28,6 +29,7 @@ mod services;
 mod store_options;
 mod value;
 
+pub use direct::Direct;
 pub use forebay_io_az::{Issued, Token, TokenSource};
 pub use forebay_io_object::{Secret, Surroundings};
 pub use keys::{KEYS, Key};

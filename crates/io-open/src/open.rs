@@ -3,6 +3,7 @@
 use crate::{Scheme, StoreOptions};
 use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
 use forebay_io::{Error, Kind, Location, Operation, Result, Store};
+use forebay_io_direct::DirectStore;
 use forebay_io_fs::{FsOptions, FsStore};
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -45,6 +46,10 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
                 true => FsStore::observed(files, options.attempts()),
                 false => FsStore::new(files),
             };
+            Ok(Arc::new(store.map_err(|e| e.at(location))?))
+        }
+        "direct" => {
+            let store = options.direct.options(options).and_then(DirectStore::new);
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
         }
         "az" | "https" => {

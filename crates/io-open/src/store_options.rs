@@ -1,6 +1,7 @@
 //! What a caller may say about a store beside its location, and how that is written as text.
 
 use crate::KEYS;
+use crate::direct::Direct;
 use crate::keys::Text;
 use crate::nearest::did_you_mean;
 use crate::services::Services;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 /// Options of [`open`](crate::open). The default asks for the bare backend.
 #[derive(Clone, Default)]
 pub struct StoreOptions {
-    /// Threads that make system calls. Of `file://` only; where nothing is said, its own default.
+    /// Threads that make system calls. Of `file://` and `direct://` only; where nothing is said, its own default.
     pub threads: Option<usize>,
     /// How often a failed operation is tried again. Where nothing is said, the scheme's default
     /// ([`Scheme::retries`](crate::Scheme)).
@@ -29,6 +30,8 @@ pub struct StoreOptions {
     pub caller: Option<Arc<dyn Observe>>,
     /// The store behind `mem://`.
     pub memory: Option<MemoryStore>,
+    /// What was said about `direct://`.
+    pub direct: Direct,
     /// What was said about services over HTTP.
     pub services: Services,
 }
@@ -129,6 +132,7 @@ impl fmt::Debug for StoreOptions {
             .field("device", &self.device.is_some())
             .field("caller", &self.caller.is_some())
             .field("memory", &self.memory)
+            .field("direct", &self.direct)
             .field("services", &self.services)
             .finish()
     }
@@ -154,7 +158,7 @@ mod tests {
         for key in KEYS.iter() {
             assert!(!key.is_given(&said), "{key:?}");
             // One of these is good for each.
-            let values = ["7", "7s", "true", "all", "object-store"];
+            let values = ["7", "7s", "true", "all", "object-store", "4096", "auto"];
             assert!(values.iter().any(|value| said.add(key.name, value).is_ok()), "{key:?}");
             assert!(key.is_given(&said), "{key:?}");
         }

@@ -28,3 +28,15 @@ async fn files() -> Fixture {
 mod of_the_whole_stack {
     forebay_io_testkit::conformance_suite!(super::files);
 }
+
+async fn direct_files() -> Fixture {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let root: Location = format!("direct://{}", dir.path().display()).parse().expect("a location");
+    let mut options = StoreOptions::parse([("threads", "2"), ("queue_depth", "16")]).expect("options");
+    options.device = Some(Arc::new(Unobserved));
+    Fixture::new(open(&root, &options).expect("a stack"), root).keep(dir)
+}
+
+mod of_direct_files {
+    forebay_io_testkit::conformance_suite!(super::direct_files);
+}

@@ -115,3 +115,23 @@ fn too_many_threads_are_refused() {
     assert_eq!(error.kind(), Kind::InvalidConfig);
     assert!(error.to_string().contains("1000000"), "{error}");
 }
+
+#[test]
+fn direct_files_have_options_of_their_own() {
+    let at: Location = "direct:///tmp".parse().unwrap();
+    let parse = |key, value| StoreOptions::parse([(key, value)]);
+    for (key, value) in [
+        ("direct_io", "false"),
+        ("alignment", "4096"),
+        ("min_io_size", "4KiB"),
+        ("sync_writes", "true"),
+        ("strict", "true"),
+    ] {
+        let options = parse(key, value).unwrap();
+        open(&at, &options).unwrap();
+        let error = open(&"file:///tmp".parse().unwrap(), &options).unwrap_err();
+        assert!(error.to_string().contains(&format!("{key} is an option of direct://")), "{error}");
+    }
+    let error = parse("alignment", "1000").unwrap_err();
+    assert!(error.to_string().contains("power of two from 512"), "{error}");
+}
