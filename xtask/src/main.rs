@@ -13,6 +13,7 @@ mod edges;
 mod python;
 mod readme;
 mod report;
+mod servers;
 mod shell;
 mod tally;
 mod test;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::Args),
     /// Measure against a limit and against other loaders, in one run
     Bench(bench::Args),
+    /// S3 and Azure Blob on loopback: start, stop, find them
+    Servers(servers::Args),
     /// The tight read loop that `bench` holds results against; prints one line of JSON
     #[command(hide = true)]
     BenchLimit(bench::limit::Args),
@@ -71,6 +74,7 @@ fn dispatch(command: Option<Command>) -> anyhow::Result<()> {
         Some(Command::Demo(args)) => demo::run(&Workspace::load()?, &args),
         Some(Command::Test(args)) => test::run(&Workspace::load()?, &args),
         Some(Command::Check(args)) => check::run(&Workspace::load()?, &args),
+        Some(Command::Servers(args)) => servers::run(&Workspace::load()?, &args),
         Some(Command::Bench(args)) => bench::run(&Workspace::load()?, &args),
     }
 }

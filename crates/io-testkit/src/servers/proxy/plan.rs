@@ -1,11 +1,13 @@
 //! Which requests go wrong, and how: rules, drawn from a seed.
 
-use super::fault::HttpFault;
+use super::fault::{At, Framing, HttpFault};
 use super::message::Head;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 use std::io;
+use std::str::FromStr;
+use std::time::Duration;
 
 /// Which of the requests that match.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +113,53 @@ impl FaultPlan {
         }
         Ok(())
     }
+}
+
+/// Shares by fault, such as `reset=0.01,503=0.02,truncate=0.01`. A number is a status; what breaks off does so
+/// in the middle of the body, and stalls are of a second.
+impl FromStr for FaultPlan {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let rule = |part: &str| {
+            let form = || format!("`{part}`: must be FAULT=SHARE, such as reset=0.01");
+            let (name, rate) = part.split_once('=').ok_or_else(form)?;
+            let rate: f64 = rate.parse().map_err(|_| form())?;
+            Ok::<_, String>(Rule::rate(named(name.trim())?, rate))
+        };
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let plan = FaultPlan { rules: parts.map(rule).collect::<Result<_, _>>()? };
+        plan.check().map_err(|error| error.to_string())?;
+        Ok(plan)
+    }
+}
+
+fn named(name: &str) -> Result<HttpFault, String> {
+    let (middle, second) = (At::Share(0.5), Duration::from_secs(1));
+    Ok(match name {
+        "refuse" => HttpFault::Refuse,
+        "reset" => HttpFault::Reset(middle),
+        "truncate" => HttpFault::Truncate(middle, Framing::Length),
+        "truncate-close" => HttpFault::Truncate(middle, Framing::Close),
+        "truncate-chunked" => HttpFault::Truncate(middle, Framing::Chunked),
+        "longer" => HttpFault::WrongLength(1),
+        "shorter" => HttpFault::WrongLength(-1),
+        "flip" => HttpFault::FlipByte,
+        "stall" => HttpFault::Stall(None, second),
+        "stall-inside" => HttpFault::Stall(Some(middle), second),
+        "expired" => HttpFault::Expired,
+        "replaced" => HttpFault::Replaced,
+        status => match status.parse() {
+            Ok(status @ 400..=599) => HttpFault::Status { status, code: None, retry_after: None },
+            _ => {
+                return Err(format!(
+                    "`{status}`: no such fault; there are refuse, reset, truncate, truncate-close, \
+                     truncate-chunked, longer, shorter, flip, stall, stall-inside, expired, replaced, and \
+                     statuses from 400 to 599"
+                ));
+            }
+        },
+    })
 }
 
 /// What a fault may be drawn for.
@@ -234,9 +283,21 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_may_be_written_down() {
+        let plan: FaultPlan = "reset=0.01, 503=0.02".parse().unwrap();
+        let slow_down = Rule::rate(HttpFault::slow_down(), 0.02);
+        assert_eq!(plan, FaultPlan::of([Rule::rate(HttpFault::Reset(At::Share(0.5)), 0.01), slow_down]));
+        assert_eq!("".parse(), Ok(FaultPlan::none()));
+        for (text, part) in
+            [("rest=0.1", "`rest`"), ("reset", "FAULT=SHARE"), ("200=0.1", "`200`"), ("flip=3", "3")]
+        {
+            let error = text.parse::<FaultPlan>().unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
-        use super::super::fault::At;
-        use std::time::Duration;
         let trickle = HttpFault::Trickle { piece: 0, every: Duration::ZERO };
         for (rule, text) in [
             (Rule::rate(HttpFault::FlipByte, 1.5), "1.5"),
