@@ -99,6 +99,7 @@ fn kind_of(status: u16, code: &str) -> Kind {
         | "InvalidAccessKeyId"
         | "SignatureDoesNotMatch"
         | "TokenRefreshRequired" => Kind::Denied,
+        "PreconditionFailed" => Kind::Precondition,
         "ConditionalRequestConflict" => Kind::Unavailable,
         // Azure.
         "ServerBusy" => Kind::Throttled,

@@ -24,6 +24,7 @@ mod secret;
 mod surroundings;
 mod upload;
 mod watch;
+pub mod wire;
 
 pub use answer::{Answer, Head, read_header};
 pub use backend::ObjectBackend;

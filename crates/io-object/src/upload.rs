@@ -248,7 +248,7 @@ mod tests {
             };
             let known = PartSize { base: (8u64 << 20).max(len.div_ceil(10_000)), known: true };
             prop_assert!(len.div_ceil(known.of(1)) <= u64::from(facts.max_parts));
-            let unknown = PartSize { base: 5 << 20, known: false };
+            let unknown = PartSize { base: 8 << 20, known: false };
             let room: u64 = (1..=facts.max_parts).map(|number| unknown.of(number)).sum();
             prop_assert!(room >= 5 << 40);
         }

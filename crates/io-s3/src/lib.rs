@@ -1,1 +1,23 @@
-//! S3 and what speaks its protocol.
+//! S3 and what speaks its protocol, as a Forebay store: [`open`] makes one of a location and
+//! [`S3Options`].
+//!
+//! Three clients can speak to the service, all held to the same conformance suite: ours (signed requests
+//! whose bodies go from the socket straight into the slot), `object_store` and, behind the feature `rusoto`,
+//! `rusoto_s3`. What they have in common, which is nearly everything, is in `forebay-io-object`.
+#![forbid(unsafe_code)]
+
+mod credentials;
+#[cfg_attr(not(feature = "object-store"), path = "lent_not.rs")]
+mod lent;
+mod open;
+mod options;
+mod profile;
+mod resolve;
+mod service;
+mod sign;
+mod signed_client;
+mod xml;
+
+pub use credentials::{CredentialProvider, Credentials};
+pub use open::open;
+pub use options::{Addressing, Callable, ClientKind, S3_KEYS, S3Options};

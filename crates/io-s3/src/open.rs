@@ -1,0 +1,35 @@
+//! A location and options become a store.
+
+use crate::resolve::resolve;
+use crate::signed_client::SignedClient;
+use crate::{ClientKind, S3Options};
+use forebay_io::{Error, Kind, Location, Observe, Operation, Result};
+use forebay_io_object::{Client, ObjectBackend, Surroundings};
+use std::sync::Arc;
+
+/// The store of the bucket that `location` is in. Nothing is asked of the service yet. `observer` hears of
+/// each request.
+///
+/// # Errors
+/// `InvalidConfig` for options that contradict each other or are missing, `Unsupported` for a client that is
+/// not built in.
+pub fn open(
+    location: &Location,
+    options: &S3Options,
+    around: &Surroundings,
+    observer: Arc<dyn Observe>,
+) -> Result<ObjectBackend> {
+    let service = resolve(location, options, around).map_err(|error| error.at(location))?;
+    let client: Arc<dyn Client> = match options.client {
+        ClientKind::Forebay => Arc::new(SignedClient::new(service, &options.http)?),
+
+        ClientKind::ObjectStore => return Err(not_built_in("object_store", "object-store").at(location)),
+        ClientKind::Rusoto => return Err(not_built_in("rusoto", "rusoto").at(location)),
+    };
+    Ok(ObjectBackend::new(location, client, options.http.clone(), observer))
+}
+
+fn not_built_in(client: &str, feature: &str) -> Error {
+    let context = format!("client={client} is not built in (feature {feature}); use client=forebay");
+    Error::new(Kind::Unsupported, Operation::Configure, context)
+}

@@ -1,0 +1,303 @@
+//! The client that is ours: signed requests on [`Wire`], so that a body goes from the socket into the slot.
+
+use crate::service::{Service, value};
+use crate::sign::{Covered, Signer, Unsigned};
+use crate::xml;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use forebay_io::{Kind, PutMode, Result};
+use forebay_io_object::wire::{Reply, Wire};
+use forebay_io_object::{
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
+    if_match, read_header, retry_after, version_of,
+};
+use futures::FutureExt;
+use md5::{Digest, Md5};
+use std::fmt::Write;
+
+/// A page of 1000 keys of the longest kind, escaped, with its owners and checksums.
+const LONGEST_PAGE: usize = 16 << 20;
+/// What an error says, and other short answers.
+const LONGEST_WORDS: usize = 1 << 20;
+
+/// See the module's words.
+#[derive(Debug)]
+pub(crate) struct SignedClient {
+    wire: Wire,
+    signer: Signer,
+    authority: String,
+    service: Service,
+}
+
+/// What one kind of request has beside its key.
+#[derive(Default)]
+struct Call<'a> {
+    method: &'static str,
+    key: &'a str,
+    /// Percent-encoded, in the order of its names.
+    query: &'a str,
+    /// Signed.
+    fields: &'a [(&'a str, &'a str)],
+    /// Not signed.
+    more: &'a [(&'a str, &'a str)],
+    payload: Payload,
+}
+
+impl SignedClient {
+    pub(crate) fn new(service: Service, options: &HttpOptions) -> Result<Self> {
+        let wire = Wire::new(service.endpoint.clone(), options)?;
+        let signer = Signer::new(&service.region);
+        Ok(SignedClient { wire, signer, authority: service.endpoint.authority(), service })
+    }
+
+    /// Makes a request; an answer other than success is a failure with the service's words.
+    async fn call(&self, call: Call<'_>) -> Result<Reply, Failure> {
+        let now = self.service.around.now();
+        let credentials = self.service.source.credentials(now).await.map_err(|error| {
+            let retry = error.retry();
+            Failure::new(error.kind(), format!("credentials: {error}")).with_retry(retry)
+        })?;
+        let unsigned = Unsigned {
+            method: call.method,
+            path: &self.service.path(call.key),
+            query: call.query,
+            authority: &self.authority,
+            fields: call.fields,
+            covered: Covered::body(call.payload.chunks(), self.service.endpoint.is_tls()),
+        };
+        let request = self.signer.request(&unsigned, credentials.as_deref(), now);
+        let request = call.more.iter().fold(request, |request, (name, value)| request.field(name, value));
+        let reply = self.wire.send(request, &call.payload).await?;
+        if reply.is_success() { Ok(reply) } else { Err(self.refusal(reply).await) }
+    }
+
+    async fn refusal(&self, mut reply: Reply) -> Failure {
+        let status = reply.status();
+        let after = retry_after(reply.field("retry-after"), reply.field("date"));
+        let region = reply.field("x-amz-bucket-region").map(str::to_owned);
+        let words = reply.gather(LONGEST_WORDS).await.unwrap_or_default();
+        let (code, message) = xml::error(&words);
+        let failure = Failure::status(status, &code, &message, after);
+        match region.filter(|region| *region != self.service.region && matches!(status, 301 | 307 | 400)) {
+            Some(region) => {
+                let said =
+                    format!("the bucket is in region {region}, not {}; set region", self.service.region);
+                Failure { kind: Kind::InvalidConfig, ..failure }.context(said)
+            }
+            None => failure,
+        }
+    }
+
+    async fn document(&self, call: Call<'_>, limit: usize) -> Result<Vec<u8>, Failure> {
+        let mut reply = self.call(call).await?;
+        let status = reply.status();
+        reply.gather(limit).await.map_err(|failure| failure.with_status(status))
+    }
+
+    /// A request whose answer's body says nothing.
+    async fn done(&self, call: Call<'_>) -> Result<Reply, Failure> {
+        let mut reply = self.call(call).await?;
+        // Read, so that the connection can be used again.
+        reply.gather(LONGEST_WORDS).await?;
+        Ok(reply)
+    }
+}
+
+impl Client for SignedClient {
+    fn facts(&self) -> Facts {
+        FACTS
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> Answered<'a, Head> {
+        async move {
+            let reply = self.call(Call { method: "HEAD", key, ..Call::default() }).await?;
+            Ok(read_header(reply.status(), reply.fields())?.0)
+        }
+        .boxed()
+    }
+
+    fn get<'a>(&'a self, key: &'a str, ask: Ask<'a>) -> Answered<'a, Answer> {
+        async move {
+            let range = ask.range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
+            let pin = ask.if_match.map(if_match);
+            let mut more = [("", ""); 2];
+            let mut count = 0;
+            for (name, value) in [("range", &range), ("if-match", &pin)] {
+                if let Some(value) = value {
+                    more[count] = (name, value.as_str());
+                    count += 1;
+                }
+            }
+            let fields: &[_] = if ask.checksum { &[("x-amz-checksum-mode", "ENABLED")] } else { &[] };
+            let reply = self
+                .call(Call { method: "GET", key, fields, more: &more[..count], ..Call::default() })
+                .await?;
+            let status = reply.status();
+            let (head, range) = read_header(status, reply.fields())?;
+            Ok(Answer { status, head, range, body: reply.into_body() })
+        }
+        .boxed()
+    }
+
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+        async move {
+            let mut query = String::new();
+            if let Some(token) = ask.token {
+                let _ = write!(query, "continuation-token={}&", value(token));
+            }
+            if ask.one_level {
+                query.push_str("delimiter=%2F&");
+            }
+            query.push_str("encoding-type=url&list-type=2");
+            if let Some(limit) = ask.limit {
+                let _ = write!(query, "&max-keys={limit}");
+            }
+            let _ = write!(query, "&prefix={}", value(ask.prefix));
+            let call = Call { method: "GET", query: &query, ..Call::default() };
+            xml::listed(&self.document(call, LONGEST_PAGE).await?)
+        }
+        .boxed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, payload: Payload, mode: PutMode) -> Answered<'a, Stored> {
+        async move {
+            let call = Call { method: "PUT", key, payload, more: only_new(mode), ..Call::default() };
+            let reply = self.done(call).await.map_err(|failure| taken(failure, mode))?;
+            Ok(Stored { version: reply.field("etag").map(version_of), modified: None })
+        }
+        .boxed()
+    }
+
+    fn begin_upload<'a>(&'a self, key: &'a str) -> Answered<'a, String> {
+        async move {
+            let call = Call { method: "POST", key, query: "uploads=", ..Call::default() };
+            let document = self.document(call, LONGEST_WORDS).await?;
+            let name = xml::text_of(&document, "InitiateMultipartUploadResult", "UploadId")?;
+            name.ok_or_else(|| Failure::new(Kind::Corrupt, "an upload that was begun has no name"))
+        }
+        .boxed()
+    }
+
+    fn put_part<'a>(
+        &'a self,
+        key: &'a str,
+        upload: &'a str,
+        number: u32,
+        payload: Payload,
+    ) -> Answered<'a, String> {
+        async move {
+            let query = format!("partNumber={number}&uploadId={}", value(upload));
+            let reply =
+                self.done(Call { method: "PUT", key, query: &query, payload, ..Call::default() }).await?;
+            let etag = reply.field("etag").map(str::to_owned);
+            etag.ok_or_else(|| Failure::new(Kind::Corrupt, "a part that was stored has no ETag"))
+        }
+        .boxed()
+    }
+
+    fn finish_upload<'a>(
+        &'a self,
+        key: &'a str,
+        upload: &'a str,
+        parts: &'a [String],
+        mode: PutMode,
+    ) -> Answered<'a, Stored> {
+        async move {
+            let query = format!("uploadId={}", value(upload));
+            let payload = bytes::Bytes::from(xml::complete(parts)).into();
+            let call =
+                Call { method: "POST", key, query: &query, payload, more: only_new(mode), ..Call::default() };
+            let document =
+                self.document(call, LONGEST_WORDS).await.map_err(|failure| taken(failure, mode))?;
+            // The service begins to answer before it knows how this ends: an error may come with status 200.
+            let (code, message) = xml::error(&document);
+            if !code.is_empty() {
+                return Err(taken(Failure::status(500, &code, &message, None), mode));
+            }
+            let etag = xml::text_of(&document, "CompleteMultipartUploadResult", "ETag")?;
+            Ok(Stored { version: etag.as_deref().map(version_of), modified: None })
+        }
+        .boxed()
+    }
+
+    fn abort_upload<'a>(&'a self, key: &'a str, upload: &'a str) -> Answered<'a, ()> {
+        async move {
+            let query = format!("uploadId={}", value(upload));
+            self.done(Call { method: "DELETE", key, query: &query, ..Call::default() }).await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn delete<'a>(&'a self, key: &'a str) -> Answered<'a, ()> {
+        async move {
+            match self.done(Call { method: "DELETE", key, ..Call::default() }).await {
+                // S3 does not say whether something was there; services that do are not believed either, so
+                // that all behave alike. A bucket that is missing is another matter.
+                Err(failure) if failure.kind == Kind::NotFound && !failure.said.contains("NoSuchBucket") => {
+                    Ok(())
+                }
+                other => other.map(drop),
+            }
+        }
+        .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, keys: &'a [String]) -> Answered<'a, Vec<Result<(), Failure>>> {
+        async move {
+            if keys.is_empty() {
+                return Ok(Vec::new());
+            }
+            let document = bytes::Bytes::from(xml::delete(keys));
+            let sum = STANDARD.encode(Md5::digest(&document));
+            let more = [("content-md5", sum.as_str())];
+            let payload = document.into();
+            let call = Call { method: "POST", query: "delete=", payload, more: &more, ..Call::default() };
+            let errors = xml::delete_errors(&self.document(call, LONGEST_PAGE).await?)?;
+            let answer = |key: &String| {
+                let found = errors.iter().find(|(failed, code, _)| failed == key && code != "NoSuchKey");
+                match found {
+                    Some((_, code, message)) => Err(Failure::status(code_status(code), code, message, None)),
+                    None => Ok(()),
+                }
+            };
+            Ok(keys.iter().map(answer).collect())
+        }
+        .boxed()
+    }
+}
+
+/// S3's limits (AWS, *Amazon S3 multipart upload limits*, *PutObject*, *DeleteObjects*).
+pub(crate) const FACTS: Facts = Facts {
+    client: "forebay",
+    conditional_put: true,
+    delete_reports_missing: false,
+    delete_batch: 1000,
+    min_part: 5 << 20,
+    max_parts: 10_000,
+    max_put: 5 << 30,
+};
+
+/// The field by which a put does not replace.
+fn only_new(mode: PutMode) -> &'static [(&'static str, &'static str)] {
+    match mode {
+        PutMode::Overwrite => &[],
+        PutMode::Create => &[("if-none-match", "*")],
+    }
+}
+
+/// What a put that must not replace is refused with means that something is there.
+pub(crate) fn taken(failure: Failure, mode: PutMode) -> Failure {
+    match (mode, failure.kind) {
+        (PutMode::Create, Kind::Precondition) => Failure { kind: Kind::AlreadyExists, ..failure },
+        _ => failure,
+    }
+}
+
+/// The status that goes with a code inside an answer to many.
+fn code_status(code: &str) -> u16 {
+    match code {
+        "AccessDenied" => 403,
+        "SlowDown" => 503,
+        _ => 500,
+    }
+}

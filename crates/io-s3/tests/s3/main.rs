@@ -1,0 +1,4 @@
+//! The store of `s3://` on servers that speak its protocol.
+
+mod conformance;
+mod server;
