@@ -1,8 +1,8 @@
 //! The memory store and every wrapper keep every promise of a store.
 
 use forebay_io::layer::{
-    AdaptiveLimit, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Limits, Observed,
-    RetryPolicy, Retrying,
+    AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Limits,
+    Observed, RetryPolicy, Retrying,
 };
 use forebay_io::{Budget, Kind, MemoryStore, Operation, Pool, PutOptions, ReadOptions, Store, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
@@ -68,6 +68,16 @@ async fn with_deadlines() -> Fixture {
     memory().await.wrap(|store| Arc::new(Deadline::new(store, Duration::from_secs(20))))
 }
 
+/// Three doors, one of which is broken half of the time for reads.
+async fn balanced() -> Fixture {
+    let rates = FaultRates { errors: vec![(Kind::Unavailable, 0.5)], ..FaultRates::none() };
+    let rates = rates.only(&[Operation::Get, Operation::Read, Operation::Open, Operation::Stat]);
+    memory().await.wrap(|store| {
+        let faults = Arc::new(FaultStore::new(store.clone(), rates, 1).unwrap());
+        Arc::new(Balanced::new(vec![faults, store.clone(), store], Arc::new(Unobserved), 1).unwrap())
+    })
+}
+
 /// Half of all reads are late, and are sent twice.
 async fn hedged() -> Fixture {
     let rates = FaultRates { delays: 0.5, longest_delay: Duration::from_millis(8), ..FaultRates::none() };
@@ -123,8 +133,15 @@ async fn stacked() -> Fixture {
     let caller = Arc::new(RecordingObserver::new());
     let settled = (Settled(device.clone()), Settled(caller.clone()));
     let fixture = faultless().await.wrap(|store| {
-        let device = Arc::new(Observed::new(store, device));
-        let retrying = Arc::new(Retrying::new(device, RetryPolicy::default(), caller.clone()));
+        let door = || -> Arc<dyn Store> {
+            let observed = Arc::new(Observed::new(store.clone(), device.clone()));
+            let deadline = Arc::new(Deadline::new(observed, Duration::from_secs(20)));
+            let guarded = Arc::new(Breaker::new(deadline, BreakerPolicy::default(), caller.clone()));
+            Arc::new(Limited::adaptive(guarded, AdaptiveLimit::default(), caller.clone()))
+        };
+        let balanced = Arc::new(Balanced::new(vec![door(), door()], caller.clone(), 1).unwrap());
+        let hedged = Arc::new(Hedged::new(balanced, HedgePolicy::default(), caller.clone()).unwrap());
+        let retrying = Arc::new(Retrying::new(hedged, RetryPolicy::default(), caller.clone()));
         let limited = Arc::new(Limited::new(retrying, limits(8, Some(1 << 40))));
         Arc::new(Observed::new(limited, caller))
     });
@@ -149,6 +166,7 @@ suites! {
     limited_adaptively as adaptively_limited_store,
     guarded as guarded_store,
     with_deadlines as store_with_deadlines,
+    balanced as balanced_store,
     hedged as hedged_store,
     retrying as retrying_store,
     faultless as faultless_store,

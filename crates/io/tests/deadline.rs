@@ -33,7 +33,7 @@ async fn bench() -> Bench {
 fn late<T>(result: Result<T>, operation: Operation) {
     let error = result.err().expect("it hangs");
     assert_eq!((error.kind(), error.operation()), (Kind::TimedOut, operation));
-    assert!(error.to_string().contains("request_timeout=10s"), "{error}");
+    assert!(error.to_string().contains("operation_timeout=10s"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -47,7 +47,7 @@ async fn within<T>(watch: &Stopwatch, limit: Duration, future: impl Future<Outpu
 }
 
 fn late(limit: Duration, operation: Operation) -> Error {
-    Error::new(Kind::TimedOut, operation, format!("not done within request_timeout={limit:?}"))
+    Error::new(Kind::TimedOut, operation, format!("not done within operation_timeout={limit:?}"))
 }
 
 impl Deadline {

@@ -3,8 +3,10 @@
 //! `backend → Observed("device") → Retrying → Limited → Observed("caller")`.
 #![deny(clippy::missing_trait_methods)]
 
+mod balanced;
 mod breaker;
 mod deadline;
+mod endpoints;
 mod hedge_place;
 mod hedged;
 mod limited;
@@ -16,6 +18,7 @@ mod retrying;
 mod stopwatch;
 mod turnstile;
 
+pub use balanced::Balanced;
 pub use breaker::{Breaker, BreakerPolicy};
 pub use deadline::Deadline;
 pub use hedged::{HedgePolicy, Hedged};
