@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 /// Bytes of one read. Large enough that a request to an object store is worth its round trip and
 /// that a disk streams; small enough that a handful in flight cost little memory.
-pub(crate) const CHUNK: u64 = 1 << 20;
+pub(crate) const CHUNK: u64 = 4 << 20;
 
-/// Reads that are under way while the consumer works on a chunk.
-const AHEAD: usize = 2;
+/// Reads that are under way while the consumer works on a chunk: with them, one object of a service comes at
+/// the speed of several connections.
+const AHEAD: usize = 4;
 
 /// Memory for `streams` streams of chunks at full speed: what is read ahead, and the one in use.
 pub(crate) fn pool(streams: usize) -> Result<Pool> {

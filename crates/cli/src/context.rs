@@ -53,8 +53,12 @@ impl Context {
     /// are bytes, so an argument that is not UTF-8 is a path.
     pub(crate) fn locate(&self, argument: &OsStr) -> Result<Location> {
         Ok(match argument.to_str() {
-            Some(text) => Location::parse(text, &self.cwd)?,
-            None => Location::from_path(&self.cwd.join(argument))?,
+            Some(text) => self.stores.locate(text, &self.cwd)?,
+            None => {
+                let location = Location::from_path(&self.cwd.join(argument))?;
+                self.stores.named(&location);
+                location
+            }
         })
     }
 

@@ -32,6 +32,7 @@ mod signals;
 mod sizes;
 mod stat;
 mod stores;
+mod surroundings;
 mod tally;
 mod tasks;
 mod verify;
@@ -49,6 +50,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 use stores::Stores;
+use surroundings::surroundings;
 use tally::Tally;
 
 /// How long an interrupted command may take to let go, and then its threads: half a second in all.
@@ -61,7 +63,9 @@ const GENERAL: &str = "General options";
 
 /// Data loading and storage I/O for training jobs: list, copy, generate, verify and load data on any store.
 ///
-/// Locations are plain paths or URIs such as file:///data/train.
+/// Locations are plain paths or URIs: file:///data/train, direct:///data/train, s3://bucket/train/,
+/// az://container/train/, https://ACCOUNT.blob.core.windows.net/container/train/. What the options of a service
+/// leave open is looked for in AWS_* and AZURE_STORAGE_* of the environment.
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, propagate_version = true)]
 struct Cli {
@@ -69,8 +73,8 @@ struct Cli {
     #[arg(long, global = true, help_heading = GENERAL)]
     json: bool,
     /// An option of the stores that are used, such as limit_bytes_per_second=200MiB; see --help
-    #[arg(long = "store", global = true, help_heading = GENERAL, value_name = "KEY=VALUE", value_parser = stores::pair)]
-    stores: Vec<(String, String)>,
+    #[arg(long = "store", global = true, help_heading = GENERAL, value_name = "KEY=VALUE")]
+    stores: Vec<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -175,7 +179,7 @@ enum Event {
     Ended(Result<Exit>),
 }
 
-fn execute(command: Command, options: &[(String, String)], console: &Arc<Console>) -> Result<Exit> {
+fn execute(command: Command, options: &[String], console: &Arc<Console>) -> Result<Exit> {
     let cannot_start = |what: &str, error: std::io::Error| {
         Failure::refused(Kind::Unavailable, format!("cannot {what}: {error}"))
     };
@@ -183,14 +187,14 @@ fn execute(command: Command, options: &[(String, String)], console: &Arc<Console
     let context = Context {
         console: console.clone(),
         tally: Arc::new(command.tally()),
-        stores: Arc::new(Stores::new(options)?),
+        stores: Arc::new(Stores::new(options, surroundings())?),
         cwd: Arc::new(cwd),
         stop: Stop::new(),
     };
     let (sender, events) = mpsc::channel();
     signals::listen(sender.clone(), Event::Signal).map_err(|e| cannot_start("listen for signals", e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .map_err(|e| cannot_start("start threads", e))?;
 

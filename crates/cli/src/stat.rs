@@ -6,7 +6,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use forebay_io::{EntryKind, Location, Meta};
 use forebay_metrics::units;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 
 /// Shows size, time of last change and version of objects.
 #[derive(Debug, clap::Args)]
@@ -21,8 +21,10 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let mut exit = Exit::Done;
-    for uri in &args.uris {
-        match one(uri, context).await {
+    // All are read first: an option may be for the second of them.
+    let locations: Vec<_> = args.uris.iter().map(|uri| context.locate(uri)).collect();
+    for location in locations {
+        match one(location, context).await {
             Ok(()) => context.tally.add_thing(),
             Err(Failure::PipeClosed) => return Err(Failure::PipeClosed),
             Err(failure) => {
@@ -34,8 +36,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     Ok(exit)
 }
 
-async fn one(uri: &OsStr, context: &Context) -> Result<()> {
-    let location = context.locate(uri)?;
+async fn one(location: Result<Location>, context: &Context) -> Result<()> {
+    let location = location?;
     let meta = context.store(&location)?.stat(&location).await?;
     match context.console.json() {
         true => {
