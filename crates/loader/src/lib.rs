@@ -49,15 +49,21 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod checksum;
 mod choice;
 mod dataset;
+mod dataset_options;
 mod draws;
 mod epoch;
+mod extent;
+mod fingerprint;
 mod format;
 mod honoured;
+mod index;
 mod index_mode;
 mod key_table;
 mod loader;
+mod manifest;
 mod on_error;
 mod option_file;
 mod option_info;
@@ -77,11 +83,17 @@ mod zipf;
 
 pub use batch::Batch;
 pub use choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
-pub use dataset::{Dataset, DatasetOptions, Extent};
+pub use dataset::Dataset;
+pub use dataset_options::{DATASET_OPTIONS, DatasetOption, DatasetOptions};
 pub use epoch::{Epoch, Waited};
+pub use extent::Extent;
 pub use format::Format;
+pub use format::npy::ArrayMeta;
+pub use format::webdataset::Member;
+pub use index::cache::{IndexPlace, Indexed};
 pub use index_mode::{IndexMode, Theta};
 pub use loader::Loader;
+pub use manifest::ManifestKind;
 pub use on_error::OnError;
 pub use option_file::OptionFormat;
 pub use option_info::{OptionInfo, OptionKind};

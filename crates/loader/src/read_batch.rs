@@ -30,7 +30,15 @@ impl Reader {
         if let Some(error) = results.into_iter().find_map(Result::err) {
             return Err(explain(error, failed, ids.len()));
         }
-        Batch::new(lease.finish()?, ids, self.epoch, index)
+        let batch = Batch::new(lease.finish()?, ids, self.epoch, index)?;
+        if self.dataset.checks() {
+            batch
+                .ids()
+                .iter()
+                .enumerate()
+                .try_for_each(|(i, &id)| self.dataset.check(id, batch.sample(i)))?;
+        }
+        Ok(batch)
     }
 }
 

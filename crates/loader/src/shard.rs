@@ -14,6 +14,8 @@ pub(crate) struct Shard {
     pub(crate) size: u64,
     /// Reads are pinned to it: a shard that changed since it was looked at is an error, not other samples.
     pub(crate) version: Option<Version>,
+    /// The last change in nanoseconds since 1970, for stores without versions.
+    modified: Option<i128>,
 }
 
 /// How many objects are asked for their size at the same time, where the listing does not say it.
@@ -24,6 +26,17 @@ impl Shard {
     pub(crate) fn key(&self) -> &[u8] {
         let path = self.location.path_bytes();
         &path[path.len() - self.key_len..]
+    }
+
+    /// The same shard, with its whole path for a key: of a dataset that has no root.
+    pub(crate) fn named_by_itself(self) -> Self {
+        Shard { key_len: self.location.path_bytes().len(), ..self }
+    }
+
+    /// What tells whether it is still the same: name, size, and version or time.
+    pub(crate) fn identity(&self) -> String {
+        let version = self.version.as_ref().map(Version::as_str);
+        format!("{} {} {version:?} {:?}\n", self.location, self.size, self.modified)
     }
 
     /// What is there now, under the key `key` of `root`.
@@ -41,7 +54,11 @@ impl Shard {
     }
 
     fn new(location: Location, key_len: usize, meta: &forebay_io::Meta) -> Self {
-        Shard { location, key_len, size: meta.size, version: meta.version.clone() }
+        let modified = meta.modified.map(|time| match time.duration_since(std::time::UNIX_EPOCH) {
+            Ok(after) => after.as_nanos() as i128,
+            Err(before) => -(before.duration().as_nanos() as i128),
+        });
+        Shard { location, key_len, size: meta.size, version: meta.version.clone(), modified }
     }
 
     /// Every object beneath `root` that `options` want, in bytewise order of keys.

@@ -51,11 +51,6 @@ impl Strides {
         Some((shard as u64, start..start + stride.bytes))
     }
 
-    /// One for each shard.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Stride> {
-        self.strides.iter()
-    }
-
     /// Resident bytes.
     pub(crate) fn memory(&self) -> usize {
         self.strides.capacity() * size_of::<Stride>() + self.firsts.capacity() * size_of::<u64>()

@@ -1,7 +1,7 @@
 //! A store with shards in it, and a loader that reads every sample of it.
 
-use forebay_io::{Location, MemoryStore, PutOptions, Store};
-use forebay_loader::{Dataset, Loader, LoaderOptions};
+use forebay_io::{Location, MemoryStore, PutOptions, Result, Store};
+use forebay_loader::{Dataset, DatasetOptions, Format, IndexPlace, Loader, LoaderOptions};
 use std::sync::Arc;
 use tokio::runtime::Runtime;
 
@@ -36,4 +36,17 @@ pub(crate) fn load(runtime: &Runtime, store: Arc<dyn Store>, dataset: Dataset) -
         }
     }
     samples
+}
+
+/// Options that keep no index.
+pub(crate) fn of(format: Format) -> DatasetOptions {
+    DatasetOptions { format, index: IndexPlace::Nowhere, ..DatasetOptions::default() }
+}
+
+/// The samples that a store with one shard gives.
+pub(crate) fn samples(format: Format, shard: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+    let runtime = runtime();
+    let store = runtime.block_on(store(&[("a", shard)]));
+    let dataset = runtime.block_on(Dataset::open(&*store, &root(), of(format)))?;
+    Ok(load(&runtime, store, dataset))
 }

@@ -1,11 +1,12 @@
 //! Fixed-length records.
 
 use crate::fixture::{load, root, runtime, store};
-use forebay_io::{Kind, ListOptions, PutOptions, Store};
-use forebay_loader::{Dataset, DatasetOptions, Extent, Format};
+use forebay_io::{Kind, PutOptions, Store};
+use forebay_loader::{Dataset, DatasetOptions, Extent, Format, Indexed};
 
 fn options(record_bytes: u64, header_bytes: u64) -> DatasetOptions {
-    DatasetOptions { format: Format::Records { record_bytes, header_bytes }, list: ListOptions::recursive() }
+    let format = Format::Records { record_bytes, header_bytes };
+    DatasetOptions { format, ..DatasetOptions::default() }
 }
 
 fn shard(header: u64, records: u8, first: u8) -> Vec<u8> {
@@ -25,6 +26,7 @@ fn records_are_numbered_through_shards_in_the_order_of_names() {
     assert_eq!(dataset.key(4).unwrap(), &b"b"[..]);
     assert_eq!(dataset.location(7), Some(root().join(b"d")));
     assert_eq!(dataset.extent(8), None);
+    assert_eq!(dataset.indexed(), &Indexed::Needless);
     let samples = load(&runtime, store, dataset);
     assert_eq!(samples, (0..8).map(|record| vec![record; 100]).collect::<Vec<_>>());
 }

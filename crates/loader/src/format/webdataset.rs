@@ -1,0 +1,204 @@
+//! WebDataset: tar archives whose neighbouring files with the same key are one sample. The key is the path up
+//! to the first dot of the file's name, the rest is the extension (`train/0001.jpg`, `train/0001.cls`).
+//!
+//! A sample is the span of the archive from the header of its first file to the end of its last: one
+//! contiguous read, and by itself a piece of a tar archive, in which [`members`] finds the files again
+//! without a copy. If one member is asked for, a sample is the content of that file alone.
+//!
+//! As the `webdataset` package does, files without an extension and names such as `__meta__` belong to no
+//! sample, and a key that comes again after another one begins a new sample.
+
+use super::found::{Finds, Found};
+use super::shard_bytes::ShardBytes;
+use super::tar_walk::{BLOCK, Step, TarWalk, padded, split_name};
+use forebay_io::Result;
+use std::ops::Range;
+
+/// A file of a sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// What its name has after the key and a dot, in lower case: `jpg`, `seg.png`.
+    pub extension: String,
+    /// The key: what all files of the sample have in common.
+    pub key: Vec<u8>,
+    /// Where its content is in the bytes of the sample.
+    pub range: Range<usize>,
+}
+
+/// The sample that is being gathered.
+struct Group {
+    key: Vec<u8>,
+    begin: u64,
+    end: u64,
+    extensions: Vec<String>,
+    chosen: Option<Range<u64>>,
+}
+
+/// Finds every sample; only the file with extension `member` of each, if one is named.
+pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds: &mut Finds) -> Result<()> {
+    let mut walk = TarWalk::default();
+    let mut group: Option<Group> = None;
+    let mut at = 0;
+    // Where the extensions of the header to come begin.
+    let mut extended = None;
+    while at < shard.size() {
+        let step = walk.step(shard.bytes(at, BLOCK, "a tar header").await?);
+        let data = at + BLOCK;
+        let len = match step.map_err(|why| shard.corrupt(at, why))? {
+            Step::End => {
+                the_rest_is_empty(shard, at).await?;
+                break;
+            }
+            Step::Extension { kind, len } => {
+                let said = walk.extend(kind, shard.bytes(data, len, "an extension of a tar header").await?);
+                said.map_err(|why| shard.corrupt(data, why))?;
+                extended.get_or_insert(at);
+                len
+            }
+            Step::Other { len } => {
+                extended = None;
+                len
+            }
+            Step::File { name, len } => {
+                if data.checked_add(len).is_none_or(|end| end > shard.size()) {
+                    let left = shard.size() - data;
+                    let name = String::from_utf8_lossy(&name).into_owned();
+                    return Err(
+                        shard.corrupt(data, format!("expected {len} bytes of {name:?}, {left} are left"))
+                    );
+                }
+                let begin = extended.take().unwrap_or(at);
+                if let Some((key, extension)) = split_name(&name) {
+                    if group.as_ref().is_none_or(|group| group.key != key) {
+                        if let Some(done) = group.take() {
+                            finds.push(done.found(shard, member)?).await?;
+                        }
+                        let (key, end, extensions, chosen) = (key.to_vec(), data, Vec::new(), None);
+                        group = Some(Group { key, begin, end, extensions, chosen });
+                    }
+                    if let Some(group) = &mut group {
+                        if group.extensions.contains(&extension) {
+                            let name = String::from_utf8_lossy(&name);
+                            return Err(shard.corrupt(at, format!("{name:?} is a second time in its sample")));
+                        }
+                        group.end = data + len;
+                        if member == Some(&extension) {
+                            group.chosen = Some(data..data + len);
+                        }
+                        group.extensions.push(extension);
+                    }
+                }
+                len
+            }
+        };
+        let next = padded(len).and_then(|len| data.checked_add(len));
+        at = next.ok_or_else(|| shard.corrupt(at, format!("an entry of {len} bytes")))?;
+    }
+    match group {
+        Some(done) => finds.push(done.found(shard, member)?).await,
+        None => Ok(()),
+    }
+}
+
+impl Group {
+    fn found(self, shard: &ShardBytes<'_>, member: Option<&str>) -> Result<Found> {
+        let range = match (member, self.chosen) {
+            (None, _) => self.begin..self.end,
+            (Some(_), Some(chosen)) => chosen,
+            (Some(name), None) => {
+                let (key, there) = (String::from_utf8_lossy(&self.key), self.extensions.join(", "));
+                let why = format!("expected a member {name:?} of sample {key:?}, found {there}");
+                return Err(shard.corrupt(self.begin, why));
+            }
+        };
+        Ok(Found { range, ..Found::default() })
+    }
+}
+
+/// Archives that were put together with `cat` have more behind the first one's end, which must not be lost
+/// in silence.
+async fn the_rest_is_empty(shard: &mut ShardBytes<'_>, mut at: u64) -> Result<()> {
+    while at < shard.size() {
+        let len = (shard.size() - at).min(1 << 20);
+        let rest = shard.bytes(at, len, "the end of the archive").await?;
+        if let Some(more) = rest.iter().position(|&byte| byte != 0) {
+            let why = "expected nothing but zeros after the end of the archive; join archives with \
+                       `tar --concatenate`";
+            return Err(shard.corrupt(at + more as u64, why));
+        }
+        at += len;
+    }
+    Ok(())
+}
+
+/// The files of a sample, in their order, from the sample's bytes.
+///
+/// # Errors
+/// What was expected at which offset of the sample.
+pub(crate) fn members(sample: &[u8]) -> Result<Vec<Member>, String> {
+    let mut walk = TarWalk::default();
+    let mut members = Vec::new();
+    let mut at = 0usize;
+    while at < sample.len() {
+        let data = at + BLOCK as usize;
+        let wrong = |why: &str| format!("at offset {at} of the sample: {why}");
+        let block = sample.get(at..data).ok_or_else(|| wrong("expected a tar header"))?;
+        let step = walk.step(block).map_err(|why| wrong(&why))?;
+        let inside = |len: u64| {
+            let len = usize::try_from(len).ok();
+            let end = len.and_then(|len| data.checked_add(len)).filter(|&end| end <= sample.len());
+            end.ok_or_else(|| wrong("a file that goes beyond the sample"))
+        };
+        let end = match step {
+            Step::End => break,
+            Step::Extension { kind, len } => {
+                let end = inside(len)?;
+                walk.extend(kind, &sample[data..end]).map_err(|why| wrong(&why))?;
+                end
+            }
+            Step::Other { len } => inside(len)?,
+            Step::File { name, len } => {
+                let end = inside(len)?;
+                if let Some((key, extension)) = split_name(&name) {
+                    members.push(Member { extension, key: key.to_vec(), range: data..end });
+                }
+                end
+            }
+        };
+        // The last one's padding is not part of the sample.
+        at = end.next_multiple_of(BLOCK as usize);
+    }
+    Ok(members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_split_as_the_webdataset_package_does() {
+        for (name, split) in [
+            ("a.jpg", Some(("a", "jpg"))),
+            ("./d/a.SEG.png", Some(("d/a", "seg.png"))),
+            ("d.e/a.b", Some(("d.e/a", "b"))),
+            ("a.", Some(("a", ""))),
+            ("a", None),
+            (".hidden", None),
+            ("d.e/a", None),
+            ("__info__.json", Some(("__info__", "json"))),
+            ("__info__", None),
+            ("__d__/a.jpg", None),
+        ] {
+            let expected = split.map(|(key, ext)| (key.as_bytes(), ext.to_owned()));
+            assert_eq!(split_name(name.as_bytes()), expected, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..2000)) {
+            let _ = members(&bytes);
+        }
+    }
+}
