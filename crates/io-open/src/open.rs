@@ -52,6 +52,15 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
             let store = options.direct.options(options).and_then(DirectStore::new);
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
         }
+        "s3" => {
+            let (s3, around) = (options.services.s3()?, options.services.around());
+            if options.services.surroundings.is_none() && !s3.anonymous {
+                let context = "requests to s3:// are signed with the time of day, and the program handed over no \
+                               clock (StoreOptions::with_surroundings); do so, or set anonymous=true";
+                return Err(Error::invalid(context).at(location));
+            }
+            Ok(Arc::new(forebay_io_s3::open(location, &s3, &around, options.attempts())?))
+        }
         "az" | "https" => {
             let services = &options.services;
             let (az, http) = (services.az(location)?, services.http()?);

@@ -22,7 +22,7 @@ pub const SCHEMES: [Scheme; 6] = [
     Scheme { name: "file", about: "files, through the page cache", available: true, retries: 0 },
     Scheme { name: "mem", about: "objects that a program holds in memory", available: true, retries: 0 },
     Scheme { name: "direct", about: "files, past the page cache (O_DIRECT)", available: true, retries: 0 },
-    Scheme { name: "s3", about: "objects in S3 and what speaks its protocol", available: false, retries: 4 },
+    Scheme { name: "s3", about: "objects in S3 and what speaks its protocol", available: true, retries: 4 },
     Scheme { name: "az", about: "blobs in Azure Blob Storage", available: true, retries: 4 },
     Scheme { name: "https", about: "the same by the URL of their account", available: true, retries: 4 },
 ];
@@ -77,14 +77,6 @@ mod tests {
         assert!(text.contains("\"gopher\"") && text.contains("file://, mem://"), "{text}");
         assert!(!text.contains("did you mean"), "{text}");
         assert!(refusal("ss3://b/k").to_string().contains("did you mean s3?"));
-    }
-
-    #[test]
-    fn schemes_to_come_say_that_they_are_not_there() {
-        let error = refusal("s3://bucket/key");
-        assert_eq!(error.kind(), Kind::Unsupported);
-        let text = error.to_string();
-        assert!(text.contains("not built yet") && text.contains("file://"), "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::keys::{Key, Text};
 use forebay_io::{Error, Location, Result};
 use forebay_io_az::{AzOptions, TokenSource};
 use forebay_io_object::{HTTP_KEYS, HttpOptions, Secret, Surroundings};
+use forebay_io_s3::{Callable, CredentialProvider, S3_KEYS, S3Options};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -13,6 +14,8 @@ use std::time::SystemTime;
 
 /// The schemes of Azure.
 pub(crate) const AZ: &[&str] = &["az", "https"];
+/// The scheme of S3.
+pub(crate) const S3: &[&str] = &["s3"];
 /// The schemes of all services that are reached over HTTP.
 pub(crate) const HTTP: &[&str] = &["s3", "az", "https"];
 
@@ -26,14 +29,24 @@ pub struct Services {
     pub(crate) surroundings: Option<Surroundings>,
     /// Hands out tokens for Azure.
     pub(crate) az_tokens: Option<Arc<dyn TokenSource>>,
+    /// Gives credentials for S3.
+    pub(crate) s3_credentials: Option<Arc<dyn CredentialProvider>>,
 }
 
 impl Services {
     /// Reads and keeps an option. Whoever knows the key says whether the value can be.
     pub(crate) fn set(&mut self, text: Text<'_>) -> Result<()> {
         let Text { key, value } = text;
-        if !HttpOptions::default().set(key, value)? {
-            AzOptions::default().set(key, value)?;
+        // S3's options are read by way of those of requests. What both services know is good if it is good
+        // for one of them: which of them is asked is not known yet, and it will say.
+        let s3 = S3Options::default().set(key, value);
+        if !matches!(s3, Ok(true)) {
+            let az = is_of_az(key).then(|| AzOptions::default().set(key, value));
+            match (s3, az) {
+                (_, Some(Ok(()))) => {}
+                (Err(error), _) | (Ok(_), Some(Err(error))) => return Err(error),
+                (Ok(_), None) => return Err(Error::invalid(format!("option {key:?} is not known"))),
+            }
         }
         self.values.insert(key.to_owned(), Secret::from(value));
         Ok(())
@@ -53,12 +66,22 @@ impl Services {
         Ok(options)
     }
 
+    /// Options of S3.
+    pub(crate) fn s3(&self) -> Result<S3Options> {
+        let mut options = S3Options::default();
+        for (key, value) in &self.values {
+            options.set(key, value.expose())?;
+        }
+        options.credentials = self.s3_credentials.clone().map(Callable);
+        Ok(options)
+    }
+
     /// Options of Azure, for this location.
     pub(crate) fn az(&self, location: &Location) -> Result<AzOptions> {
         let mut options = AzOptions::default();
         options.tokens.clone_from(&self.az_tokens);
         for (key, value) in &self.values {
-            if forebay_io_az::KEYS.iter().any(|known| known.name == key) {
+            if is_of_az(key) {
                 options.set(key, value.expose())?;
             }
         }
@@ -110,15 +133,32 @@ impl fmt::Debug for Services {
             .field("signatures", &self.signatures)
             .field("surroundings", &self.surroundings)
             .field("az_tokens", &self.az_tokens.is_some())
+            .field("s3_credentials", &self.s3_credentials.is_some())
             .finish()
     }
 }
 
+/// Options that mean the same everywhere, and whose values differ.
+const SHARED: [(&str, &str); 3] = [
+    ("endpoint", "the URL of the service, where it is not the usual one"),
+    ("anonymous", "whether to send no credentials at all"),
+    (
+        "client",
+        "who speaks to the service: forebay, object-store or rusoto to S3, object-store or azure-storage-blobs to Azure",
+    ),
+];
+
+fn is_of_az(key: &str) -> bool {
+    forebay_io_az::KEYS.iter().any(|known| known.name == key)
+}
+
 /// The rows of services in the table of options. A key that several have is one row.
 pub(crate) fn rows() -> Vec<Key> {
-    let http = HTTP_KEYS.iter().map(|(name, about)| row(name, about, HTTP));
-    let az = forebay_io_az::KEYS.iter().map(|key| row(key.name, key.about, AZ));
-    http.chain(az).collect()
+    let alone = |name: &str| SHARED.iter().all(|(shared, _)| *shared != name);
+    let http = HTTP_KEYS.iter().chain(&SHARED).map(|(name, about)| row(name, about, HTTP));
+    let s3 = S3_KEYS.iter().filter(|(name, _)| alone(name)).map(|(name, about)| row(name, about, S3));
+    let az = forebay_io_az::KEYS.iter().filter(|key| alone(key.name)).map(|key| row(key.name, key.about, AZ));
+    http.chain(s3).chain(az).collect()
 }
 
 fn row(name: &'static str, about: &'static str, schemes: &'static [&'static str]) -> Key {

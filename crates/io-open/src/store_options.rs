@@ -9,6 +9,7 @@ use forebay_io::layer::Limits;
 use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
 use forebay_io_az::TokenSource;
 use forebay_io_object::Surroundings;
+use forebay_io_s3::CredentialProvider;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
@@ -84,6 +85,13 @@ impl StoreOptions {
     #[must_use]
     pub fn with_az_tokens(mut self, tokens: Arc<dyn TokenSource>) -> Self {
         self.services.az_tokens = Some(tokens);
+        self
+    }
+
+    /// Where credentials for S3 come from, if the program has a way of its own.
+    #[must_use]
+    pub fn with_s3_credentials(mut self, credentials: Arc<dyn CredentialProvider>) -> Self {
+        self.services.s3_credentials = Some(credentials);
         self
     }
 

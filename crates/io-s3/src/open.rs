@@ -23,7 +23,7 @@ pub fn open(
     let client: Arc<dyn Client> = match options.client {
         ClientKind::Forebay => Arc::new(SignedClient::new(service, &options.http)?),
 
-        ClientKind::ObjectStore => return Err(not_built_in("object_store", "object-store").at(location)),
+        ClientKind::ObjectStore => return Err(not_built_in("object-store", "object-store").at(location)),
         ClientKind::Rusoto => return Err(not_built_in("rusoto", "rusoto").at(location)),
     };
     Ok(ObjectBackend::new(location, client, options.http.clone(), observer))

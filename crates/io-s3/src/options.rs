@@ -20,7 +20,7 @@ pub const S3_KEYS: [(&str, &str); 12] = [
     ("web_identity_token_file", "token to be exchanged for keys (AWS_WEB_IDENTITY_TOKEN_FILE)"),
     ("role_arn", "role to be taken with that token (AWS_ROLE_ARN)"),
     ("role_session_name", "how that is named in logs (AWS_ROLE_SESSION_NAME)"),
-    ("client", "forebay, object_store or rusoto (where built in): who speaks to the service"),
+    ("client", "forebay, object-store or rusoto (where built in): who speaks to the service"),
 ];
 
 /// How a bucket is reached. The default takes everything from the environment.
@@ -109,9 +109,9 @@ impl FromStr for ClientKind {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "forebay" => Ok(ClientKind::Forebay),
-            "object_store" => Ok(ClientKind::ObjectStore),
+            "object-store" => Ok(ClientKind::ObjectStore),
             "rusoto" => Ok(ClientKind::Rusoto),
-            _ => Err(Error::invalid(format!("{text:?} is not forebay, object_store or rusoto"))),
+            _ => Err(Error::invalid(format!("{text:?} is not forebay, object-store or rusoto"))),
         }
     }
 }
@@ -159,7 +159,7 @@ mod tests {
             let value = match key {
                 "addressing" => "path",
                 "anonymous" => "true",
-                "client" => "object_store",
+                "client" => "object-store",
                 _ => "text",
             };
             let mut options = S3Options::default();
