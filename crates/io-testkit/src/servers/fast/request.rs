@@ -1,7 +1,7 @@
 //! A request as both dialects look at it: method, decoded path, query, headers, whole body.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use percent_encoding::percent_decode_str;
@@ -10,8 +10,7 @@ use std::borrow::Cow;
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
-    path: String,
-    query: String,
+    uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -23,26 +22,19 @@ impl Request {
             Method::GET | Method::HEAD => Bytes::new(),
             _ => body.collect().await?.to_bytes(),
         };
-        let path = parts.uri.path().to_owned();
-        let query = parts.uri.query().unwrap_or_default().to_owned();
-        Ok(Request { method: parts.method, path, query, headers: parts.headers, body })
+        Ok(Request { method: parts.method, uri: parts.uri, headers: parts.headers, body })
     }
 
     /// A delete without conditions: what a batch is made of.
     pub(crate) fn bare() -> Self {
-        Request {
-            method: Method::DELETE,
-            path: String::new(),
-            query: String::new(),
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        }
+        Request { method: Method::DELETE, uri: Uri::default(), headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     /// The path's first `N` parts and all that follows them, decoded; what is missing is empty. `None` where
     /// it is not UTF-8.
     pub(crate) fn path<const N: usize>(&self) -> Option<[Cow<'_, str>; N]> {
-        let mut parts = self.path.strip_prefix('/').unwrap_or(&self.path).splitn(N, '/');
+        let path = self.uri.path();
+        let mut parts = path.strip_prefix('/').unwrap_or(path).splitn(N, '/');
         let mut decoded = [const { Cow::Borrowed("") }; N];
         for slot in &mut decoded {
             *slot = percent_decode_str(parts.next().unwrap_or_default()).decode_utf8().ok()?;
@@ -52,10 +44,7 @@ impl Request {
 
     /// A value of the query, decoded; the empty one where the name stands alone.
     pub(crate) fn query(&self, name: &str) -> Option<String> {
-        if self.query.is_empty() {
-            return None;
-        }
-        self.query.split('&').find_map(|pair| {
+        self.uri.query()?.split('&').find_map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             // `+` is how forms, and so some clients, write a blank.
             let value = || percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned();
