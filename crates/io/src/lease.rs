@@ -135,10 +135,18 @@ impl Lease {
     }
 
     /// Forgets what was placed in a slot, because reading it failed for good: the block will have
-    /// nothing there.
+    /// nothing there but zeros. A slot that is lent keeps what it has.
     pub fn discard(&self, slot: u32) {
-        if let Some(span) = self.table.lock().spans.get_mut(slot as usize) {
-            *span = None;
+        let mut table = self.table.lock();
+        let table = &mut *table;
+        let lent = self.lent.get(slot as usize).is_none_or(|lent| lent.load(Ordering::Acquire));
+        if lent || table.finished {
+            return;
+        }
+        if let (Some(slab), Some(span)) = (&table.slab, table.spans[slot as usize].take()) {
+            // SAFETY: `begin..end` was committed for this slot alone, and nobody holds a `Buf` of it:
+            // lending one needs the lock that we hold.
+            unsafe { slab.base().add(span.begin).write_bytes(0, span.end - span.begin) };
         }
     }
 

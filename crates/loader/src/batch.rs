@@ -1,16 +1,21 @@
 //! Some samples in one contiguous, 64-byte-aligned buffer, where they were read.
 
+use crate::mend::Mended;
+use crate::quarantine::Loss;
 use forebay_io::{Block, Error, Result};
 use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
 
 /// A batch. Its buffer may hold padding between samples (each begins at a multiple of 64 bytes; the
-/// padding is zero), so samples are found by [`Batch::span`]. Samples whose size is a multiple of 64
+/// padding, and what is left of a sample that was skipped, is zero), so samples are found by [`Batch::span`]. Samples whose size is a multiple of 64
 /// lie dense.
 pub struct Batch {
     block: Block,
     ids: Box<[u64]>,
+    /// The slot of each sample, where some of the block hold none.
+    slots: Option<Box<[u32]>>,
+    losses: Vec<Loss>,
     epoch: u64,
     index: u64,
 }
@@ -19,10 +24,27 @@ impl Batch {
     /// Binds a finished block, in which every slot has bytes, to the ids of its samples.
     pub(crate) fn new(block: Block, ids: Box<[u64]>, epoch: u64, index: u64) -> Result<Self> {
         if let Some(slot) = (0..ids.len()).find(|&slot| block.span(slot).is_none()) {
-            let context = format!("the store reported sample {} as read but placed nothing", ids[slot]);
-            return Err(Error::new(forebay_io::Kind::Corrupt, forebay_io::Operation::Get, context));
+            return Err(nothing_placed(ids[slot]));
         }
-        Ok(Batch { block, ids, epoch, index })
+        Ok(Batch { block, ids, slots: None, losses: Vec::new(), epoch, index })
+    }
+
+    /// As [`Batch::new`], without the samples that were lost.
+    pub(crate) fn mended(block: Block, mended: Mended, epoch: u64, index: u64) -> Result<Self> {
+        let Mended { ids, slots, losses } = mended;
+        if slots.len() == ids.len() {
+            return Ok(Batch { losses, ..Batch::new(block, ids, epoch, index)? });
+        }
+        let ids: Box<[u64]> = slots.iter().map(|&slot| ids[slot as usize]).collect();
+        if let Some(i) = (0..ids.len()).find(|&i| block.span(slots[i] as usize).is_none()) {
+            return Err(nothing_placed(ids[i]));
+        }
+        Ok(Batch { block, ids, slots: Some(slots.into()), losses, epoch, index })
+    }
+
+    /// The samples that were lost on its way. Only the first call gets them.
+    pub(crate) fn take_losses(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.losses)
     }
 
     /// How many samples.
@@ -53,7 +75,8 @@ impl Batch {
     /// # Panics
     /// If `i` is not below [`Batch::len`].
     pub fn span(&self, i: usize) -> Range<usize> {
-        self.block.span(i).expect("checked when the batch was made")
+        let slot = self.slots.as_ref().map_or(i, |slots| slots[i] as usize);
+        self.block.span(slot).expect("checked when the batch was made")
     }
 
     /// The whole buffer, padding included. Its address is a multiple of 64.
@@ -85,6 +108,11 @@ impl Batch {
     pub(crate) fn delivered(&self) {
         self.block.take();
     }
+}
+
+fn nothing_placed(sample: u64) -> Error {
+    let context = format!("the store reported sample {sample} as read but placed nothing");
+    Error::new(forebay_io::Kind::Corrupt, forebay_io::Operation::Get, context)
 }
 
 impl fmt::Debug for Batch {

@@ -1,8 +1,8 @@
 //! What a loader itself cannot honour is refused here, with the reason: an option is never taken and
 //! then ignored.
 
+use crate::LoaderOptions;
 use crate::choice::{Collate, LoadingMode, ReaderMode, Wish};
-use crate::{LoaderOptions, OnError};
 use forebay_io::{Error, Result};
 
 /// Refuses options that are not a loader's to honour.
@@ -11,7 +11,7 @@ use forebay_io::{Error, Result};
 /// `InvalidConfig` naming the option, its value and who could honour it.
 pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
     let o = options;
-    let refused: [(bool, &str, String, &str); 12] = [
+    let refused: [(bool, &str, String, &str); 6] = [
         (
             o.pin_memory == Wish::Yes,
             "pin_memory",
@@ -40,13 +40,7 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
              forebay.torch.IterableDataset",
         ),
         (o.loading_mode == LoadingMode::Streaming, "loading_mode", o.loading_mode.to_string(), LATER),
-        (o.reader_mode != ReaderMode::Sequential, "reader_mode", o.reader_mode.to_string(), LATER),
-        (o.target_request_bytes.is_some(), "target_request_bytes", shown(o.target_request_bytes), LATER),
-        (o.on_error != OnError::Raise, "on_error", o.on_error.to_string(), LATER),
-        (o.retries.is_some(), "retries", shown(o.retries), LATER),
-        (o.deadline.is_some(), "deadline", shown(o.deadline.map(|d| d.as_secs_f64())), LATER),
-        (o.timeout.is_some(), "timeout", shown(o.timeout.map(|d| d.as_secs_f64())), LATER),
-        (!o.persistent_workers, "persistent_workers", o.persistent_workers.to_string(), LATER),
+        (o.reader_mode == ReaderMode::Mmap, "reader_mode", o.reader_mode.to_string(), NO_MAPPING),
     ];
     match refused.into_iter().find(|(given, ..)| *given) {
         None => Ok(()),
@@ -56,9 +50,11 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
     }
 }
 
+/// A mapping breaks three promises at once: a file that shrinks while it is read kills the process
+/// (SIGBUS) instead of being an error; what a page fault fetches, and how long it takes, nobody sees, so it
+/// is neither counted nor bound by a deadline; and the pages are nobody's of the byte budget.
+const NO_MAPPING: &str = "a mapped file that shrinks kills the process instead of being an error, and its \
+    page faults are neither counted nor capped; use sequential, or range for requests of a size";
+
 /// Taken out of here once the read path obeys it.
 const LATER: &str = "it does not obey this value yet";
-
-fn shown(value: Option<impl std::fmt::Display>) -> String {
-    value.map(|value| value.to_string()).unwrap_or_default()
-}

@@ -10,7 +10,8 @@
 //!
 //! The order of samples is a pure function of seed, epoch, rank and world size ([`Order`], [`Sampler`]). A
 //! failed read ends the epoch with its error, in the place of the batch that it belongs to, and
-//! never as if the data had ended.
+//! never as if the data had ended; or, where [`OnError`] says so, costs one sample, which
+//! [`Loader::quarantine`] tells of.
 //!
 //! What this crate never does: copy a sample's bytes, read the environment, or keep a thread.
 //!
@@ -53,6 +54,7 @@ mod checksum;
 mod choice;
 mod dataset;
 mod dataset_options;
+mod deadline;
 mod draws;
 mod epoch;
 mod extent;
@@ -64,6 +66,7 @@ mod index_mode;
 mod key_table;
 mod loader;
 mod manifest;
+mod mend;
 mod on_error;
 mod option_file;
 mod option_info;
@@ -73,6 +76,7 @@ mod order;
 mod permutation;
 mod preset;
 mod progress;
+mod quarantine;
 mod read_batch;
 mod sampler;
 mod shard;
@@ -103,5 +107,6 @@ pub use order::{Displacement, Order};
 pub use permutation::Permutation;
 pub use preset::{PRESETS, Preset};
 pub use progress::Progress;
+pub use quarantine::{Quarantine, Quarantined, Treatment};
 pub use sampler::Sampler;
 pub use state::State;

@@ -3,14 +3,16 @@
 use crate::honoured;
 use crate::read_batch::Reader;
 use crate::state::{Ahead, Overtaken, State, mismatch};
-use crate::{Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Order, Progress, Sampler};
-use forebay_io::layer::Observed;
-use forebay_io::{Access, Budget, Error, Pool, ReadOptions, Result, Store};
+use crate::{
+    Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Order, Progress, Quarantine, ReaderMode, Sampler,
+};
+use forebay_io::layer::{Observed, RetryPolicy, Retrying};
+use forebay_io::{Access, Budget, Error, Observe, Pool, ReadOptions, Result, Store, Unobserved};
 use forebay_metrics::{Collector, Snapshot};
 use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::runtime::Handle;
 
@@ -27,6 +29,7 @@ pub(crate) struct Shared {
     collector: Option<Arc<Collector>>,
     pub(crate) on_progress: Option<OnProgress>,
     cursor: Mutex<Cursor>,
+    quarantine: Mutex<Quarantine>,
 }
 
 /// Where the consumer is.
@@ -43,6 +46,35 @@ struct Cursor {
     begun: bool,
     /// Which run: batches of an earlier one that is still held by somebody do not count.
     run: u64,
+}
+
+/// How large a request is with `reader_mode=range` where nobody says it: large enough that a service's
+/// latency is small against its transfer, small enough that a sample of some tens of MiB is several.
+const RANGE_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).expect("is not 0");
+
+/// What the loader puts around the store: its own tries, and who counts what was asked.
+fn stack(
+    store: Arc<dyn Store>,
+    options: &LoaderOptions,
+    collector: Option<&Arc<Collector>>,
+) -> Arc<dyn Store> {
+    let mut store = store;
+    if let Some(retries) = options.retries.and_then(NonZeroU32::new) {
+        let policy = RetryPolicy {
+            max_attempts: retries.saturating_add(1),
+            seed: options.seed,
+            ..RetryPolicy::default()
+        };
+        let observer: Arc<dyn Observe> = match collector {
+            Some(collector) => collector.clone(),
+            None => Arc::new(Unobserved),
+        };
+        store = Arc::new(Retrying::new(store, policy, observer));
+    }
+    if let Some(collector) = collector {
+        store = Arc::new(Observed::new(store, collector.clone()));
+    }
+    store
 }
 
 impl Loader {
@@ -67,12 +99,17 @@ impl Loader {
         options.validate()?;
         honoured::by_loader(&options)?;
         let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
-        let store = match &collector {
-            Some(collector) => Arc::new(Observed::new(store, collector.clone())),
-            None => store,
-        };
-        let cursor = Mutex::default();
-        Ok(Loader(Arc::new(Shared { store, dataset, options, pool, collector, on_progress: None, cursor })))
+        let store = stack(store, &options, collector.as_ref());
+        Ok(Loader(Arc::new(Shared {
+            store,
+            dataset,
+            options,
+            pool,
+            collector,
+            on_progress: None,
+            cursor: Mutex::default(),
+            quarantine: Mutex::default(),
+        })))
     }
 
     /// Calls `tell` after each batch that is delivered, on the consumer's thread.
@@ -99,6 +136,16 @@ impl Loader {
     /// The budget behind `max_bytes_in_flight`.
     pub fn budget(&self) -> &Budget {
         self.0.pool.budget()
+    }
+
+    /// Bytes of memory that it keeps, for batches that are under way and for those to come.
+    pub fn memory(&self) -> u64 {
+        self.0.pool.committed()
+    }
+
+    /// The samples that could not be had so far, in all epochs. Empty unless `on_error` lets some be lost.
+    pub fn quarantine(&self) -> Quarantine {
+        self.0.quarantine().clone()
     }
 
     /// How many batches a whole epoch has on this rank.
@@ -139,13 +186,21 @@ impl Loader {
             options: ReadOptions {
                 access: Access::Sequential,
                 page_cache: options.page_cache_mode,
-                target_request_bytes: None,
+                target_request_bytes: match options.reader_mode {
+                    ReaderMode::Range => Some(options.target_request_bytes.unwrap_or(RANGE_BYTES)),
+                    ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,
+                },
                 stage: "read",
                 attempt: 0,
             },
+            on_error: options.on_error,
+            seed: options.seed,
+            deadline: options.deadline,
             epoch,
         });
-        let pool = shared.pool.clone();
+        // A pool of its own is given back with the epoch's last batch.
+        let pool =
+            if options.persistent_workers { shared.pool.clone() } else { Pool::new(self.budget().clone()) };
         let order = match options.loading_mode {
             LoadingMode::Ordered => pipeline::Order::Delivery,
             LoadingMode::Completion => pipeline::Order::Completion,
@@ -167,7 +222,7 @@ impl Loader {
         if to_come == 0 {
             shared.cursor().end();
         }
-        Ok(Epoch::new(sink, shared.clone(), run, epoch, to_come))
+        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, to_come))
     }
 
     /// Makes the next start begin `epoch` at its beginning.
@@ -252,6 +307,14 @@ impl Shared {
     /// (Not one of `parking_lot`, whose table of waiting threads a fork can spoil; see `forebay_io`.)
     fn cursor(&self) -> MutexGuard<'_, Cursor> {
         self.cursor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn quarantine(&self) -> MutexGuard<'_, Quarantine> {
+        self.quarantine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn options(&self) -> &LoaderOptions {
+        &self.options
     }
 
     fn sampler(&self, epoch: u64, start: u64) -> Sampler {

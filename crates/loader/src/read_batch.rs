@@ -1,14 +1,24 @@
 //! Reads one batch: the requests of its samples, one submission, and what came of it.
 
-use crate::{Batch, Dataset};
-use forebay_io::{Error, GetRequest, Lease, ReadOptions, Result, Store};
+use crate::mend::mend;
+use crate::{Batch, Dataset, OnError, deadline};
+use forebay_io::{
+    Error, GetRequest, Kind, Lease, Operation, Place, ReadOptions, Reservation, Result, Retry, Served, Store,
+    Want,
+};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Everything that reading any batch of an epoch needs.
 pub(crate) struct Reader {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) options: ReadOptions,
+    pub(crate) on_error: OnError,
+    /// What substitutes are drawn from.
+    pub(crate) seed: u64,
+    /// The longest that a batch may take.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) epoch: u64,
 }
 
@@ -16,29 +26,89 @@ impl Reader {
     /// Reads the samples `ids` into `lease`, which has a slot for each.
     ///
     /// # Errors
-    /// The first failure in the order of the batch, with how many others failed beside it.
+    /// The first failure in the order of the batch, with how many others failed beside it; unless
+    /// `on_error` says otherwise. `TimedOut` if it took longer than the deadline.
     pub(crate) async fn read(
         self: Arc<Self>,
         index: u64,
         ids: Box<[u64]>,
         lease: Arc<Lease>,
     ) -> Result<Batch> {
+        match self.deadline {
+            None => self.fill(index, ids, &lease, lease.clone()).await,
+            Some(limit) => {
+                deadline::within(limit, lease.clone(), |place| self.fill(index, ids, &lease, place)).await
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        index: u64,
+        ids: Box<[u64]>,
+        lease: &Arc<Lease>,
+        place: Arc<dyn Place>,
+    ) -> Result<Batch> {
         let request = |(slot, &id): (usize, &u64)| self.dataset.request(id, slot as u32);
         let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
-        let results = self.store.get_many(requests, self.options.clone(), lease.clone()).await;
+        let results = self.get(requests, &place).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
-        if let Some(error) = results.into_iter().find_map(Result::err) {
+        if failed == 0 {
+            return Batch::new(lease.finish()?, ids, self.epoch, index);
+        }
+        let mut errors = (0..).zip(results).filter_map(|(slot, result)| Some((slot, result.err()?)));
+        if self.on_error == OnError::Raise {
+            let (_, error) = errors.next().expect("at least one failed");
             return Err(explain(error, failed, ids.len()));
         }
-        let batch = Batch::new(lease.finish()?, ids, self.epoch, index)?;
-        if self.dataset.checks() {
-            batch
-                .ids()
-                .iter()
-                .enumerate()
-                .try_for_each(|(i, &id)| self.dataset.check(id, batch.sample(i)))?;
+        let errors = errors.collect();
+        let mended = mend(self, ids, errors, lease, &place).await?;
+        Batch::mended(lease.finish()?, mended, self.epoch, index)
+    }
+
+    /// Reads samples and, where the dataset knows what they should be, looks at them: on a thread of the
+    /// runtime that may block, because checksums keep a core busy.
+    pub(crate) async fn get(
+        &self,
+        requests: Arc<[GetRequest]>,
+        place: &Arc<dyn Place>,
+    ) -> Vec<Result<Served>> {
+        let results = self.store.get_many(requests.clone(), self.options.clone(), place.clone()).await;
+        if !self.dataset.checks() {
+            return results;
         }
-        Ok(batch)
+        let (dataset, place, all) = (self.dataset.clone(), place.clone(), requests.len());
+        let check = move || {
+            let check = |(request, result)| check(&dataset, request, result, &*place);
+            requests.iter().zip(results).map(check).collect()
+        };
+        tokio::task::spawn_blocking(check).await.unwrap_or_else(|lost| {
+            let context = format!("the samples of a batch could not be checked: {lost}");
+            let error = Error::new(Kind::Unavailable, Operation::Get, context).with_retry(Retry::Never);
+            (0..all).map(|_| Err(error.duplicate())).collect()
+        })
+    }
+}
+
+/// The result of a read, or what is wrong with the bytes that it placed.
+fn check(
+    dataset: &Dataset,
+    request: &GetRequest,
+    result: Result<Served>,
+    place: &dyn Place,
+) -> Result<Served> {
+    let served = result?;
+    // A slot that is asked for again at the size that it has is there at once, with what was read there.
+    match place.try_reserve(&[Want::new(request.slot, served.bytes)]) {
+        Reservation::Granted(bufs) => {
+            let checked = request.sample.zip(bufs.first()).map(|(id, bytes)| dataset.check(id, bytes));
+            checked.transpose().map(|_| served)
+        }
+        Reservation::TooLarge { error, .. } | Reservation::Refused(error) => Err(error),
+        Reservation::Wait => {
+            let context = format!("the store reported slot {} as read but placed nothing", request.slot);
+            Err(Error::new(Kind::Corrupt, Operation::Get, context).at(&request.location))
+        }
     }
 }
 
