@@ -97,6 +97,7 @@ impl Stores {
         }
         state.schemes.insert(location.scheme().to_owned());
         let mut options = state.base.clone().with_surroundings(self.surroundings.clone());
+        options.seed = rand::random();
         // Later ones win, and those for one scheme come after those for all.
         for scoped in [false, true] {
             for setting in self.settings.iter().filter(|setting| setting.scheme.is_some() == scoped) {

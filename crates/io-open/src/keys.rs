@@ -33,7 +33,12 @@ pub(crate) struct Text<'a> {
 
 /// The options that can be given as text.
 pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
-    OWN.iter().copied().chain(crate::direct::rows()).chain(crate::services::rows()).collect()
+    OWN.iter()
+        .chain(crate::layers::ROWS)
+        .copied()
+        .chain(crate::direct::rows())
+        .chain(crate::services::rows())
+        .collect()
 });
 
 /// Those that are not of a service over HTTP.

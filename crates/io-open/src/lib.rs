@@ -1,9 +1,11 @@
 //! A location and options become a stack of stores. The one place that knows every backend.
 //!
 //! ```text
-//! backend → Observed("device") → Retrying → Limited → Observed("caller")
+//! for each endpoint: backend → Observed("device") → Deadline → Breaker → adaptive limit
+//! then, once:        Balanced → Hedged → Retrying → Limited → Observed("caller")
 //! ```
-//! A layer is only there if it is asked for: what is not wrapped costs nothing.
+//! A layer is only there if it is asked for, or if the scheme needs it (services over HTTP have retries, a
+//! breaker and an adaptive limit unless `none` is said): what is not wrapped costs nothing.
 //!
 //! What it never does: guess. A scheme, key or value that cannot be honoured is an error that names
 //! what can be, and no option is accepted for a store that has no use for it.
@@ -22,6 +24,7 @@
 
 mod direct;
 mod keys;
+mod layers;
 mod nearest;
 mod open;
 mod scheme;
@@ -33,6 +36,7 @@ pub use direct::Direct;
 pub use forebay_io_az::{Issued, Token, TokenSource};
 pub use forebay_io_object::{Secret, Surroundings};
 pub use keys::{KEYS, Key};
+pub use layers::{Choice, LayerOptions};
 pub use open::open;
 pub use scheme::{SCHEMES, Scheme};
 pub use services::Services;

@@ -1,11 +1,9 @@
 //! The stack itself.
 
 use crate::{Scheme, StoreOptions};
-use forebay_io::layer::{Limited, Limits, Observed, RetryPolicy, Retrying};
 use forebay_io::{Error, Kind, Location, Operation, Result, Store};
 use forebay_io_direct::DirectStore;
 use forebay_io_fs::{FsOptions, FsStore};
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// The store that holds `location`, wrapped as `options` ask. It serves every location of the same
@@ -18,23 +16,10 @@ use std::sync::Arc;
 pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
     let scheme = Scheme::of(location)?;
     options.check(scheme.name).map_err(|e| e.at(location))?;
-    let mut store = backend(scheme, location, options)?;
-    if let Some(device) = &options.device {
-        store = Arc::new(Observed::new(store, device.clone()));
-    }
-    let retries = options.retries.unwrap_or(scheme.retries);
-    if retries > 0 {
-        let max_attempts = NonZeroU32::MIN.saturating_add(retries);
-        let policy = RetryPolicy { max_attempts, ..RetryPolicy::default() };
-        store = Arc::new(Retrying::new(store, policy, options.events()));
-    }
-    if options.limits != Limits::default() {
-        store = Arc::new(Limited::new(store, options.limits));
-    }
-    if let Some(caller) = &options.caller {
-        store = Arc::new(Observed::new(store, caller.clone()));
-    }
-    Ok(store)
+    options.check_layers(scheme).map_err(|e| e.at(location))?;
+    let endpoints = options.for_each_endpoint().map_err(|e| e.at(location))?;
+    let doors = endpoints.iter().map(|options| options.door(scheme, backend(scheme, location, options)?));
+    options.house(scheme, doors.collect::<Result<_>>()?)
 }
 
 fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {

@@ -28,6 +28,11 @@ pub const SCHEMES: [Scheme; 6] = [
 ];
 
 impl Scheme {
+    /// Whether it names a service over a network, which may be slow, busy or gone for a while.
+    pub fn is_remote(&self) -> bool {
+        crate::services::HTTP.contains(&self.name)
+    }
+
     /// The scheme of a location, if this build can open it.
     ///
     /// # Errors

@@ -52,6 +52,15 @@ impl Services {
         Ok(())
     }
 
+    /// One of several endpoints.
+    pub(crate) fn set_endpoint(&mut self, url: &str) -> Result<()> {
+        if self.has("endpoint") {
+            let context = "endpoint and endpoints are both given; leave one of them out";
+            return Err(Error::invalid(context));
+        }
+        self.set(Text { key: "endpoint", value: url }).map_err(|e| e.context("endpoints"))
+    }
+
     /// Whether an option was said.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)

@@ -1,10 +1,10 @@
 //! What a caller may say about a store beside its location, and how that is written as text.
 
-use crate::KEYS;
 use crate::direct::Direct;
 use crate::keys::Text;
 use crate::nearest::did_you_mean;
 use crate::services::Services;
+use crate::{KEYS, LayerOptions};
 use forebay_io::layer::Limits;
 use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
 use forebay_io_az::TokenSource;
@@ -33,6 +33,11 @@ pub struct StoreOptions {
     pub memory: Option<MemoryStore>,
     /// What was said about `direct://`.
     pub direct: Direct,
+    /// What was said about layers: retries' budget, deadlines, breakers, hedges, endpoints.
+    pub layers: LayerOptions,
+    /// Where chance comes from (the spread of pauses, the choice of endpoints). Each process should have a
+    /// seed of its own, or many that fail at one moment try again at one moment.
+    pub seed: u64,
     /// What was said about services over HTTP.
     pub services: Services,
 }
@@ -141,6 +146,7 @@ impl fmt::Debug for StoreOptions {
             .field("caller", &self.caller.is_some())
             .field("memory", &self.memory)
             .field("direct", &self.direct)
+            .field("layers", &self.layers)
             .field("services", &self.services)
             .finish()
     }
@@ -166,7 +172,7 @@ mod tests {
         for key in KEYS.iter() {
             assert!(!key.is_given(&said), "{key:?}");
             // One of these is good for each.
-            let values = ["7", "7s", "true", "all", "object-store", "4096", "auto"];
+            let values = ["7", "7s", "true", "all", "object-store", "4096", "auto", "0.5"];
             assert!(values.iter().any(|value| said.add(key.name, value).is_ok()), "{key:?}");
             assert!(key.is_given(&said), "{key:?}");
         }

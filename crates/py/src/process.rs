@@ -12,6 +12,7 @@ use forebay_io::{Error, Location, MemoryStore, Result, Store};
 use forebay_metrics::Collector;
 use pyo3::prelude::*;
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::{Builder, Runtime};
 
@@ -106,6 +107,8 @@ impl Process {
         let mut options = settings.parse()?;
         options.caller = Some(self.collector.clone());
         options.memory = Some(self.memory.clone());
+        // A forked child has its parent's keys, and another number.
+        options.seed = RandomState::new().hash_one(std::process::id());
         let store = forebay_io_open::open(location, &options)?;
         stores.insert(place, store.clone());
         Ok(store)
