@@ -126,7 +126,7 @@ mod tests {
             let objects = Objects::default();
             let bucket = objects.make_bucket("b");
             for key in &keys {
-                objects.put(&bucket, key, bytes::Bytes::new());
+                objects.put(&bucket, key, bytes::Bytes::new(), Vec::new());
             }
             let delimiter = if delimited { "/" } else { "" };
             let (mut found, mut after) = (Vec::new(), None);

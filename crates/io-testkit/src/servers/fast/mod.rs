@@ -24,6 +24,7 @@ mod uploads;
 use super::serving::Serving;
 use crate::data::{self, Tree};
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -100,10 +101,14 @@ impl FastServer {
         self.state.objects.make_bucket(name);
     }
 
-    /// Puts one object, past the protocols; makes the bucket where it is missing.
+    /// Puts one object, past the protocols, with the CRC32C that S3 tells to those who ask; makes the bucket
+    /// where it is missing.
     pub fn put(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
-        let bucket = self.state.objects.make_bucket(bucket);
-        self.state.objects.put(&bucket, key, content.into());
+        use base64::Engine as _;
+        let (bucket, content) = (self.state.objects.make_bucket(bucket), content.into());
+        let sum = base64::engine::general_purpose::STANDARD.encode(crc32c::crc32c(&content).to_be_bytes());
+        let sum = HeaderValue::from_str(&sum).expect("base64");
+        self.state.objects.put(&bucket, key, content, vec![(HeaderName::from_static(s3::CRC32C), sum)]);
     }
 
     /// Puts a tree's objects into `bucket` beneath `prefix`.
@@ -119,15 +124,17 @@ impl FastServer {
     }
 
     /// `count` objects `{prefix}{number, 8 digits}` of `len` bytes each. They are windows into the same random
-    /// bytes, so that any number of them costs the memory of one, and neighbours differ.
+    /// bytes, so that any number of them costs the memory of one, and neighbours differ. They have no checksum.
     pub fn fill(&self, bucket: &str, prefix: &str, count: u64, len: usize) {
         /// So many different objects.
         const WINDOWS: u64 = 4096;
         let windows = if len == 0 { 0 } else { WINDOWS as usize };
         let random = Bytes::from(data::bytes(len as u64, len + windows));
+        let bucket = self.state.objects.make_bucket(bucket);
         for number in 0..count {
             let from = if len == 0 { 0 } else { (number % WINDOWS) as usize };
-            self.put(bucket, &format!("{prefix}{number:08}"), random.slice(from..from + len));
+            let key = format!("{prefix}{number:08}");
+            self.state.objects.put(&bucket, &key, random.slice(from..from + len), Vec::new());
         }
     }
 

@@ -1,7 +1,7 @@
 //! The objects: buckets of sorted keys, each object one version that is replaced whole.
 
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(crate) struct Held {
     /// Its content type.
     pub(crate) kind: HeaderValue,
     /// What the writer said of it: headers to be given back with it.
-    pub(crate) said: Vec<(http::HeaderName, HeaderValue)>,
+    pub(crate) said: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A bucket or container.
@@ -45,8 +45,14 @@ impl Objects {
         self.buckets.write().remove(name);
     }
 
-    pub(crate) fn put(&self, bucket: &Bucket, key: &str, content: Bytes) {
-        let held = self.version(content, None, Vec::new());
+    pub(crate) fn put(
+        &self,
+        bucket: &Bucket,
+        key: &str,
+        content: Bytes,
+        said: Vec<(HeaderName, HeaderValue)>,
+    ) {
+        let held = self.version(content, None, said);
         bucket.write().insert(key.into(), held);
     }
 
@@ -56,7 +62,7 @@ impl Objects {
         &self,
         content: Bytes,
         kind: Option<HeaderValue>,
-        said: Vec<(http::HeaderName, HeaderValue)>,
+        said: Vec<(HeaderName, HeaderValue)>,
     ) -> Arc<Held> {
         let number = self.versions.fetch_add(1, Ordering::Relaxed);
         let etag = HeaderValue::from_str(&format!("\"{number:032x}\"")).expect("hexadecimal digits");

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// What `encoding-type=url` leaves as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// The checksum that is checked here, and computed for seeded objects.
+pub(super) const CRC32C: &str = "x-amz-checksum-crc32c";
 /// Most keys that a page of a listing has, and that a batch of deletes may have.
 const PAGE: usize = 1000;
 
@@ -196,7 +198,7 @@ fn copied(state: &State, source: &str) -> Option<Arc<Held>> {
 /// The content against the checksum that came with it.
 pub(super) fn checked(request: &Request, content: &Bytes) -> Result<(), Reply> {
     use base64::Engine as _;
-    if let Some(sum) = request.header("x-amz-checksum-crc32c") {
+    if let Some(sum) = request.header(CRC32C) {
         let found = crc32c::crc32c(content).to_be_bytes();
         if base64::engine::general_purpose::STANDARD.encode(found) != sum {
             return Err(error(400, "BadDigest", "the CRC32C is another"));

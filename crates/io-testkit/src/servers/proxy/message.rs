@@ -78,6 +78,12 @@ impl Head {
         self.fields.retain(|(n, _)| !n.eq_ignore_ascii_case(name));
     }
 
+    /// Takes out what says which bytes the body has.
+    pub(crate) fn remove_digests(&mut self) {
+        let digest = |name: &str| name.starts_with("x-amz-checksum-") || name.ends_with("content-md5");
+        self.fields.retain(|(name, _)| !digest(&name.to_ascii_lowercase()));
+    }
+
     pub(crate) fn set(&mut self, name: &str, value: impl ToString) {
         self.remove(name);
         self.fields.push((name.to_owned(), value.to_string()));

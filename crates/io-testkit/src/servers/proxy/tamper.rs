@@ -160,6 +160,7 @@ pub(super) async fn spoil(
         HttpFault::Replaced if answer.head.get("etag").is_some() => {
             shared.count(fault);
             answer.head.set("etag", "\"replaced-meanwhile\"");
+            answer.head.remove_digests();
             answer.content = answer.content.iter().map(|byte| !byte).collect();
             send(client, request, &answer, then).await
         }
