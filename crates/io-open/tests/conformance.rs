@@ -1,7 +1,7 @@
 //! The promises that every store makes, kept by the whole stack.
 
 use forebay_io::layer::Limits;
-use forebay_io::{Location, Unobserved};
+use forebay_io::{Location, MemoryStore, Unobserved};
 use forebay_io_open::{StoreOptions, open};
 use forebay_io_testkit::Fixture;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -39,4 +39,26 @@ async fn direct_files() -> Fixture {
 
 mod of_direct_files {
     forebay_io_testkit::conformance_suite!(super::direct_files);
+}
+
+async fn memory_with_every_layer() -> Fixture {
+    let mut options = StoreOptions::parse([
+        ("retries", "2"),
+        ("retry_budget", "0.2"),
+        ("operation_timeout", "30s"),
+        ("breaker_failures", "5"),
+        ("adaptive_concurrency", "6"),
+        ("hedge_quantile", "0.9"),
+        ("limit_concurrency", "8"),
+    ])
+    .expect("options");
+    options.memory = Some(MemoryStore::new());
+    options.device = Some(Arc::new(Unobserved));
+    options.caller = Some(Arc::new(Unobserved));
+    let root: Location = "mem://test/a root".parse().expect("a location");
+    Fixture::new(open(&root, &options).expect("a stack"), root)
+}
+
+mod of_memory_with_every_layer {
+    forebay_io_testkit::conformance_suite!(super::memory_with_every_layer);
 }

@@ -14,7 +14,7 @@
 //! * *the body of a put.* While it has no chunk ready the put's permit is given up, and taken again
 //!   before the next chunk is handed on: a body may itself read from this store.
 //!
-//! The limit may be *adaptive* ([`Limited::adaptive`]): it sinks when the service answers `Throttled` and
+//! The limit may be *adaptive* ([`Limited::adaptive`]): it sinks when the service keeps answering `Throttled` and
 //! grows while it serves. Such a limit is one endpoint's, so it stands next to it.
 //!
 //! *Bytes per second* are paid for before they move, in order of arrival, with bursts of one second's

@@ -6,9 +6,11 @@
 //!
 //! An *adaptive* limit follows what the service says ("additive increase, multiplicative decrease":
 //! D.-M. Chiu, R. Jain, *Analysis of the Increase and Decrease Algorithms for Congestion Avoidance*,
-//! 1989). `Throttled` halves it, once for all operations that were in flight at that moment; a limit's
-//! worth of served operations raises it by one, but only while the limit is what holds operations
-//! back: a limit that nothing reaches says nothing about the service.
+//! 1989). When a twentieth of the operations end as `Throttled` it is halved, once for all that were in
+//! flight at that moment. (Not at each single one: large services answer 503 now and then whatever the
+//! load, and at 2 % of those halving each time would hold a limit of 64 at about 10.) A limit's worth of
+//! served operations raises it by one, but only while the limit is what holds operations back: a limit
+//! that nothing reaches says nothing about the service.
 
 use crate::lock::Mutex;
 use crate::{Event, Kind, Observe};
@@ -49,6 +51,9 @@ struct State {
     cuts: u64,
     /// Operations served since the limit was last raised, while it held others back.
     served: u32,
+    /// Operations that ended lately, and how many of them were throttled.
+    ended: u32,
+    throttled: u32,
     line: VecDeque<Waiting>,
     next: u64,
 }
@@ -68,6 +73,21 @@ impl State {
     /// so nearly full is full.
     fn is_what_holds_back(&self) -> bool {
         !self.line.is_empty() || self.inside >= self.limit - self.limit / 4
+    }
+
+    /// Another operation ended. What was four limits' worth ago counts half, and so on.
+    fn lately(&mut self, throttled: bool) {
+        self.ended = self.ended.saturating_add(1);
+        self.throttled += u32::from(throttled);
+        if self.ended >= self.limit.saturating_mul(4) {
+            self.ended /= 2;
+            self.throttled /= 2;
+        }
+    }
+
+    /// Whether a twentieth of four limits' worth of operations was throttled.
+    fn is_throttled(&self) -> bool {
+        self.throttled.saturating_mul(5) >= self.limit
     }
 
     /// The head of the line, if it may go in now.
@@ -137,7 +157,16 @@ impl Turnstile {
 
 impl State {
     fn new(limit: NonZeroU32) -> Self {
-        State { limit: limit.get(), inside: 0, cuts: 0, served: 0, line: VecDeque::new(), next: 0 }
+        State {
+            limit: limit.get(),
+            inside: 0,
+            cuts: 0,
+            served: 0,
+            ended: 0,
+            throttled: 0,
+            line: VecDeque::new(),
+            next: 0,
+        }
     }
 }
 
@@ -162,13 +191,19 @@ impl Permit {
     /// Tells how one of the operations ended, which may move an adaptive limit.
     pub(super) fn ended(&self, failed: Option<Kind>) {
         let Some((AdaptiveLimit { most, least }, observer)) = &self.turnstile.adaptive else { return };
+        if failed == Some(Kind::Cancelled) {
+            return;
+        }
         let mut state = self.turnstile.state.lock();
         let from = state.limit;
+        if self.cuts == state.cuts {
+            state.lately(failed == Some(Kind::Throttled));
+        }
         match failed {
-            Some(Kind::Throttled) if self.cuts == state.cuts => {
+            Some(Kind::Throttled) if self.cuts == state.cuts && state.is_throttled() => {
                 state.limit = (from / 2).max(least.get());
                 state.cuts += 1;
-                state.served = 0;
+                (state.served, state.ended, state.throttled) = (0, 0, 0);
             }
             None if state.is_what_holds_back() && from < most.get() => {
                 state.served += 1;
@@ -239,6 +274,24 @@ mod tests {
         turnstile.enter(operations).now_or_never()
     }
 
+    fn throttle_all(turnstile: &Arc<Turnstile>) {
+        let permits: Vec<_> = (0..turnstile.limit()).map(|_| now(turnstile, 1).unwrap()).collect();
+        permits.iter().for_each(|permit| permit.ended(Some(Kind::Throttled)));
+    }
+
+    #[test]
+    fn now_and_then_a_throttled_answer_is_not_a_reason() {
+        let turnstile = adaptive(64, 1);
+        for i in 0..10_000 {
+            now(&turnstile, 1).unwrap().ended((i % 50 == 7).then_some(Kind::Throttled));
+        }
+        assert_eq!(turnstile.limit(), 64, "2 % is the service's own noise");
+        for i in 0..1000 {
+            now(&turnstile, 1).unwrap().ended((i % 8 == 7).then_some(Kind::Throttled));
+        }
+        assert!(turnstile.limit() < 32, "12 % is not: {}", turnstile.limit());
+    }
+
     #[tokio::test]
     async fn who_came_first_goes_first() {
         let turnstile = Turnstile::fixed(number(4));
@@ -284,7 +337,7 @@ mod tests {
         assert_eq!(turnstile.limit(), 32);
         drop(permits);
         for expected in [16, 8, 4, 3, 3] {
-            now(&turnstile, 1).unwrap().ended(Some(Kind::Throttled));
+            throttle_all(&turnstile);
             assert_eq!(turnstile.limit(), expected);
         }
     }
@@ -292,7 +345,7 @@ mod tests {
     #[test]
     fn a_limits_worth_of_served_operations_raises_it_by_one() {
         let turnstile = adaptive(8, 1);
-        now(&turnstile, 1).unwrap().ended(Some(Kind::Throttled));
+        throttle_all(&turnstile);
         assert_eq!(turnstile.limit(), 4);
         for _ in 0..100 {
             now(&turnstile, 1).unwrap().ended(None);
