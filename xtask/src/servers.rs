@@ -156,16 +156,21 @@ impl Place {
 }
 
 fn build(workspace: &Workspace, start: &Start) -> anyhow::Result<PathBuf> {
+    program(workspace, start.release)
+}
+
+/// Builds the program with the servers, for whoever starts it himself: where it is.
+pub(crate) fn program(workspace: &Workspace, release: bool) -> anyhow::Result<PathBuf> {
     workspace.require(PACKAGE)?;
     let mut build =
         shell::cargo(workspace.root(), ["build", "--quiet", "-p", PACKAGE, "--features", "servers"]);
     build.args(["--bin", PROGRAM]);
-    if start.release {
+    if release {
         build.arg("--release");
     }
     // What it prints must be the servers' alone.
     shell::read(&mut build)?;
-    Ok(workspace.binary(if start.release { "release" } else { "debug" }, PROGRAM))
+    Ok(workspace.binary(if release { "release" } else { "debug" }, PROGRAM))
 }
 
 fn up(workspace: &Workspace, place: &Place, start: &Start) -> anyhow::Result<()> {

@@ -8,7 +8,7 @@ use crate::python::{Profile, Torch, Venv};
 use crate::report::{Done, Report};
 use crate::tally::Tally;
 use crate::workspace::Workspace;
-use crate::{readme, shell};
+use crate::{readme, servers, shell};
 
 /// Options of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +55,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     };
     // Without PyTorch its tests say that they were skipped; nothing else may be.
     let may_skip = if args.no_torch { u64::MAX } else { 0 };
-    suite(&mut report, &mut total, "Python", may_skip, || pytest(python()?));
+    suite(&mut report, &mut total, "Python", may_skip, || pytest(workspace, python()?));
     suite(&mut report, &mut total, "README", 0, || readme::run(workspace, python()?));
 
     report.print();
@@ -139,11 +139,13 @@ fn readme_of(workspace: &Workspace, place: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn pytest(venv: &Venv) -> anyhow::Result<Tally> {
+fn pytest(workspace: &Workspace, venv: &Venv) -> anyhow::Result<Tally> {
+    let servers = servers::program(workspace, false).context("the tests of S3 and Azure need the servers")?;
     // A hanging loader is a bug these tests look for: each has a deadline and shows where it hung.
     let args =
         ["-m", "pytest", "crates/py/tests", "-ra", "--timeout=120", "--color=no", "-p", "no:cacheprovider"];
     let mut command = venv.python(args);
+    command.env("FOREBAY_TEST_SERVERS", servers);
     if venv.torch() == Torch::Without {
         // Without this word the tests of PyTorch fail rather than skip.
         command.env("FOREBAY_NO_TORCH", "1");

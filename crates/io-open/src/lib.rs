@@ -35,6 +35,7 @@ mod value;
 pub use direct::Direct;
 pub use forebay_io_az::{Issued, Token, TokenSource};
 pub use forebay_io_object::{Secret, Surroundings};
+pub use forebay_io_s3::{CredentialProvider, Credentials};
 pub use keys::{KEYS, Key};
 pub use layers::{Choice, LayerOptions};
 pub use open::open;

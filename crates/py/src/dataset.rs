@@ -3,10 +3,8 @@
 //! Pickles as its configuration: unpickling lists again, and refuses if other names are found, since
 //! the same number would then mean another sample in each process.
 
-use crate::options::mapping;
 use crate::process;
-use crate::settings::Settings;
-use crate::uri::location;
+use crate::settings::{CREDENTIALS, Settings};
 use crate::{errors, value, wait};
 use forebay_io::{Error, Glob, Kind, ListOptions, Operation, Store};
 use forebay_io_open::KEYS;
@@ -34,8 +32,9 @@ struct DatasetOptions {
 }
 
 impl DatasetOptions {
-    fn read(given: &Map<String, Value>) -> Result<Self, Error> {
-        let mut options = DatasetOptions { recursive: true, glob: None, store: Settings::default() };
+    /// `store` has what no text stands for already.
+    fn read(given: &Map<String, Value>, store: Settings) -> Result<Self, Error> {
+        let mut options = DatasetOptions { recursive: true, glob: None, store };
         for (name, value) in given {
             let bad = |valid: &str| Error::invalid(format!("{name} must be {valid}, is {value}"));
             match (name.as_str(), value) {
@@ -62,7 +61,11 @@ impl DatasetOptions {
 }
 
 fn unknown(name: &str) -> Error {
-    let names: Vec<_> = ["recursive", "glob"].into_iter().chain(KEYS.iter().map(|key| key.name)).collect();
+    let names: Vec<_> = ["recursive", "glob"]
+        .into_iter()
+        .chain(KEYS.iter().map(|key| key.name))
+        .chain([CREDENTIALS])
+        .collect();
     let near = |known: &str| strsim::jaro_winkler(known, name);
     let nearest = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)));
     let hint = match nearest.filter(|nearest| near(nearest) > 0.7) {
@@ -82,11 +85,17 @@ impl Dataset {
         process::current()?.store(py, self.inner.root(), &self.options.store)
     }
 
-    pub(crate) fn list(uri: &Bound<'_, PyAny>, given: &Map<String, Value>) -> PyResult<Self> {
+    pub(crate) fn list(uri: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
         let py = uri.py();
         let raise = |error: Error| errors::raise(py, &error);
-        let root = location(uri)?;
-        let options = DatasetOptions::read(given).map_err(raise)?;
+        let (store, given) = match options {
+            Some(options) => {
+                Settings::split(options).and_then(|(store, rest)| Ok((store, value::map(&rest)?)))?
+            }
+            None => Default::default(),
+        };
+        let mut options = DatasetOptions::read(&given, store).map_err(raise)?;
+        let root = options.store.locate(uri)?;
         let glob = options.glob.as_deref().map(Glob::new).transpose().map_err(raise)?;
         let listing = ListOptions { recursive: options.recursive, glob, details: false };
         let process = process::current()?;
@@ -118,7 +127,11 @@ impl Dataset {
     /// How it was listed.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        value::to_python(py, &self.options.to_value())
+        let options = value::to_python(py, &self.options.to_value())?;
+        if let Some(callable) = self.options.store.credentials() {
+            options.set_item(CREDENTIALS, callable.object(py))?;
+        }
+        Ok(options)
     }
 
     /// A digest of the names in their order: equal for two datasets that give the same number to the
@@ -145,15 +158,15 @@ impl Dataset {
 ///
 /// options: a dict with `recursive` (default True: subdirectories too) and `glob` (only names that
 /// match, such as "*.jpg" or "**/*.jpg"), and what the store beneath takes: `threads`, `retries`,
-/// `limit_concurrency`, `limit_bytes_per_second`.
+/// `limit_concurrency`, `limit_bytes_per_second`, and for services `endpoint`, `account_key`, `credentials` (a
+/// callable) and so on. What they leave open is looked for in the environment.
 #[pyfunction]
 #[pyo3(signature = (uri, options = None))]
 pub(crate) fn create_dataset(
     uri: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Dataset> {
-    let given = options.map(|options| mapping(options, "a dict")).transpose()?.unwrap_or_default();
-    Dataset::list(uri, &given)
+    Dataset::list(uri, options)
 }
 
 /// What unpickling calls.

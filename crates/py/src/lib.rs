@@ -6,8 +6,9 @@
 //! `process`). Whatever reads, samples or counts lives in the crates below.
 //!
 //! What holds here:
-//! * No thread of ours ever runs Python. Threads that read do not know that there is an interpreter,
-//!   so its end, a garbage collection or a signal handler can neither wait for them nor kill them.
+//! * No thread of ours ever runs Python, but to ask a callable for credentials (`credentials`). Threads that
+//!   read do not know that there is an interpreter, so its end, a garbage collection or a signal handler can
+//!   neither wait for them nor kill them.
 //! * A lock that lives longer than one call is taken only while the interpreter's lock is held, or is
 //!   never touched in a forked child.
 //! * No object is made for a sample that nobody asks for.
@@ -16,9 +17,11 @@
 
 mod arrays;
 mod batch;
+mod begin;
 mod born;
 mod buffer;
 mod cpu;
+mod credentials;
 mod dataset;
 mod dlpack;
 mod entry;
@@ -29,12 +32,12 @@ mod listing;
 mod loader;
 mod metrics;
 mod options;
+mod pending;
 mod process;
 mod progress;
 mod scheduling;
 mod settings;
 mod store;
-mod uri;
 mod value;
 mod wait;
 mod waker;
@@ -47,6 +50,10 @@ mod _forebay {
 
     #[pymodule_export]
     use batch::Batch;
+    #[pymodule_export]
+    use begin::{
+        begin_delete, begin_exists, begin_get, begin_get_many, begin_get_range, begin_put, begin_stat,
+    };
     #[pymodule_export]
     use dataset::{Dataset, create_dataset, restore_dataset};
     #[pymodule_export]

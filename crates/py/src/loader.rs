@@ -18,7 +18,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// Batches of a dataset, epoch after epoch. Make one with create_async_loader.
@@ -228,21 +228,28 @@ impl Loader {
 /// A loader over a dataset, or over what is listed beneath a location.
 ///
 /// options: a LoaderOptions or a dict of the same names.
+/// storage_options: how the location is listed and its store opened, as create_dataset's options; a dataset
+/// has its own.
 /// progress: called with a Progress after each batch, on the thread that iterates; what it raises ends
 /// the loop as if the loop's body had raised it.
 #[pyfunction]
-#[pyo3(signature = (uri_or_dataset, options = None, progress = None))]
+#[pyo3(signature = (uri_or_dataset, options = None, progress = None, *, storage_options = None))]
 pub(crate) fn create_async_loader(
     uri_or_dataset: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
+    storage_options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Loader> {
     let py = uri_or_dataset.py();
     // Before the listing, which may take its time.
     let options = LoaderOptions::given(options, py)?;
     let dataset = match uri_or_dataset.cast::<Dataset>() {
+        Ok(_) if storage_options.is_some() => {
+            let text = "storage_options are for a location; a dataset has those that it was created with";
+            return Err(errors::raise(py, &Error::invalid(text)));
+        }
         Ok(dataset) => dataset.clone().unbind(),
-        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, &Map::new())?)?,
+        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, storage_options)?)?,
     };
     Loader::new(py, dataset, options, progress)
 }

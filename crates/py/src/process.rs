@@ -5,15 +5,20 @@
 //! runtime without its threads. (A runtime that lives in a `OnceLock` could not be replaced, which is
 //! why no ready-made bridge between tokio and asyncio is used.)
 
+// The edge where environment and clock are read for the stores.
+#![allow(clippy::disallowed_methods)]
+
 use crate::born;
 use crate::settings::Settings;
 use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
+use forebay_io_open::Surroundings;
 use forebay_metrics::Collector;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio::runtime::{Builder, Runtime};
 
 /// Tasks only begin reads and hand on what was read; those that block have threads of their own in
@@ -40,6 +45,19 @@ struct Place {
     scheme: String,
     host: Option<String>,
     settings: Settings,
+    /// Of a service, what the environment says: a program may change it between two calls.
+    environment: Vec<(String, String)>,
+}
+
+/// The prefixes of variables that services look at.
+const OF_USE: [&str; 4] = ["AWS_", "AZURE_", "IDENTITY_", "HOME"];
+
+/// What the environment says to a service. Variables that are not text are as if unset.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .filter(|(key, _)| OF_USE.iter().any(|prefix| key.starts_with(prefix)))
+        .collect()
 }
 
 /// This process' state.
@@ -64,7 +82,7 @@ impl Process {
             .worker_threads(WORKERS)
             .thread_name("forebay")
             .on_thread_start(scheduling::after_readers)
-            .enable_time()
+            .enable_all()
             .build()?;
         Ok(Process {
             generation: born::generation(),
@@ -95,16 +113,19 @@ impl Process {
     }
 
     fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
+        let local = matches!(location.scheme(), "file" | "direct" | "mem");
         let place = Place {
             scheme: location.scheme().to_owned(),
             host: location.host().map(str::to_owned),
             settings: settings.clone(),
+            environment: if local { Vec::new() } else { environment() },
         };
         let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(store) = stores.get(&place) {
             return Ok(store.clone());
         }
-        let mut options = settings.parse()?;
+        let around = Surroundings::new(place.environment.iter().cloned(), SystemTime::now);
+        let mut options = settings.parse()?.with_surroundings(around);
         options.caller = Some(self.collector.clone());
         options.memory = Some(self.memory.clone());
         // A forked child has its parent's keys, and another number.

@@ -10,7 +10,6 @@ use crate::entry::Entry;
 use crate::listing::Listing;
 use crate::process;
 use crate::settings::Settings;
-use crate::uri::location;
 use crate::{errors, wait};
 use bytes::Bytes;
 use forebay_io::{
@@ -43,8 +42,8 @@ pub(crate) fn get<'py>(
     uri: &Bound<'py, PyAny>,
     options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyMemoryView>> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     let block = wait::until_ok(py, process, whole(&*store, &location))?;
@@ -63,8 +62,8 @@ pub(crate) fn get_range<'py>(
     length: u64,
     options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyMemoryView>> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     let end = start.checked_add(length).ok_or_else(|| {
@@ -87,8 +86,8 @@ pub(crate) fn get_many<'py>(
     return_exceptions: bool,
     options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let locations = uris.try_iter()?.map(|uri| location(&uri?)).collect::<PyResult<Vec<_>>>()?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
     let found = PyList::empty(py);
     let process = process::current()?;
     // One submission for each store, in the order given.
@@ -120,8 +119,8 @@ pub(crate) fn put(
     durable: bool,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Entry> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     let body = Body::from(contents(data)?);
@@ -146,8 +145,8 @@ pub(crate) fn list(
     details: bool,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Listing> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let glob = glob.map(Glob::new).transpose().map_err(|error| errors::raise(py, &error))?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
@@ -162,8 +161,8 @@ pub(crate) fn stat(
     uri: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Entry> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     let meta = wait::until_ok(py, process, store.stat(&location))?;
@@ -178,8 +177,8 @@ pub(crate) fn exists(
     uri: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<bool> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     match wait::until_done(py, process, store.stat(&location))? {
@@ -197,8 +196,8 @@ pub(crate) fn delete(
     uri: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<()> {
-    let location = location(uri)?;
-    let settings = Settings::given(options)?;
+    let mut settings = Settings::given(options)?;
+    let location = settings.locate(uri)?;
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     wait::until_ok(py, process, store.delete(&location))
@@ -209,7 +208,7 @@ fn pool(bytes: u64) -> Result<Pool> {
     Ok(Pool::new(Budget::new(bytes.max(1).checked_next_multiple_of(SLOT_ALIGN as u64).unwrap_or(bytes))?))
 }
 
-async fn whole(store: &dyn Store, location: &Location) -> Result<Block> {
+pub(crate) async fn whole(store: &dyn Store, location: &Location) -> Result<Block> {
     let options = ReadOptions::default;
     match read(store, location, None, options(), &pool(FIRST_TRY)?).await {
         // A whole object can only be refused for its size.
@@ -224,7 +223,7 @@ async fn whole(store: &dyn Store, location: &Location) -> Result<Block> {
     }
 }
 
-async fn part(store: &dyn Store, location: &Location, range: Range<u64>) -> Result<Block> {
+pub(crate) async fn part(store: &dyn Store, location: &Location, range: Range<u64>) -> Result<Block> {
     let length = range.end - range.start;
     if length > Budget::MAX {
         let context = format!("{length} bytes are more than the {} that one read may have", Budget::MAX);
@@ -233,9 +232,9 @@ async fn part(store: &dyn Store, location: &Location, range: Range<u64>) -> Resu
     read(store, location, Some(range), ReadOptions::default(), &pool(length)?).await
 }
 
-type Found = Result<(Arc<Block>, usize)>;
+pub(crate) type Found = Result<(Arc<Block>, usize)>;
 
-async fn many(store: &dyn Store, locations: &[Location]) -> Result<Vec<Found>> {
+pub(crate) async fn many(store: &dyn Store, locations: &[Location]) -> Result<Vec<Found>> {
     let pool = pool(FIRST_TRY)?;
     let lease = pool.lease(pool.budget().ticket(), locations.len() as u32);
     let requests: Arc<[GetRequest]> =
@@ -256,7 +255,7 @@ async fn many(store: &dyn Store, locations: &[Location]) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-fn view(py: Python<'_>, block: Arc<Block>, slot: usize) -> PyResult<Bound<'_, PyMemoryView>> {
+pub(crate) fn view(py: Python<'_>, block: Arc<Block>, slot: usize) -> PyResult<Bound<'_, PyMemoryView>> {
     let bytes = block.slot(slot).unwrap_or_default();
     if bytes.len() < COPY_BELOW {
         return PyMemoryView::from(PyBytes::new(py, bytes).as_any());
@@ -266,7 +265,7 @@ fn view(py: Python<'_>, block: Arc<Block>, slot: usize) -> PyResult<Bound<'_, Py
 }
 
 /// The bytes to write. Those of a `bytes` object are used in place: nobody can change them.
-fn contents(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
+pub(crate) fn contents(data: &Bound<'_, PyAny>) -> PyResult<Bytes> {
     if let Ok(bytes) = data.cast::<PyBytes>() {
         return Ok(Bytes::from_owner(PyBackedBytes::from(bytes.clone())));
     }

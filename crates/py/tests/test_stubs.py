@@ -47,7 +47,7 @@ def test_the_package_exports_what_it_says():
         assert hasattr(forebay, name), name
     # What unpickling calls is nobody's business.
     internal = {"restore_dataset", "snapshot"}
-    assert {name for name in DEFINED if name not in internal} | {"__version__", "metrics"} == set(forebay.__all__)
+    assert {name for name in DEFINED if name not in internal} | {"__version__", "aio", "metrics"} == set(forebay.__all__)
     assert forebay.metrics.snapshot is _forebay.snapshot
 
 
@@ -144,5 +144,10 @@ def test_the_options_of_the_stub_are_those_of_the_loader():
 
 
 def test_python_modules_export_what_they_say():
-    assert aio.__all__ == ["AsyncBatches"] and hasattr(aio, "AsyncBatches")
+    assert sorted(aio.__all__) == aio.__all__ and all(hasattr(aio, name) for name in aio.__all__)
+
+
+@pytest.mark.parametrize("name", [name for name in aio.__all__ if name != "AsyncBatches"])
+def test_calls_to_be_awaited_take_what_the_others_take(name):
+    assert of_runtime(getattr(aio, name)) == of_runtime(getattr(forebay, name))
     assert forebay.metrics.__all__ == ["snapshot"]

@@ -10,7 +10,7 @@ Each `for` goes through one epoch. `get`, `put`, `list` and their like handle si
 `forebay.metrics.snapshot()` tells what this process did; everything raised is a `forebay.Error`.
 """
 
-from . import metrics
+from . import aio, metrics
 from ._forebay import (
     AlreadyExistsError,
     Batch,
@@ -71,6 +71,7 @@ __all__ = [
     "UnavailableError",
     "UnsupportedError",
     "__version__",
+    "aio",
     "create_async_loader",
     "create_dataset",
     "delete",

@@ -31,4 +31,6 @@ def create_async_loader(
     uri_or_dataset: str | os.PathLike[str] | Dataset,
     options: LoaderOptions | Mapping[str, Any] | None = None,
     progress: Callable[[Progress], object] | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Loader: ...

@@ -1,6 +1,6 @@
 import builtins
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, TypedDict, overload
 
 from typing_extensions import Buffer
@@ -16,6 +16,13 @@ class _StoreOptions(TypedDict, total=False):
     retries: int | str
     limit_concurrency: int | str
     limit_bytes_per_second: int | str
+    endpoint: str
+    anonymous: bool
+    account_name: str
+    account_key: str
+    sas_token: str
+    connection_string: str
+    credentials: Callable[[], str | Mapping[str, Any]] | None
 
 _Options = _StoreOptions | Mapping[str, Any] | None
 

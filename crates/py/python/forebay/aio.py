@@ -1,4 +1,8 @@
-"""`async for batch in loader`: waiting for batches on an event loop of asyncio.
+"""For event loops of asyncio: `async for batch in loader`, and the calls of this package to be awaited.
+
+    from forebay import aio
+
+    image = await aio.get("az://photos/1.jpg", options={"account_name": "acme"})
 
 The loop watches a descriptor that becomes readable when a batch is there. No thread of ours calls into
 the loop or runs Python, so a loop that was closed, a cancelled task or the end of the interpreter leaves
@@ -6,10 +10,17 @@ nothing behind, and a cancelled wait takes no batch with it: the next one goes o
 """
 
 import asyncio
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from ._forebay import Batch, Batches
+from . import _forebay
+from ._forebay import Batch, Batches, Entry, Error
 
-__all__ = ["AsyncBatches"]
+__all__ = ["AsyncBatches", "delete", "exists", "get", "get_many", "get_range", "put", "stat"]
+
+_Uri = str | os.PathLike[str]
+_Options = Mapping[str, Any] | None
 
 
 class AsyncBatches:
@@ -51,3 +62,55 @@ class AsyncBatches:
 def _resolve(ready: "asyncio.Future[None]") -> None:
     if not ready.done():
         ready.set_result(None)
+
+
+async def _over(pending: Any) -> Any:
+    """Waits for a call that was begun. A wait that is cancelled gives the call up."""
+    ready = asyncio.get_running_loop().create_future()
+    descriptor = pending.fileno()
+    ready.get_loop().add_reader(descriptor, _resolve, ready)
+    try:
+        await ready
+        return pending.result()
+    finally:
+        ready.get_loop().remove_reader(descriptor)
+        pending.close()
+
+
+async def get(uri: _Uri, *, options: _Options = None) -> memoryview:
+    """As `forebay.get`."""
+    return await _over(_forebay._begin_get(uri, options))
+
+
+async def get_range(uri: _Uri, start: int, length: int, *, options: _Options = None) -> memoryview:
+    """As `forebay.get_range`."""
+    return await _over(_forebay._begin_get_range(uri, start, length, options))
+
+
+async def get_many(
+    uris: Iterable[_Uri], *, return_exceptions: bool = False, options: _Options = None
+) -> list[memoryview | Error]:
+    """As `forebay.get_many`."""
+    return await _over(_forebay._begin_get_many(uris, return_exceptions, options))
+
+
+async def put(
+    uri: _Uri, data: Any, *, create: bool = False, durable: bool = False, options: _Options = None
+) -> Entry:
+    """As `forebay.put`."""
+    return await _over(_forebay._begin_put(uri, data, create, durable, options))
+
+
+async def stat(uri: _Uri, *, options: _Options = None) -> Entry:
+    """As `forebay.stat`."""
+    return await _over(_forebay._begin_stat(uri, options))
+
+
+async def exists(uri: _Uri, *, options: _Options = None) -> bool:
+    """As `forebay.exists`."""
+    return await _over(_forebay._begin_exists(uri, options))
+
+
+async def delete(uri: _Uri, *, options: _Options = None) -> None:
+    """As `forebay.delete`."""
+    await _over(_forebay._begin_delete(uri, options))
