@@ -13,6 +13,7 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
+use tokio::runtime::Handle;
 
 /// The room that a batch waits for, and the batch.
 type Room = BoxFuture<'static, (Box<ReadBatch>, Result<Vec<Buf>>)>;
@@ -22,6 +23,8 @@ type Answer = oneshot::Sender<Stop>;
 struct Waiting {
     pool: Arc<Pool>,
     state: Mutex<State>,
+    /// The caller's runtime, if it has one: a place that paces may sleep by its clock.
+    runtime: Option<Handle>,
 }
 
 enum State {
@@ -40,7 +43,7 @@ enum State {
 /// to be split. None if a thread was lost.
 pub(crate) async fn run(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
     let (answer, receive) = oneshot::channel();
-    let waiting = Arc::new(Waiting { pool: pool.clone(), state: Mutex::new(State::Idle) });
+    let waiting = Arc::new(Waiting::new(pool));
     let _wanted = Wanted(waiting.clone());
     pool.read(false, move |seat| waiting.go_on(batch, None, answer, seat));
     receive.await.ok()
@@ -49,7 +52,7 @@ pub(crate) async fn run(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop>
 /// As [`run`], for a batch that was told to wait.
 pub(crate) async fn wait(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
     let (answer, receive) = oneshot::channel();
-    let waiting = Arc::new(Waiting { pool: pool.clone(), state: Mutex::new(State::Idle) });
+    let waiting = Arc::new(Waiting::new(pool));
     let _wanted = Wanted(waiting.clone());
     pool.read(true, move |seat| waiting.wait(batch, answer, seat));
     receive.await.ok()
@@ -66,6 +69,11 @@ impl Drop for Wanted {
 }
 
 impl Waiting {
+    fn new(pool: &Arc<Pool>) -> Self {
+        let runtime = Handle::try_current().ok();
+        Waiting { pool: pool.clone(), state: Mutex::new(State::Idle), runtime }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -104,7 +112,11 @@ impl Waiting {
         }
         let waker = Waker::from(self.clone());
         loop {
-            if let Poll::Ready((batch, room)) = room.poll_unpin(&mut Context::from_waker(&waker)) {
+            let asked = {
+                let _runtime = self.runtime.as_ref().map(Handle::enter);
+                room.poll_unpin(&mut Context::from_waker(&waker))
+            };
+            if let Poll::Ready((batch, room)) = asked {
                 return self.go_on(batch, Some(room), answer, seat);
             }
             match &mut *self.state() {

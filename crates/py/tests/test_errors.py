@@ -80,8 +80,8 @@ def test_errors_can_be_made_by_hand():
 
 
 def test_a_scheme_that_is_not_there_says_what_is():
-    with pytest.raises(forebay.UnsupportedError, match="file://"):
-        forebay.create_dataset("s3://bucket/train")
+    with pytest.raises(forebay.InvalidConfigError, match="file://"):
+        forebay.create_dataset("gs://bucket/train")
     with pytest.raises(forebay.InvalidConfigError, match="file:///data/x"):
         forebay.get("file://data/x")
     with pytest.raises(forebay.InvalidConfigError, match="empty"):
