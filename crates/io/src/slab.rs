@@ -15,8 +15,16 @@ use std::ptr::{self, NonNull};
 /// not make a system call for each. A multiple of every page size in use.
 const STEP: usize = 64 << 10;
 
+/// Huge pages of the usual machines. A device that reads into memory past the page cache is told of each
+/// page: of 512 times fewer, where they are huge (1 MiB a read: 20 us of processor time instead of 75). A
+/// kernel only makes them where all of one is committed, so that no more memory is used than is counted.
+const HUGE: usize = 2 << 20;
+
 /// See the module's words.
 pub(crate) struct Slab {
+    /// What was mapped.
+    map: NonNull<u8>,
+    mapped: usize,
     base: NonNull<u8>,
     reserved: usize,
     committed: usize,
@@ -34,18 +42,27 @@ impl Slab {
             .ok()
             .and_then(|b| b.checked_next_multiple_of(STEP))
             .ok_or_else(|| Error::invalid(format!("{bytes} bytes are more than an address space holds")))?;
+        // Addresses are plenty: enough that the slab can begin where a huge page does.
+        let spare = if reserved >= HUGE { HUGE } else { 0 };
+        let mapped = reserved.saturating_add(spare);
         // SAFETY: an anonymous mapping at an address of the kernel's choice touches nothing of ours.
-        let base = unsafe {
+        let map = unsafe {
             mmap_anonymous(
                 ptr::null_mut(),
-                reserved,
+                mapped,
                 ProtFlags::empty(),
                 MapFlags::PRIVATE | MapFlags::NORESERVE,
             )
         }
         .map_err(|errno| no_memory(format!("cannot reserve {reserved} bytes of address space"), errno))?;
-        let base = NonNull::new(base.cast()).expect("mmap never answers null");
-        Ok(Slab { base, reserved, committed: 0 })
+        let map = NonNull::<u8>::new(map.cast()).expect("mmap never answers null");
+        let skip = if spare > 0 { map.as_ptr().align_offset(HUGE) } else { 0 };
+        // SAFETY: `skip` is less than `spare`, so that `reserved` bytes of the mapping are left.
+        let base = unsafe { map.add(skip) };
+        // SAFETY: the range is our own mapping, and the advice changes none of its bytes. Where the kernel
+        // does not know it, pages are small.
+        let _ = unsafe { madvise(base.as_ptr().cast(), reserved, Advice::LinuxHugepage) };
+        Ok(Slab { map, mapped, base, reserved, committed: 0 })
     }
 
     /// Makes the first `bytes` accessible. Answers by how many bytes `committed` grew.
@@ -89,7 +106,7 @@ impl Slab {
         gone
     }
 
-    /// The first byte, aligned to a page.
+    /// The first byte, aligned to a page (a huge one, where it could fill one).
     pub(crate) fn base(&self) -> NonNull<u8> {
         self.base
     }
@@ -110,7 +127,7 @@ impl Drop for Slab {
     fn drop(&mut self) {
         // SAFETY: the mapping is ours, and whoever could reach into it held the lease that owns us.
         // An error here (which the kernel does not give for a whole mapping) would only leak.
-        let _ = unsafe { munmap(self.base.as_ptr().cast(), self.reserved) };
+        let _ = unsafe { munmap(self.map.as_ptr().cast(), self.mapped) };
     }
 }
 

@@ -111,7 +111,8 @@ struct ReadFigures {
     bw_bytes: f64,
 }
 
-fn parse(output: &str, shape: &Shape) -> anyhow::Result<Reading> {
+/// What fio says it did, in samples of the shape's size.
+pub(super) fn parse(output: &str, shape: &Shape) -> anyhow::Result<Reading> {
     // Warnings may stand ahead of the JSON.
     let json = output.find('{').map(|at| &output[at..]).context("fio printed no JSON")?;
     let output: Output = serde_json::from_str(json).context("fio's output is not what is expected of it")?;

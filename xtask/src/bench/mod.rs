@@ -2,6 +2,7 @@
 
 mod contest;
 mod dataset;
+mod direct;
 mod files;
 mod fio;
 pub(crate) mod limit;
@@ -48,6 +49,8 @@ pub(crate) struct Args {
 enum Name {
     /// Local files of 4 KiB to 64 MiB into batches, from Python; then `startup` and `metrics`
     Files,
+    /// Reads past the page cache through the store, against fio
+    Direct,
     /// How soon the first batch of a directory of a million files comes
     Startup,
     /// What measuring costs: epochs with metrics and without
@@ -78,7 +81,10 @@ impl Args {
 }
 
 fn shape_names() -> Vec<&'static str> {
-    files::SHAPES.iter().map(|shape| shape.name).collect()
+    let mut names: Vec<_> = files::SHAPES.iter().map(|shape| shape.name).chain(direct::names()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Runs the measurement and prints its tables.
@@ -91,6 +97,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             startup(workspace, args)?;
             metrics(workspace, args)
         }
+        Name::Direct => direct::run(workspace, args),
         Name::Startup => startup(workspace, args),
         Name::Metrics => metrics(workspace, args),
     }
