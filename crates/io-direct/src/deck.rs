@@ -16,9 +16,6 @@ use std::time::Instant;
 /// Bytes in buffers of ours at once. More requests that need one wait, so that memory stays bounded.
 const BOUNCING: usize = 16 << 20;
 
-/// The largest request; a kernel takes no more than 2 GiB less a page at once.
-const LARGEST: u64 = 1 << 30;
-
 pub(crate) struct Deck {
     flights: Slab<Boarded>,
     /// Flights of which not all has been sent, the first first.
@@ -137,7 +134,7 @@ impl Deck {
             (Some(bounce), _) => bounce.as_mut_slice()[done..].as_mut_ptr(),
             (None, at) => read.target.pointer(at.unwrap_or(op.part.home) + done),
         };
-        let len = (op.part.ask.end - op.part.ask.start - op.done).min(LARGEST) as u32;
+        let len = (op.part.ask.end - op.part.ask.start - op.done) as u32;
         Submission { op: index, file: &read.file, into, len, offset: op.part.ask.start + op.done }
     }
 

@@ -139,7 +139,11 @@ impl Ring {
     /// Has the file take its seat.
     pub(crate) fn seated(&self, file: &Arc<OpenFile>) {
         if file.seat.is_some() {
-            self.shared.line().orders.push(Order::Seat(file.clone()));
+            let mut line = self.shared.line();
+            if !line.closed {
+                line.orders.push(Order::Seat(file.clone()));
+            }
+            drop(line);
             self.shared.wake();
         }
     }
@@ -212,7 +216,7 @@ impl Worker {
         // Those who still submit are told so.
         let mut line = self.shared.line();
         line.closed = true;
-        let left = mem::take(&mut line.flights);
+        let left = (mem::take(&mut line.flights), mem::take(&mut line.orders));
         drop(line);
         drop(left);
     }

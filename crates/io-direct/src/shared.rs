@@ -147,7 +147,10 @@ pub(crate) fn check_policy(
     Err(Error::new(Kind::Unsupported, operation, format!("page_cache_mode={mode}: {why}")).at(location))
 }
 
+/// A kernel takes 2 GiB less a page at once, which is no whole number of larger blocks.
+const LARGEST: u64 = 1 << 30;
+
 /// How large requests are to be.
 pub(crate) fn request_bytes(options: &ReadOptions) -> u64 {
-    options.target_request_bytes.map_or(REQUEST, u64::from)
+    options.target_request_bytes.map_or(REQUEST, |target| target.get().min(LARGEST))
 }
