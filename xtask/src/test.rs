@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context, bail, ensure};
 
+use crate::bench::fio;
 use crate::python::{Profile, Torch, Venv};
 use crate::report::{Done, Report};
 use crate::tally::Tally;
@@ -28,6 +29,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     let mut total = Tally::default();
     let torch = if args.no_torch { Torch::Without } else { Torch::With };
 
+    // fio replays a trace that was exported for it.
+    report.step("fio", || fio::require(workspace.root()));
     suite(&mut report, &mut total, "Rust", 0, || {
         let args = ["test", "--workspace", "--exclude", NOT_FROM_RUST, "--no-fail-fast"];
         rust(workspace, &args)

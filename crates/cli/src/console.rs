@@ -150,6 +150,11 @@ impl Console {
         self.draw(Some(batches), "{prefix} GAUGE {pos}/{len} batches  {msg}  {eta} left")
     }
 
+    /// A progress bar over operations, with a message at the end.
+    pub(crate) fn operation_bar(&self, operations: u64) -> ProgressBar {
+        self.draw(Some(operations), "GAUGE {human_pos}/{human_len} operations  {msg}  {eta} left")
+    }
+
     /// Not shown with `--json`, nor unless standard error is a terminal.
     fn draw(&self, total: Option<u64>, template: &str) -> ProgressBar {
         let target = if self.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };

@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::stores::Stores;
 use crate::tally::Tally;
+use crate::trace::Recording;
 use forebay_io::{Location, Store};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) stores: Arc<Stores>,
     /// Where relative paths begin.
     pub(crate) cwd: Arc<PathBuf>,
+    /// Where operations are recorded, if they are.
+    pub(crate) recording: Option<Recording>,
     /// Whether somebody wants the command to end.
     pub(crate) stop: Stop,
 }

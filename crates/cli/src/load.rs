@@ -72,6 +72,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let mut stopped = None;
     for epoch in 0..args.epochs {
+        if let Some(recording) = &context.recording {
+            recording.begin_epoch(epoch);
+        }
         let mut batches = loader.start(&tokio::runtime::Handle::current())?;
         let end = run.epoch(&mut batches, args.limit, check.as_mut(), &mut display, context).await;
         run.pipeline

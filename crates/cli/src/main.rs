@@ -35,6 +35,7 @@ mod stores;
 mod surroundings;
 mod tally;
 mod tasks;
+mod trace;
 mod verify;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -45,6 +46,7 @@ use failure::{Failure, Result};
 use forebay_io::Kind;
 use serde_json::json;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -52,6 +54,7 @@ use std::time::Duration;
 use stores::Stores;
 use surroundings::surroundings;
 use tally::Tally;
+use trace::Recording;
 
 /// How long an interrupted command may take to let go, and then its threads: half a second in all.
 /// Dropping a task takes microseconds; what can take longer is a write to a pipe that nobody reads, and
@@ -75,8 +78,21 @@ struct Cli {
     /// An option of the stores that are used, such as limit_bytes_per_second=200MiB; see --help
     #[arg(long = "store", global = true, help_heading = GENERAL, value_name = "KEY=VALUE")]
     stores: Vec<String>,
+    /// Record every operation on a store into FILE (`.zst` compresses); `forebay trace` works with it
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Begin another trace file when one has reached this size
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "SIZE", requires = "trace", value_parser = trace_size)]
+    trace_rotate: Option<u64>,
     #[command(subcommand)]
     command: Command,
+}
+
+fn trace_size(text: &str) -> Result<u64, String> {
+    match forebay_io::parse_size(text).map_err(|e| e.to_string())? {
+        0 => Err("a file of a trace must have 1 byte or more".to_owned()),
+        bytes => Ok(bytes),
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -89,6 +105,7 @@ enum Command {
     Gen(generate::Args),
     Verify(verify::Args),
     Load(Box<load::Args>),
+    Trace(trace::Args),
 }
 
 impl Command {
@@ -104,12 +121,17 @@ impl Command {
             Command::Gen(_) => Tally::new("wrote", files),
             Command::Verify(_) => Tally::new("verified", files),
             Command::Load(_) => Tally::new("loaded", ["sample", "samples"]),
+            Command::Trace(args) => args.tally(),
         }
     }
 
     /// Whether it looks at [`Context::stop`] and ends by itself.
     fn ends_by_itself(&self) -> bool {
-        matches!(self, Command::Load(_))
+        match self {
+            Command::Load(_) => true,
+            Command::Trace(args) => args.ends_by_itself(),
+            _ => false,
+        }
     }
 
     async fn run(self, context: &Context) -> Result<Exit> {
@@ -122,6 +144,7 @@ impl Command {
             Command::Gen(args) => generate::run(args, context).await,
             Command::Verify(args) => verify::run(args, context).await,
             Command::Load(args) => load::run(*args, context).await,
+            Command::Trace(args) => trace::run(args, context).await,
         }
     }
 }
@@ -133,7 +156,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let console = Arc::new(Console::new(cli.json));
-    let result = execute(cli.command, &cli.stores, &console);
+    let result = execute(cli, &arguments, &console);
     console.clear_bar();
     let exit = match result.and_then(|exit| console.flush().map(|()| exit)) {
         Ok(exit) => exit,
@@ -179,15 +202,31 @@ enum Event {
     Ended(Result<Exit>),
 }
 
-fn execute(command: Command, options: &[String], console: &Arc<Console>) -> Result<Exit> {
+fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<Exit> {
+    let Cli { command, stores: options, trace, trace_rotate, .. } = cli;
     let cannot_start = |what: &str, error: std::io::Error| {
         Failure::refused(Kind::Unavailable, format!("cannot {what}: {error}"))
     };
     let cwd = std::env::current_dir().map_err(|e| cannot_start("find the working directory", e))?;
+    let own = match &command {
+        Command::Trace(args) => args.recording(),
+        _ => None,
+    };
+    let recording = match trace.as_ref().or(own) {
+        Some(path) => {
+            let words: Vec<_> =
+                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+            Some(Recording::begin(&cwd.join(path), &without_secrets(words), trace_rotate)?)
+        }
+        None => None,
+    };
     let context = Context {
         console: console.clone(),
         tally: Arc::new(command.tally()),
-        stores: Arc::new(Stores::new(options, surroundings())?),
+        stores: Arc::new(
+            Stores::new(&options, surroundings())?.watched(recording.as_ref().map(Recording::observer)),
+        ),
+        recording: recording.clone(),
         cwd: Arc::new(cwd),
         stop: Stop::new(),
     };
@@ -231,7 +270,33 @@ fn execute(command: Command, options: &[String], console: &Arc<Console>) -> Resu
     };
     // Drops every task, and so whatever they were in the middle of writing.
     runtime.shutdown_timeout(GRACE);
+    if let Some(recording) = recording {
+        recording.end(console);
+    }
     result
+}
+
+/// The command line as a trace may show it: options of stores may be keys, and URIs may carry signatures.
+fn without_secrets(words: Vec<String>) -> Vec<String> {
+    let mut after_store = false;
+    words
+        .into_iter()
+        .map(|word| {
+            let is_pair = std::mem::replace(&mut after_store, word == "--store");
+            let (keep, rest) = match word.split_once(['?', '@']) {
+                Some((keep, rest)) => (keep.to_owned(), !rest.is_empty()),
+                None => (word.clone(), false),
+            };
+            match (is_pair || word.starts_with("--store="), rest) {
+                (true, _) => match word.rsplit_once('=') {
+                    Some((key, _)) => format!("{key}=…"),
+                    None => "…".to_owned(),
+                },
+                (false, true) => format!("{keep}…"),
+                (false, false) => word,
+            }
+        })
+        .collect()
 }
 
 /// Waits for the command to let go, and says what it had done.

@@ -4,7 +4,7 @@
 //! One that no store of the command has a use for is refused.
 
 use clap::builder::StyledStr;
-use forebay_io::{Error, Location, Result, Store};
+use forebay_io::{Error, Location, Observe, Result, Store};
 use forebay_io_open::{KEYS, SCHEMES, StoreOptions, Surroundings, open};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
@@ -68,6 +68,12 @@ impl Stores {
             }
         }
         Ok(Stores { settings, surroundings, state: Mutex::default() })
+    }
+
+    /// The same stores, with `observer` seeing what they are asked. Before any is open.
+    pub(crate) fn watched(self, observer: Option<Arc<dyn Observe>>) -> Self {
+        self.state().base.caller = observer;
+        self
     }
 
     /// Reads a location that was given as text.

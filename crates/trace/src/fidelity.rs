@@ -80,7 +80,6 @@ pub struct Bounds {
 
 impl Fidelity {
     pub(crate) fn new() -> Fidelity {
-        let histogram = || Histogram::new(3).expect("3 digits are valid");
         Fidelity {
             submitted: 0,
             done: 0,
@@ -254,6 +253,11 @@ impl Fidelity {
     }
 }
 
+/// A histogram that takes any number, to three digits: half a MiB.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, u64::MAX / 2, 3).expect("the bounds are valid")
+}
+
 /// The percentiles that reports show; none where nothing was recorded.
 pub fn percentiles(histogram: &Histogram<u64>) -> Value {
     if histogram.is_empty() {
@@ -400,9 +404,15 @@ mod tests {
     use proptest::prelude::*;
 
     fn histogram(values: &[u64]) -> Histogram<u64> {
-        let mut histogram = Histogram::new(3).unwrap();
-        values.iter().for_each(|v| histogram.record(*v).unwrap());
+        let mut histogram = super::histogram();
+        values.iter().for_each(|v| histogram.saturating_record(*v));
         histogram
+    }
+
+    #[test]
+    fn a_histogram_takes_what_an_hour_and_a_tebibyte_are() {
+        let histogram = histogram(&[0, 3_600_000_000_000, 1 << 40]);
+        assert!(histogram.max() >= 3_600_000_000_000 && histogram.value_at_quantile(0.5) >= 1 << 40);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What a trace holds, and how two of them differ.
 
 use crate::error::Result;
-use crate::fidelity::{ks, percentiles};
+use crate::fidelity::{histogram, ks, percentiles};
 use crate::{Action, Record};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -45,7 +45,6 @@ impl Summary {
     /// # Errors
     /// The first error of `records`.
     pub fn of(records: impl Iterator<Item = Result<Record>>) -> Result<Summary> {
-        let histogram = || Histogram::new(3).expect("3 digits are valid");
         let mut summary = Summary {
             operations: BTreeMap::new(),
             failures: BTreeMap::new(),

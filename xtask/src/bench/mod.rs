@@ -4,7 +4,7 @@ mod contest;
 mod dataset;
 mod direct;
 mod files;
-mod fio;
+pub(crate) mod fio;
 pub(crate) mod limit;
 mod loading;
 mod machine;

@@ -9,3 +9,4 @@ mod load;
 mod rm;
 mod run;
 mod surface;
+mod trace;

@@ -349,11 +349,11 @@ impl<'a> Driver<'a> {
             Mode::Closed { .. } => None,
         };
         let record = step.record;
-        let uri = self.options.remap.apply(&record.uri);
+        let location = self.options.remap.apply(&record.uri.parse()?);
+        let uri = location.to_string();
         let planned = scale.map(|scale| scaled(step.at, scale)).transpose()?;
         self.fidelity.plan(&record, &uri, planned, scale.unwrap_or(1.0));
         self.trace_time = step.at;
-        let location: Location = uri.parse()?;
         let store = self.targets.store(&location)?;
         let pool = if record.op.is_read() { Some(self.memory.take()?) } else { None };
         let size = record.size().filter(|_| record.op.is_read()).unwrap_or(0);

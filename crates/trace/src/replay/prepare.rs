@@ -36,18 +36,18 @@ pub async fn prepare(
     replace: bool,
     concurrency: usize,
 ) -> Result<Prepared> {
-    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    let mut sizes: BTreeMap<Location, u64> = BTreeMap::new();
     for record in plan.records()? {
         let record = record?;
         if !record.op.is_read() || !record.status.is_ok() {
             continue;
         }
         let end = record.offset.unwrap_or(0).saturating_add(record.size().unwrap_or(0));
-        let size = sizes.entry(remap.apply(&record.uri)).or_default();
+        let size = sizes.entry(remap.apply(&record.uri.parse()?)).or_default();
         *size = (*size).max(end);
     }
     let made = stream::iter(sizes)
-        .map(|(uri, size)| async move { make(&uri, size, stores, seed, replace).await })
+        .map(|(location, size)| async move { make(&location, size, stores, seed, replace).await })
         .buffer_unordered(concurrency.max(1));
     futures::pin_mut!(made);
     let mut prepared = Prepared::default();
@@ -63,10 +63,15 @@ pub async fn prepare(
     Ok(prepared)
 }
 
-async fn make(uri: &str, size: u64, stores: &Stores, seed: u64, replace: bool) -> Result<Option<u64>> {
-    let location: Location = uri.parse()?;
-    let store = stores(&location)?;
-    match store.stat(&location).await {
+async fn make(
+    location: &Location,
+    size: u64,
+    stores: &Stores,
+    seed: u64,
+    replace: bool,
+) -> Result<Option<u64>> {
+    let store = stores(location)?;
+    match store.stat(location).await {
         Ok(meta) if meta.size >= size => return Ok(None),
         Ok(meta) if !replace => {
             return Err(Error::Invalid(format!(
@@ -78,8 +83,8 @@ async fn make(uri: &str, size: u64, stores: &Stores, seed: u64, replace: bool) -
         Err(error) if error.kind() == forebay_io::Kind::NotFound => {}
         Err(error) => return Err(error.into()),
     }
-    let hash = blake3::keyed_hash(&seed_key(seed), uri.as_bytes());
-    store.put(&location, content(size, *hash.as_bytes()), PutOptions::default()).await?;
+    let hash = blake3::keyed_hash(&seed_key(seed), location.to_string().as_bytes());
+    store.put(location, content(size, *hash.as_bytes()), PutOptions::default()).await?;
     Ok(Some(size))
 }
 

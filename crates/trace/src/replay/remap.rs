@@ -4,12 +4,19 @@ use crate::error::{Error, Result};
 use forebay_io::Location;
 use std::str::FromStr;
 
-/// One rule: what begins with a prefix begins with another one instead.
+/// One rule: what lies beneath a location lies beneath another one instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
-    from: String,
+    from: Location,
     /// More than one: an object goes to one of them by its name, always to the same.
-    to: Vec<String>,
+    to: Vec<Location>,
+}
+
+impl Rule {
+    /// Where it leads.
+    pub fn targets(&self) -> &[Location] {
+        &self.to
+    }
 }
 
 impl FromStr for Rule {
@@ -23,14 +30,13 @@ impl FromStr for Rule {
             ))
         };
         let (from, to) = text.split_once('=').ok_or_else(|| bad("has no '='"))?;
-        let to: Vec<_> = to.split('|').map(str::to_owned).collect();
-        if from.is_empty() || to.iter().any(String::is_empty) {
-            return Err(bad("has an empty side"));
-        }
-        for side in &to {
-            side.parse::<Location>().map_err(|e| bad(&format!("does not lead to a location: {e}")))?;
-        }
-        Ok(Rule { from: from.to_owned(), to })
+        let location = |side: &str| match side.is_empty() {
+            true => Err(bad("has an empty side")),
+            false => {
+                side.parse::<Location>().map_err(|e| bad(&format!("has a side that is no location: {e}")))
+            }
+        };
+        Ok(Rule { from: location(from)?, to: to.split('|').map(location).collect::<Result<_>>()? })
     }
 }
 
@@ -39,30 +45,21 @@ impl FromStr for Rule {
 pub struct Remap(pub Vec<Rule>);
 
 impl Remap {
-    /// Where `uri` goes.
-    pub fn apply(&self, uri: &str) -> String {
+    /// Where `location` goes.
+    pub fn apply(&self, location: &Location) -> Location {
         for rule in &self.0 {
-            let Some(rest) = uri.strip_prefix(&rule.from) else { continue };
-            // `/data` is no prefix of `/database/x` in the sense that people mean.
-            let at_border = rest.is_empty() || rest.starts_with('/') || rule.from.ends_with('/');
-            if !at_border {
-                continue;
-            }
+            let Some(key) = location.key_beneath(&rule.from) else { continue };
             let to = match &rule.to[..] {
                 [one] => one,
                 many => {
-                    let hash = blake3::hash(rest.as_bytes());
+                    let hash = blake3::hash(key);
                     let eight: [u8; 8] = hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes");
                     &many[(u64::from_le_bytes(eight) % many.len() as u64) as usize]
                 }
             };
-            return match (to.ends_with('/'), rest.starts_with('/')) {
-                (true, true) => format!("{to}{}", &rest[1..]),
-                (false, false) if !rest.is_empty() => format!("{to}/{rest}"),
-                _ => format!("{to}{rest}"),
-            };
+            return to.join(key);
         }
-        uri.to_owned()
+        location.clone()
     }
 }
 
@@ -74,6 +71,10 @@ mod tests {
         Remap(rules.iter().map(|rule| rule.parse().unwrap()).collect())
     }
 
+    fn apply(rules: &Remap, uri: &str) -> String {
+        rules.apply(&uri.parse().unwrap()).to_string()
+    }
+
     #[test]
     fn prefixes_are_exchanged_at_borders_of_names() {
         let rules = remap(&["file:///data=s3://b/d", "s3://old/=/new/", "file:///data2=mem://x/"]);
@@ -81,30 +82,35 @@ mod tests {
             ("file:///data/a", "s3://b/d/a"),
             ("file:///data", "s3://b/d"),
             ("file:///database/a", "file:///database/a"),
-            ("s3://old/k", "/new/k"),
+            ("s3://old/k", "file:///new/k"),
+            ("file:///data/x%20y", "s3://b/d/x y"),
+            ("s3://old/x y%", "file:///new/x%20y%25"),
             ("file:///data2/k", "mem://x/k"),
             ("az://c/k", "az://c/k"),
         ] {
-            assert_eq!(rules.apply(from), to);
+            assert_eq!(apply(&rules, from), to);
         }
     }
 
     #[test]
     fn many_go_to_one_and_one_is_spread_over_many() {
         let one = remap(&["s3://a/=s3://c/", "s3://b/=s3://c/"]);
-        assert_eq!((one.apply("s3://a/1"), one.apply("s3://b/2")), ("s3://c/1".into(), "s3://c/2".into()));
+        assert_eq!(
+            (apply(&one, "s3://a/1"), apply(&one, "s3://b/2")),
+            ("s3://c/1".into(), "s3://c/2".into())
+        );
         let many = remap(&["s3://a/=s3://x/|s3://y/"]);
-        let places: Vec<_> = (0..64).map(|i| many.apply(&format!("s3://a/{i}"))).collect();
+        let places: Vec<_> = (0..64).map(|i| apply(&many, &format!("s3://a/{i}"))).collect();
         assert!(
             places.iter().any(|p| p.starts_with("s3://x/"))
                 && places.iter().any(|p| p.starts_with("s3://y/"))
         );
-        assert_eq!(places[7], many.apply("s3://a/7"));
+        assert_eq!(places[7], apply(&many, "s3://a/7"));
     }
 
     #[test]
     fn bad_rules_are_refused() {
-        for (rule, needle) in [("a", "no '='"), ("=b", "empty"), ("a=", "empty"), ("a=rel", "relative")] {
+        for (rule, needle) in [("/a", "no '='"), ("=/b", "empty"), ("/a=", "empty"), ("/a=rel", "relative")] {
             let text = rule.parse::<Rule>().unwrap_err().to_string();
             assert!(text.contains(needle) && text.contains("FROM=TO"), "{text}");
         }

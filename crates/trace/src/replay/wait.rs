@@ -41,7 +41,7 @@ impl fmt::Debug for NoiseFloor {
 /// Waits for instants `gap` apart, for as long as `lasting`, as a replay waits for its operations.
 pub fn noise_floor(gap: Duration, lasting: Duration) -> NoiseFloor {
     wake_exactly();
-    let mut lateness = Histogram::new(3).expect("3 digits are valid");
+    let mut lateness = crate::fidelity::histogram();
     let gap = gap.max(Duration::from_nanos(1));
     let begin = Instant::now() + Duration::from_millis(1);
     let mut due = begin;

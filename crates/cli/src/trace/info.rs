@@ -1,0 +1,101 @@
+//! `forebay trace info`: what a trace holds.
+
+use super::input::InputFlags;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Result;
+use forebay_metrics::units;
+use forebay_trace::Summary;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// Says what a trace holds: operations, sizes, times, and whether anything is missing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+With --json one line: {\"type\": \"trace_info\", \"header\", \"complete\" (null where the format does not say), \"dropped\", \"lacks\", \"summary\"}; \
+times are nanoseconds.")]
+pub(crate) struct Args {
+    /// The trace
+    file: PathBuf,
+    #[command(flatten)]
+    input: InputFlags,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
+    let input = args.input.input(&args.file, context)?;
+    let (header, records) = input.sorted()?;
+    let summary = Summary::of(records)?;
+    let dropped = input.dropped()?;
+    if context.console.json() {
+        context.console.record(&json!({
+            "type": "trace_info",
+            "header": header,
+            "format": input.source.name(),
+            "complete": dropped.map(|dropped| dropped == 0),
+            "dropped": dropped,
+            "lacks": input.source.lacks(),
+            "summary": summary.to_json(),
+        }))?;
+        return Ok(Exit::Done);
+    }
+    let mut text = String::new();
+    let _ = writeln!(text, "Trace         {} ({})", args.file.display(), input.source);
+    let _ = writeln!(text, "Made by       {} {}", header.engine, header.host);
+    let missing = match dropped {
+        Some(0) => "complete".to_owned(),
+        Some(dropped) => format!("INCOMPLETE: {} operations are missing", units::count(dropped)),
+        None => format!("the format does not say; it lacks {}", input.source.lacks().join("; ")),
+    };
+    let _ = writeln!(text, "Missing       {missing}");
+    let _ = write!(text, "{}", describe(&summary));
+    context.console.print(text)?;
+    Ok(Exit::Done)
+}
+
+/// A summary for people.
+pub(super) fn describe(summary: &Summary) -> String {
+    let seconds = summary.span as f64 / 1e9;
+    let each: Vec<_> =
+        summary.operations.iter().map(|(op, n)| format!("{} {op}", units::count(*n))).collect();
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "Operations    {} ({}) on {} locations",
+        units::count(summary.count()),
+        each.join(", "),
+        units::count(summary.locations)
+    );
+    for (status, n) in &summary.failures {
+        let _ = writeln!(text, "Failed        {} {status}", units::count(*n));
+    }
+    let _ = writeln!(text, "Lasted        {}", units::duration(summary.span as f64));
+    if seconds > 0.0 {
+        let _ = writeln!(
+            text,
+            "Rate          {} operations/s   {}",
+            units::number(summary.count() as f64 / seconds),
+            units::mib_per_second(summary.bytes as f64 / seconds)
+        );
+    }
+    let _ = writeln!(text, "Moved         {}", units::bytes(summary.bytes));
+    let _ = writeln!(text, "In flight     at most {}", units::count(summary.peak_in_flight));
+    for (name, histogram, unit) in [
+        ("Sizes", &summary.sizes, units::bytes as fn(u64) -> String),
+        ("Latency", &summary.latency, |ns| units::duration(ns as f64)),
+        ("Between", &summary.gaps, |ns| units::duration(ns as f64)),
+    ] {
+        if !histogram.is_empty() {
+            let at = |q: f64| unit(histogram.value_at_quantile(q));
+            let _ = writeln!(
+                text,
+                "{name:<14}p50 {}   p90 {}   p99 {}   max {}",
+                at(0.5),
+                at(0.9),
+                at(0.99),
+                unit(histogram.max())
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,103 @@
+//! A recording of what a command asks its stores, and `forebay trace record`, which loads and records.
+
+use crate::console::Console;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::load;
+use forebay_io::Observe;
+use forebay_metrics::units;
+use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Loads as `forebay load` does, and records every operation. (Every command records with --trace FILE.)
+#[derive(Debug, clap::Args)]
+#[group(skip)]
+pub(crate) struct Args {
+    /// The trace to write; `.zst` at its end compresses
+    out: PathBuf,
+    #[command(flatten)]
+    load: load::Args,
+}
+
+impl Args {
+    pub(crate) fn out(&self) -> &PathBuf {
+        &self.out
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
+    load::run(args.load, context).await
+}
+
+/// A recording under way.
+#[derive(Debug, Clone)]
+pub(crate) struct Recording {
+    recorder: Arc<Recorder>,
+    path: PathBuf,
+}
+
+impl Recording {
+    /// Begins to record into `path`. `arguments` are the command's own.
+    pub(crate) fn begin(path: &Path, arguments: &[String], rotate_bytes: Option<u64>) -> Result<Recording> {
+        let origin = Instant::now();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let clock = Clock {
+            realtime_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            monotonic_ns: u64::try_from(
+                i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec),
+            )
+            .ok(),
+        };
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let engine = concat!("forebay ", env!("CARGO_PKG_VERSION"));
+        let mut options = Map::new();
+        options.insert("command".into(), Value::from(arguments.to_vec()));
+        let header = Header { options, ..Header::new(engine, host, clock) };
+        let options = RecorderOptions { rotate_bytes, ..RecorderOptions::default() };
+        let recorder = Recorder::create(path, header, origin, &options)?;
+        Ok(Recording { recorder, path: path.to_owned() })
+    }
+
+    /// What stores tell of their operations.
+    pub(crate) fn observer(&self) -> Arc<dyn Observe> {
+        self.recorder.clone()
+    }
+
+    /// Operations belong to this epoch from here on.
+    pub(crate) fn begin_epoch(&self, epoch: u64) {
+        self.recorder.begin_epoch(epoch);
+    }
+
+    /// Ends the trace and says what became of it.
+    pub(crate) fn end(&self, console: &Console) {
+        let Some(recorded) = self.recorder.finish() else { return };
+        if console.json() {
+            console.err_record(&json!({ "trace": {
+                "files": recorded.files, "records": recorded.records, "dropped": recorded.dropped,
+                "bytes": recorded.bytes, "failure": recorded.failure,
+            } }));
+            return;
+        }
+        let mut text = format!(
+            "{} operations in {} ({})",
+            units::count(recorded.records),
+            self.path.display(),
+            units::bytes(recorded.bytes)
+        );
+        if recorded.files.len() > 1 {
+            text += &format!(" and {} files more", recorded.files.len() - 1);
+        }
+        if recorded.dropped > 0 {
+            text += &format!("; INCOMPLETE: {} are missing", units::count(recorded.dropped));
+        }
+        if let Some(failure) = recorded.failure {
+            text += &format!("; recording ended early: {failure}");
+        }
+        console.note("traced", text);
+    }
+}

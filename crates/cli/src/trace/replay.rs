@@ -1,0 +1,200 @@
+//! `forebay trace replay`: asks a store for what a trace says, when it says so.
+
+use super::input::{Input, InputFlags, scratch};
+use super::replay_report::{Outcome, report};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::failure::Result;
+use forebay_io::{PageCacheMode, parse_size};
+use forebay_metrics::units;
+use forebay_trace::Bounds;
+use forebay_trace::replay::{
+    Mode, Plan, Remap, ReplayOptions, Rule, Stop, Stores, noise_floor, prepare, replay,
+};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Replays a trace against its locations or others, and reports how true the replay was.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit code 4 if a bound (--max-…) is exceeded.
+
+Ctrl-C ends the replay, prints the report, and says with which --skip to go on.
+
+With --json one line: {\"type\": \"replay\", \"fidelity\", \"noise_floor_ns\", \"prepared\", \"violations\", \"position\"}; times are \
+nanoseconds.")]
+pub(crate) struct Args {
+    /// The trace
+    file: PathBuf,
+    #[command(flatten)]
+    input: InputFlags,
+    /// What decides when: the trace's times (open), the store's pace (closed), or each stream's own (dependency)
+    #[arg(long, value_name = "MODE", default_value = "open", value_parser = ["open", "closed", "dependency"])]
+    mode: String,
+    /// The trace's times are multiplied by this: 0.5 replays in half the time
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    time_scale: f64,
+    /// Operations in flight in mode closed
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: u32,
+    /// Begin here in the trace, as 1m30s
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    start: Option<Duration>,
+    /// Stop before this in the trace
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    stop: Option<Duration>,
+    /// The most operations in flight
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_in_flight: u32,
+    /// The most bytes in flight
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    max_bytes_in_flight: u64,
+    /// What is done to the page cache, as of `forebay load`
+    #[arg(long, value_name = "MODE", default_value = "default")]
+    page_cache_mode: PageCacheMode,
+    /// Locations that begin with FROM begin with TO: FROM=TO, or FROM=TO1|TO2 to spread; the first rule that fits counts
+    #[arg(long = "map", value_name = "RULE")]
+    map: Vec<Rule>,
+    /// Also puts and deletes; otherwise they are left out
+    #[arg(long)]
+    mutate: bool,
+    /// How often, one pass after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    loops: u32,
+    /// Leave out so many operations at the beginning, which an earlier run has done
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    skip: u64,
+    /// First make the objects that the trace reads, where they are missing, with random content
+    #[arg(long)]
+    prepare: bool,
+    /// With --prepare: replace objects that are too small
+    #[arg(long, requires = "prepare")]
+    replace: bool,
+    #[command(flatten)]
+    bounds: BoundFlags,
+}
+
+/// What the replay is held to.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Bounds")]
+struct BoundFlags {
+    /// The 99th percentile of how late operations are submitted, as 50us
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    max_submit_error: Option<Duration>,
+    /// How much slower the replay's clock runs, either way, in parts of a million
+    #[arg(long, value_name = "PPM")]
+    max_drift: Option<f64>,
+    /// The distance between the times between submissions, 0 to 1
+    #[arg(long, value_name = "D")]
+    max_gap_distance: Option<f64>,
+    /// The distance between the sizes, 0 to 1
+    #[arg(long, value_name = "D")]
+    max_size_distance: Option<f64>,
+    /// How far throughput is from the recording's, second by second, as a fraction
+    #[arg(long, value_name = "F")]
+    max_envelope_deviation: Option<f64>,
+    /// Failures that the recording did not have
+    #[arg(long, value_name = "N")]
+    max_failures: Option<u64>,
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|e| e.to_string())
+}
+
+impl Args {
+    fn options(&self) -> ReplayOptions {
+        let time_scale = self.time_scale;
+        ReplayOptions {
+            mode: match self.mode.as_str() {
+                "closed" => Mode::Closed { concurrency: self.concurrency as usize },
+                "dependency" => Mode::Dependency { time_scale },
+                _ => Mode::Open { time_scale },
+            },
+            from: self.start.unwrap_or_default(),
+            until: self.stop,
+            max_in_flight: self.max_in_flight as usize,
+            max_bytes_in_flight: self.max_bytes_in_flight,
+            page_cache: self.page_cache_mode,
+            remap: Remap(self.map.clone()),
+            mutate: self.mutate,
+            loops: self.loops,
+            skip: self.skip,
+            ..ReplayOptions::default()
+        }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            submit_error_p99: self.bounds.max_submit_error,
+            drift_ppm: self.bounds.max_drift,
+            gap_distance: self.bounds.max_gap_distance,
+            size_distance: self.bounds.max_size_distance,
+            envelope_deviation: self.bounds.max_envelope_deviation,
+            failures: self.bounds.max_failures,
+        }
+    }
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
+    let (options, bounds) = (args.options(), args.bounds());
+    options.validate()?;
+    bounds.validate()?;
+    args.map.iter().flat_map(Rule::targets).for_each(|target| context.stores.named(target));
+    let stores: Arc<Stores> = {
+        let stores = context.stores.clone();
+        Arc::new(move |location| stores.at(location))
+    };
+    let input = {
+        let flags = args.input.clone();
+        let file = args.file.clone();
+        super::blocking(context, move |context| flags.input(&file, &context)).await?
+    };
+    let plan = Arc::new(plan(&input));
+    let prepared = match args.prepare {
+        true => Some(prepare(&plan, &options.remap, &*stores, 0, args.replace, 16).await?),
+        false => None,
+    };
+    let stop = Stop::default();
+    let asked = tokio::spawn({
+        let (stop, wish) = (stop.clone(), context.stop.clone());
+        async move {
+            let exit = wish.asked().await;
+            stop.stop();
+            exit
+        }
+    });
+    let runtime = tokio::runtime::Handle::current();
+    let outcome = super::blocking(context, move |context| {
+        let (count, last) = input.measure()?;
+        let total = count.saturating_mul(options.loops.into()).saturating_sub(options.skip);
+        let bar = context.console.operation_bar(total);
+        let fidelity = replay(&plan, &options, &*stores, &runtime, &stop, |progress| {
+            bar.set_position(progress.position - options.skip);
+            let rate = progress.bytes as f64 / progress.elapsed.as_secs_f64().max(1e-9);
+            bar.set_message(format!("{}  {} in flight", units::mib_per_second(rate), progress.in_flight));
+        })?;
+        context.tally.add_things(fidelity.done);
+        context.tally.add_bytes(fidelity.bytes);
+        // As often as the trace asks, for a second, right after: what the machine was then.
+        let gap = Duration::from_nanos(last.checked_div(count).unwrap_or(0)).max(Duration::from_micros(20));
+        let floor = matches!(options.mode, Mode::Open { .. } | Mode::Dependency { .. })
+            .then(|| noise_floor(gap, Duration::from_secs(1)));
+        Ok(Outcome { position: options.skip + fidelity.submitted, fidelity, floor, prepared })
+    })
+    .await?;
+    context.console.clear_bar();
+    let violations = outcome.fidelity.violations(&bounds);
+    report(&outcome, &violations, context)?;
+    if outcome.fidelity.stopped {
+        return Ok(asked.await.unwrap_or(Exit::Interrupted));
+    }
+    asked.abort();
+    Ok(if violations.is_empty() { Exit::Done } else { Exit::Mismatch })
+}
+
+fn plan(input: &Input) -> Plan {
+    let input = input.clone();
+    Plan::new(move || Ok(Box::new(input.open()?)), &scratch())
+}

@@ -1,0 +1,142 @@
+//! What a replay tells people and programs.
+
+use crate::context::Context;
+use crate::failure::Result;
+use forebay_metrics::units;
+use forebay_trace::replay::{NoiseFloor, Prepared};
+use forebay_trace::{Fidelity, percentiles};
+use serde_json::json;
+use std::fmt::Write;
+
+/// Everything there is to report.
+pub(super) struct Outcome {
+    pub(super) fidelity: Fidelity,
+    pub(super) floor: Option<NoiseFloor>,
+    pub(super) prepared: Option<Prepared>,
+    pub(super) position: u64,
+}
+
+pub(super) fn report(outcome: &Outcome, violations: &[String], context: &Context) -> Result<()> {
+    let fidelity = &outcome.fidelity;
+    if context.console.json() {
+        return context.console.record(&json!({
+            "type": "replay",
+            "fidelity": fidelity.to_json(),
+            "noise_floor_ns": outcome.floor.as_ref().map(|floor| percentiles(&floor.lateness)),
+            "prepared": outcome.prepared.map(|p| json!({ "objects": p.objects, "bytes": p.bytes, "present": p.present })),
+            "violations": violations,
+            "position": outcome.position,
+        }));
+    }
+    let mut text = String::new();
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<14}{value}");
+    };
+    if let Some(prepared) = outcome.prepared {
+        line(
+            "Prepared",
+            format!(
+                "{} objects, {}; {} were there",
+                units::count(prepared.objects),
+                units::bytes(prepared.bytes),
+                units::count(prepared.present)
+            ),
+        );
+    }
+    let seconds = fidelity.elapsed.as_secs_f64();
+    line(
+        "Replayed",
+        format!(
+            "{} operations, {} in {}",
+            units::count(fidelity.done),
+            units::bytes(fidelity.bytes),
+            units::duration(fidelity.elapsed.as_nanos() as f64)
+        ),
+    );
+    if seconds > 0.0 {
+        line(
+            "Rate",
+            format!(
+                "{} operations/s   {}",
+                units::number(fidelity.submitted as f64 / seconds),
+                units::mib_per_second(fidelity.bytes as f64 / seconds)
+            ),
+        );
+    }
+    for (kind, n) in &fidelity.failures {
+        line(
+            "Failed",
+            format!(
+                "{} {kind} ({} as recorded)",
+                units::count(*n),
+                units::count(fidelity.failed_as_recorded)
+            ),
+        );
+    }
+    for (op, n) in &fidelity.left_out {
+        line("Left out", format!("{} {op}: they change the store; --mutate replays them", units::count(*n)));
+    }
+    let exact = if fidelity.is_exact() { "exactly what the trace says" } else { "NOT what the trace says" };
+    line("Asked for", exact.to_owned());
+    let times = |histogram: &hdrhistogram::Histogram<u64>| {
+        let at = |q: f64| units::duration(histogram.value_at_quantile(q) as f64);
+        match histogram.is_empty() {
+            true => "-".to_owned(),
+            false => format!(
+                "p50 {}   p99 {}   p99.9 {}   max {}",
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                units::duration(histogram.max() as f64)
+            ),
+        }
+    };
+    if !fidelity.submit_error.is_empty() {
+        line("Submit error", times(&fidelity.submit_error));
+        if let Some(floor) = &outcome.floor {
+            line("Noise floor", times(&floor.lateness));
+        }
+        line(
+            "Pace",
+            format!(
+                "drift {:.2} ppm   distance of times between {:.4}",
+                fidelity.drift_ppm(),
+                fidelity.gap_distance()
+            ),
+        );
+    }
+    line(
+        "In flight",
+        format!(
+            "at most {} operations, {}; a cap delayed {}",
+            units::count(fidelity.peak_in_flight as u64),
+            units::bytes(fidelity.peak_bytes_in_flight),
+            units::count(fidelity.capped)
+        ),
+    );
+    line("Latency", times(&fidelity.latency));
+    if !fidelity.latency_from_intended.is_empty() {
+        line("  from due", times(&fidelity.latency_from_intended));
+    }
+    if !fidelity.recorded_latency.is_empty() {
+        line("  recorded", times(&fidelity.recorded_latency));
+    }
+    let envelope = fidelity.envelope_deviation().map_or("-".to_owned(), units::percent);
+    line(
+        "Against it",
+        format!("sizes {:.4} apart   throughput by the second {envelope} apart", fidelity.size_distance()),
+    );
+    if fidelity.starved > 0 {
+        line(
+            "Starved",
+            format!("{} times a stream waited for the trace to be read", units::count(fidelity.starved)),
+        );
+    }
+    for violation in violations {
+        line("EXCEEDED", violation.clone());
+    }
+    if fidelity.stopped {
+        line("Stopped", format!("go on with --skip {}", outcome.position));
+    }
+    context.console.print(text)
+}

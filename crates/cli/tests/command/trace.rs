@@ -1,0 +1,171 @@
+//! `trace`: recorded, described, converted, compared, replayed and made up.
+
+use crate::run::{Place, lines};
+use serde_json::Value;
+use std::process::Command;
+
+/// A data set of 60 files, and the trace of two shuffled epochs over it.
+fn recorded(out: &str) -> Place {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "60", "--sizes", "lognormal:32KiB,1.0", "--seed", "1"]);
+    let outcome =
+        place.run(&["trace", "record", out, "set", "--epochs", "2", "--shuffle", "--batch-size", "8"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(
+        outcome.out.contains("120 samples") && outcome.err.starts_with("traced: 121 operations"),
+        "{outcome:?}"
+    );
+    place
+}
+
+fn one(place: &Place, arguments: &[&str]) -> Value {
+    let mut all = place.json(arguments);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[test]
+fn a_recorded_epoch_is_replayed_as_it_was() {
+    let place = recorded("t.jsonl.zst");
+    let info = one(&place, &["trace", "info", "t.jsonl.zst"]);
+    assert_eq!(info["complete"], true);
+    assert_eq!(info["summary"]["operations"]["get"], 120);
+    assert_eq!(info["summary"]["locations"], 61);
+    let header = &info["header"];
+    assert!(
+        header["engine"].as_str().unwrap().starts_with("forebay ")
+            && header["clock"]["realtime_ns"].as_u64() > Some(1)
+    );
+
+    let replay = one(
+        &place,
+        &["trace", "replay", "t.jsonl.zst", "--max-failures", "0", "--max-size-distance", "0.01"],
+    );
+    let fidelity = &replay["fidelity"];
+    assert_eq!(
+        (&fidelity["exact"], &fidelity["done"], &replay["violations"]),
+        (&Value::from(true), &Value::from(121), &Value::from(Vec::<Value>::new()))
+    );
+    assert_eq!(fidelity["bytes"], info["summary"]["bytes"]);
+    assert_eq!(fidelity["size_distance"], 0.0);
+    // Within 10 % of the bytes of the recording, as a whole: it lasted less than one second.
+    assert_eq!(fidelity["recorded_envelope_bytes"][0], info["summary"]["bytes"]);
+    assert!(fidelity["submit_error_ns"]["p50"].as_u64() > Some(0));
+    assert!(replay["noise_floor_ns"]["n"].as_u64() > Some(100));
+}
+
+#[test]
+fn every_command_can_be_recorded() {
+    let place = Place::new();
+    place.write("a", b"hello");
+    let outcome = place.run(&["cat", "a", "--trace", "t.jsonl"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "hello"));
+    let info = one(&place, &["trace", "info", "t.jsonl"]);
+    assert_eq!(info["summary"]["bytes"], 5);
+    let text = String::from_utf8(place.read("t.jsonl")).unwrap();
+    assert!(text.contains("\"command\":[\"cat\",\"a\",\"--trace\",\"t.jsonl\"]"), "{text}");
+}
+
+#[test]
+fn options_of_stores_are_not_in_the_trace() {
+    let place = Place::new();
+    place.write("a", b"hello");
+    let secret = "limit_concurrency=77123";
+    place.run(&["cat", "a", "--trace", "t.jsonl", "--store", secret]);
+    place.run(&["cat", "a", "--trace", "u.jsonl", &format!("--store={secret}")]);
+    for name in ["t.jsonl", "u.jsonl"] {
+        let text = String::from_utf8(place.read(name)).unwrap();
+        assert!(text.contains("limit_concurrency=…") && !text.contains("77123"), "{text}");
+    }
+}
+
+#[test]
+fn traces_of_other_tools_are_converted_and_what_is_lost_is_said() {
+    let place = recorded("t.jsonl");
+    for (out, format) in
+        [("t.tsv.zst", "op-log"), ("t.csv", "csv"), ("t.parquet", "parquet"), ("u.jsonl.zst", "forebay")]
+    {
+        let outcome = place.run(&["trace", "convert", "t.jsonl", out]);
+        assert_eq!(outcome.code, Some(0), "{outcome:?}");
+        assert!(outcome.out.contains(&format!("wrote 121 operations to {out} ({format})")), "{outcome:?}");
+        assert_eq!(outcome.err.contains("lost on the way"), format != "forebay", "{outcome:?}");
+    }
+    let difference = &one(&place, &["trace", "diff", "t.jsonl", "t.tsv.zst"])["difference"];
+    assert_eq!(
+        (&difference["operations_ratio"], &difference["size_distance"], &difference["latency_distance"]),
+        (&Value::from(1.0), &Value::from(0.0), &Value::from(0.0))
+    );
+    assert!(place.fails(2, &["trace", "convert", "t.jsonl", "t.unknown"]).contains("--to"));
+    assert!(place.fails(3, &["trace", "info", "missing.jsonl"]).contains("missing.jsonl"));
+    place.write(
+        "broken.jsonl",
+        b"{\"forebay_trace\":1,\"engine\":\"e\",\"host\":\"h\",\"clock\":{\"realtime_ns\":1}}\n{oops\n",
+    );
+    assert!(place.fails(4, &["trace", "info", "broken.jsonl"]).contains("broken.jsonl, line 2, column 2"));
+}
+
+#[test]
+fn fio_replays_what_is_exported_for_it() {
+    // Names in a log of fio cannot have blanks.
+    let folder = tempfile::Builder::new().prefix("forebay-fio").tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+        let output = command.args(arguments).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    run(&["gen", "set", "--files", "20", "--sizes", "fixed:8KiB", "--seed", "1"]);
+    run(&["trace", "record", "t.jsonl", "set"]);
+    let converted = &lines(&run(&["trace", "convert", "t.jsonl", "t.iolog", "--json"]))[0];
+    assert_eq!((converted["written"].as_u64(), converted["left_out"].as_u64()), (Some(20), Some(1)));
+    let fio = Command::new("fio")
+        .args(["--name=replay", "--read_iolog=t.iolog", "--ioengine=psync", "--output-format=json"])
+        .current_dir(folder.path())
+        .output()
+        .expect("fio is installed by `cargo xtask test`, or by your system's packages");
+    assert!(fio.status.success(), "{fio:?}");
+    let text = String::from_utf8(fio.stdout).unwrap();
+    let report: Value = serde_json::from_str(&text[text.find('{').unwrap()..]).unwrap();
+    let read = &report["jobs"][0]["read"];
+    assert_eq!((read["total_ios"].as_u64(), read["io_bytes"].as_u64()), (Some(20), Some(20 * 8192)));
+}
+
+#[test]
+fn a_made_up_trace_is_prepared_mapped_and_held_to_bounds() {
+    let place = Place::new();
+    place.ok(&[
+        "trace",
+        "synth",
+        "s.jsonl",
+        "--prefix",
+        "s3://nowhere/x",
+        "--arrivals",
+        "poisson:2000",
+        "--operations",
+        "400",
+        "--objects",
+        "20",
+        "--sizes",
+        "fixed:4KiB",
+    ]);
+    let map = format!("s3://nowhere={}", place.at("here").display());
+    let replay = one(&place, &["trace", "replay", "s.jsonl", "--map", &map, "--prepare"]);
+    assert_eq!(
+        (replay["prepared"]["objects"].as_u64(), replay["fidelity"]["done"].as_u64()),
+        (Some(20), Some(400))
+    );
+    assert_eq!(replay["fidelity"]["exact"], true);
+    assert!(place.at("here/x/00000007.bin").exists());
+
+    std::fs::remove_file(place.at("here/x/00000007.bin")).unwrap();
+    let failed =
+        place.run(&["trace", "replay", "s.jsonl", "--map", &map, "--mode", "closed", "--max-failures", "0"]);
+    assert_eq!(failed.code, Some(4), "{failed:?}");
+    assert!(failed.out.contains("EXCEEDED") && failed.out.contains("not_found"), "{failed:?}");
+    assert!(place.fails(2, &["trace", "replay", "s.jsonl", "--time-scale", "0"]).contains("time_scale"));
+    assert!(
+        place
+            .fails(2, &["trace", "synth", "x", "--prefix", "p", "--arrivals", "daily:3"])
+            .contains("poisson:RATE")
+    );
+}
