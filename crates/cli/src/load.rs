@@ -7,6 +7,7 @@ use crate::failure::{Failure, Result};
 use crate::loader_flags::LoaderFlags;
 use crate::manifest::{self, Manifest, Promise};
 use crate::problems::{self, Problem};
+use crate::quarantine;
 use forebay_io::{Glob, Kind, ListOptions, Location, PageCacheMode};
 use forebay_loader::{Batch, Dataset, Epoch, Loader, LoaderOptions};
 use forebay_metrics::{Report, RunFacts, Snapshot, units};
@@ -26,7 +27,7 @@ With --verify, exit code 4 if a sample's bytes are not those of the manifest, or
 --limit, --drop-last or shards) did not bring every file of the manifest exactly once.
 
 With --json: with --verify one line a problem, as of `forebay verify`; then one line, {\"type\": \"summary\", \
-\"root\", \"samples_in_dataset\", \"options\", \"facts\", \"problems\" (null without --verify), \"metrics\"}. \
+\"root\", \"samples_in_dataset\", \"options\", \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
 \"metrics\" is the snapshot of forebay's metrics, \"facts\" has \"elapsed_s\", \"cpu_user_s\", \"cpu_system_s\", \
 \"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".")]
 pub(crate) struct Args {
@@ -101,7 +102,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let facts = run.facts(&loader, context);
     let snapshot = Snapshot { stages: run.pipeline.stages, queues: run.pipeline.queues, ..loader.snapshot() };
     context.console.clear_bar();
-    report(&root, &dataset, &options, &facts, &snapshot, check.as_mut(), context)?;
+    report(&root, &loader, &facts, &snapshot, check.as_mut(), context)?;
     let verdict = check.map_or(Exit::Done, |check| check.report.exit());
     Ok(stopped.unwrap_or(verdict))
 }
@@ -178,13 +179,13 @@ impl Run {
 
 fn report(
     root: &Location,
-    dataset: &Dataset,
-    options: &LoaderOptions,
+    loader: &Loader,
     facts: &RunFacts,
     snapshot: &Snapshot,
     check: Option<&mut Check>,
     context: &Context,
 ) -> Result<()> {
+    let (dataset, options, quarantine) = (loader.dataset(), loader.options(), loader.quarantine());
     let console = &context.console;
     if console.json() {
         console.record(&json!({
@@ -194,11 +195,15 @@ fn report(
             "options": options.to_json(),
             "facts": facts,
             "problems": check.map(|check| check.report.to_json()),
+            "quarantine": quarantine.to_json(),
             "metrics": snapshot,
         }))?;
         return console.flush();
     }
     console.print(Report::new(snapshot, facts).coloured(console.out_in_colour()))?;
+    if !quarantine.is_empty() {
+        console.print(quarantine::Listed(&quarantine))?;
+    }
     if let Some(check) = check {
         console.print(format_args!("\n{}Verified      {}\n", check.report.list(), check.verdict()))?;
     }

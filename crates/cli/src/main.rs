@@ -27,6 +27,7 @@ mod ls;
 mod manifest;
 mod metered;
 mod problems;
+mod quarantine;
 mod rm;
 mod signals;
 mod sizes;

@@ -190,6 +190,12 @@ impl Loader {
         value::to_python(py, &metrics::to_value(&self.live(py)?.snapshot())?)
     }
 
+    /// The samples that could not be had so far, as a dict: `skipped`, `substituted`, `unlisted`, and
+    /// `samples` with what, where, why and how often. Empty unless on_error lets some be lost.
+    fn quarantine<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &self.live(py)?.loader.quarantine().to_json())
+    }
+
     /// What was measured so far, as text for a terminal.
     fn report(&self, py: Python<'_>) -> PyResult<String> {
         let live = self.live(py)?;

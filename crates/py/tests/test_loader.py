@@ -308,3 +308,22 @@ def test_the_interpreter_ends_in_the_middle_of_an_epoch(run, folder):
         folder([1000] * 50),
         timeout=30,
     )
+
+
+def test_what_on_error_lets_be_lost_is_reported(tmp_path):
+    for i in range(20):
+        (tmp_path / f"{i:02}").write_bytes(bytes([i]) * 100)
+    (tmp_path / "99").write_bytes(bytes(10_000))
+    options = {"batch_size": 4, "max_bytes_in_flight": 4096}
+    loader = forebay.create_async_loader(tmp_path, {**options, "on_error": "skip:1"})
+    assert sum(len(batch) for batch in loader) == 20
+    report = loader.quarantine()
+    assert (report["skipped"], report["substituted"]) == (1, 0)
+    (lost,) = report["samples"]
+    assert (lost["sample"], lost["kind"], lost["times"], lost["treatment"]) == (20, "invalid_range", 1, "skipped")
+    assert lost["location"].endswith("/99") and "max_bytes_in_flight" in lost["reason"]
+
+    loader = forebay.create_async_loader(tmp_path, {**options, "on_error": "substitute:1"})
+    ids = [id for batch in loader for id in batch.ids]
+    assert len(ids) == 21 and 20 not in ids
+    assert loader.quarantine()["samples"][0]["by"] == ids[20]

@@ -135,3 +135,17 @@ fn options_are_the_loaders_own() {
     let text = place.fails(2, &["load", "set", "--shard-rank", "3"]);
     assert!(text.contains("shard_world_size"), "{text}");
 }
+
+#[test]
+fn what_is_lost_is_listed_and_never_dropped_in_silence() {
+    let place = place();
+    place.write("set/large.bin", vec![1; 4 << 20]);
+    let load = ["load", "set", "--max-bytes-in-flight", "2MiB", "--batch-size", "8", "--on-error"];
+    let text = place.ok(&[&load[..], &["skip:5"]].concat());
+    assert!(text.contains("Quarantine    1 skipped, 0 substituted"), "{text}");
+    assert!(text.contains("set/large.bin: 4194304 bytes are more than max_bytes_in_flight"), "{text}");
+    let summary = &place.json(&[&load[..], &["substitute:5", "--epochs", "2"]].concat())[0];
+    let lost = &summary["quarantine"]["samples"][0];
+    assert_eq!((&lost["kind"], &lost["times"]), (&"invalid_range".into(), &2.into()));
+    assert_eq!(summary["quarantine"]["substituted"], 2);
+}
