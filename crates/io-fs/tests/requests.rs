@@ -147,3 +147,46 @@ fn a_shard_that_changed_between_two_batches_is_an_error() {
         drop((waiting, held));
     }
 }
+
+#[test]
+fn neighbours_in_a_shard_are_one_request_and_land_apart() {
+    for mode in [forebay_io::PageCacheMode::Default, forebay_io::PageCacheMode::FadviseRandom] {
+        let (f, observer) = observed(1);
+        let content = pattern(1 << 20, 5);
+        let at = f.write("shard", &content);
+        let version = block_on(f.store.stat(&at)).unwrap().version;
+        // Two runs, out of order: 100 bytes every 110, then one far away and one behind it, and one alone.
+        let starts: Vec<u64> = (0..40).rev().map(|i| i * 110).chain([900_000, 500_000, 900_100]).collect();
+        let request = |(slot, &start): (usize, &u64)| GetRequest {
+            range: Some(start..start + 100),
+            if_version: version.clone(),
+            ..GetRequest::whole(at.clone(), slot as u32)
+        };
+        let requests: Vec<_> = starts.iter().enumerate().map(request).collect();
+        let options = ReadOptions { page_cache: mode, ..of_size(2000) };
+        let (results, block) = f.get_many(requests, options);
+        for (slot, &start) in starts.iter().enumerate() {
+            assert_eq!(results[slot].as_ref().unwrap().bytes, 100);
+            assert_eq!(block.slot(slot).unwrap(), &content[start as usize..start as usize + 100]);
+        }
+        let mut told: Vec<_> = observer.requests().iter().map(|r| r.range.clone().unwrap()).collect();
+        told.sort_by_key(|range| range.start);
+        assert_eq!(told, [0..1970, 1980..3950, 3960..4390, 500_000..500_100, 900_000..900_200]);
+    }
+}
+
+#[test]
+fn neighbours_of_which_one_is_beyond_the_end_fail_alone() {
+    let (f, _) = observed(1);
+    let at = f.write("shard", &pattern(1000, 5));
+    let version = block_on(f.store.stat(&at)).unwrap().version;
+    let request = |(slot, start): (u32, u64)| GetRequest {
+        range: Some(start..start + 100),
+        if_version: version.clone(),
+        ..GetRequest::whole(at.clone(), slot)
+    };
+    let requests = [(0, 800), (1, 900), (2, 1000)].map(request).to_vec();
+    let (results, _) = f.get_many(requests, of_size(4000));
+    assert!(results[0].is_ok() && results[1].is_ok());
+    assert_eq!(results[2].as_ref().unwrap_err().kind(), Kind::InvalidRange);
+}

@@ -18,7 +18,8 @@ pub struct ReadOptions {
     /// A policy that is obeyed or refused.
     pub page_cache: PageCacheMode,
     /// Requests of about this many bytes (a block more or less): what is larger is read in parts of
-    /// this size, each a request of its own to the device or service. `None`: as the store finds best.
+    /// this size, each a request of its own to the device or service; members of a batch that are
+    /// [`neighbours`](crate::neighbours) may be read as one. `None`: as the store finds best.
     pub target_request_bytes: Option<NonZeroU64>,
     /// Who reads, for traces: the stage's name.
     pub stage: &'static str,
