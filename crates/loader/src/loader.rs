@@ -211,7 +211,7 @@ impl Loader {
         let sink = Pipeline::source("index", indices)
             .map("read", workers, order, move |index| {
                 let from = index * size;
-                let ids: Box<[u64]> = (from..sampler.len().min(from + size)).map(|k| sampler.id(k)).collect();
+                let ids = sampler.ids(from..sampler.len().min(from + size));
                 // Taken here, where batches come in the order of delivery, and not when the read is
                 // first polled: the place in the line of the budget is what keeps it from hanging.
                 let lease = pool.lease(pool.budget().ticket(), ids.len() as u32);

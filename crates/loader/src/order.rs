@@ -98,6 +98,32 @@ impl Order {
         }
     }
 
+    /// Puts in place of each place the id of the sample that is there: as [`Order::at`], in less time.
+    ///
+    /// # Panics
+    /// If a place is not below [`Order::len`].
+    pub fn resolve(&self, places: &mut [u64]) {
+        if let Some(beyond) = places.iter().find(|place| **place >= self.total) {
+            panic!("place {beyond} of {}", self.total);
+        }
+        match &self.kind {
+            Kind::Listed => {}
+            Kind::Shuffled(permutation) => permutation.resolve(places),
+            Kind::Windowed(window) => window.resolve(places),
+            Kind::Uniform(draws) => {
+                for place in places {
+                    *place = draws.below(*place, self.total);
+                }
+            }
+            Kind::Zipfian(zipf, draws, popular) => {
+                for place in places.iter_mut() {
+                    *place = zipf.at(draws, *place);
+                }
+                popular.resolve(places);
+            }
+        }
+    }
+
     /// How far it carries samples: 0 for none, `n/3` for a full shuffle of n, and for a window of n
     /// `13n/24` away from the ends of the dataset. None for draws with replacement, which have no place
     /// to be carried from.

@@ -9,6 +9,7 @@
 //! last places, fewer than there are ranks, are left out; or places from the front come once more.
 
 use crate::{LoaderOptions, Order, Remainder};
+use std::ops::Range;
 
 /// The order of one epoch on one rank. Needs no memory that grows with the dataset.
 #[derive(Debug, Clone)]
@@ -61,11 +62,25 @@ impl Sampler {
     /// If `k` is not below [`Sampler::len`].
     #[inline]
     pub fn id(&self, k: u64) -> u64 {
+        self.order.at(self.place(k))
+    }
+
+    /// The ids of the `k`-th samples that are left for this rank, for each k of a range: those of a batch.
+    ///
+    /// # Panics
+    /// If the range goes beyond [`Sampler::len`].
+    pub fn ids(&self, range: Range<u64>) -> Box<[u64]> {
+        let mut ids: Box<[u64]> = range.map(|k| self.place(k)).collect();
+        self.order.resolve(&mut ids);
+        ids
+    }
+
+    #[inline]
+    fn place(&self, k: u64) -> u64 {
         let place = self.start + k * self.world + self.rank;
         assert!(place < self.end, "place {place} of {}", self.end);
         // Only what pads is beyond the order's end.
-        let place = if place < self.order.len() { place } else { place % self.order.len() };
-        self.order.at(place)
+        if place < self.order.len() { place } else { place % self.order.len() }
     }
 
     /// How many places are done once every rank has taken `k` more.
@@ -88,7 +103,9 @@ mod tests {
                 let options =
                     LoaderOptions { shard_rank, shard_world_size: world as usize, ..options.clone() };
                 let sampler = Sampler::new(total, 1, start, &options);
-                (0..sampler.len()).map(|k| sampler.id(k)).collect()
+                let ids: Vec<_> = (0..sampler.len()).map(|k| sampler.id(k)).collect();
+                assert_eq!(*ids, *sampler.ids(0..sampler.len()), "one by one and all together");
+                ids
             })
             .collect()
     }

@@ -25,6 +25,9 @@ pub(crate) struct Window {
     second: Keys,
 }
 
+/// So many places are resolved side by side: enough to keep a core busy, on the stack.
+const SOME: usize = 64;
+
 /// Tells the keys of the second pass from those of the first.
 const SECOND: u64 = 0x5851_f42d_4c95_7f2d;
 
@@ -62,6 +65,42 @@ impl Window {
             false => keys.at(&Domain::new(length), tweak, within),
         };
         window.start + within
+    }
+
+    /// Puts in place of each place, all of them below the total, the sample that is there.
+    pub(crate) fn resolve(&self, places: &mut [u64]) {
+        if self.length <= 1 {
+            return;
+        }
+        for some in places.chunks_mut(SOME) {
+            self.pass(&self.second, Self::moved, some);
+            self.pass(&self.first, Self::unmoved, some);
+        }
+    }
+
+    /// One pass over some places, at most [`SOME`]: their rounds run side by side.
+    fn pass(&self, keys: &Keys, around: fn(&Self, u64) -> (u64, Range<u64>), places: &mut [u64]) {
+        let mut windows = [(0, 0); SOME];
+        let (mut block, mut window) = around(self, places[0]);
+        let mut tweak = mix(block + 1);
+        for (place, kept) in places.iter_mut().zip(&mut windows) {
+            if !window.contains(place) {
+                (block, window) = around(self, *place);
+                tweak = mix(block + 1);
+            }
+            *kept = (window.start, tweak);
+            *place = match window.end - window.start == self.length {
+                true => keys.scramble(&self.whole, tweak, *place - window.start),
+                // Once at each end of the dataset. What comes out is below a whole window's length.
+                false => self.permuted(keys, block, window.clone(), *place) - window.start,
+            };
+        }
+        for (place, (start, tweak)) in places.iter_mut().zip(windows) {
+            while *place >= self.length {
+                *place = keys.scramble(&self.whole, tweak, *place);
+            }
+            *place += start;
+        }
     }
 
     /// Number and places of the first pass's window around a place.
@@ -165,6 +204,9 @@ mod tests {
                 prop_assert!(!std::mem::replace(&mut seen[id as usize], true));
                 prop_assert!(id.abs_diff(place) <= far, "{id} at {place}, bound {far}");
             }
+            let mut all: Vec<_> = (0..total).collect();
+            window.resolve(&mut all);
+            prop_assert!((0..total).map(|place| window.at(place)).eq(all), "all together as one by one");
         }
 
         #[test]

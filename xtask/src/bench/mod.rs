@@ -8,6 +8,7 @@ pub(crate) mod fio;
 pub(crate) mod limit;
 mod loading;
 mod machine;
+mod order;
 mod page_cache;
 mod reading;
 mod results;
@@ -55,6 +56,8 @@ enum Name {
     Startup,
     /// What measuring costs: epochs with metrics and without
     Metrics,
+    /// Orders of a hundred million samples: how soon, how fast, how small
+    Loader,
 }
 
 /// Whether other loaders take part.
@@ -100,6 +103,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Name::Direct => direct::run(workspace, args),
         Name::Startup => startup(workspace, args),
         Name::Metrics => metrics(workspace, args),
+        Name::Loader => order(workspace, args),
     }
 }
 
@@ -114,6 +118,12 @@ fn startup(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     let data = data_folder(workspace)?;
     let measured = loading::startup(workspace, &data, args.rounds)?;
     results::write(workspace, "startup", &machine::describe(workspace.root(), &data), &[measured])
+}
+
+fn order(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let measured = order::run(workspace, args.rounds)?;
+    let data = data_folder(workspace)?;
+    results::write(workspace, "loader", &machine::describe(workspace.root(), &data), &[measured])
 }
 
 fn metrics(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
