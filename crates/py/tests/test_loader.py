@@ -56,7 +56,7 @@ def test_the_order_is_a_function_of_seed_and_epoch(folder):
     assert order() == list(range(50))
     assert order(shuffle=True, seed=1) == order(shuffle=True, seed=1, num_workers=1, prefetch=1)
     assert order(shuffle=True, seed=1) != order(shuffle=True, seed=2)
-    assert sorted(order(shuffle=True, order="completion")) == list(range(50))
+    assert sorted(order(shuffle=True, loading_mode="completion")) == list(range(50))
 
 
 def test_ranks_share_the_dataset(folder):
