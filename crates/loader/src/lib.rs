@@ -74,6 +74,7 @@ mod option_table;
 mod options;
 mod order;
 mod permutation;
+mod pick;
 mod preset;
 mod progress;
 mod quarantine;

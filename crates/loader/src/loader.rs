@@ -4,10 +4,11 @@ use crate::honoured;
 use crate::read_batch::Reader;
 use crate::state::{Ahead, Overtaken, State, mismatch};
 use crate::{
-    Batch, Dataset, Epoch, LoaderOptions, LoadingMode, Order, Progress, Quarantine, ReaderMode, Sampler,
+    Batch, Dataset, Epoch, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine, ReaderMode,
+    Sampler,
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
-use forebay_io::{Access, Budget, Error, Observe, Pool, ReadOptions, Result, Store, Unobserved};
+use forebay_io::{Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Unobserved};
 use forebay_metrics::{Collector, Snapshot};
 use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
 use std::collections::BTreeSet;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     dataset: Arc<Dataset>,
     options: LoaderOptions,
     pool: Pool,
+    /// For samples that are read by id: see `pick`.
+    picks: Pool,
     collector: Option<Arc<Collector>>,
     pub(crate) on_progress: Option<OnProgress>,
     cursor: Mutex<Cursor>,
@@ -99,12 +102,14 @@ impl Loader {
         options.validate()?;
         honoured::by_loader(&options)?;
         let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
+        let picks = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let store = stack(store, &options, collector.as_ref());
         Ok(Loader(Arc::new(Shared {
             store,
             dataset,
             options,
             pool,
+            picks,
             collector,
             on_progress: None,
             cursor: Mutex::default(),
@@ -140,7 +145,7 @@ impl Loader {
 
     /// Bytes of memory that it keeps, for batches that are under way and for those to come.
     pub fn memory(&self) -> u64 {
-        self.0.pool.committed()
+        self.0.pool.committed() + self.0.picks.committed()
     }
 
     /// The samples that could not be had so far, in all epochs. Empty unless `on_error` lets some be lost.
@@ -180,24 +185,7 @@ impl Loader {
         let to_come = batches - skip.len() as u64;
 
         let indices = (0..batches).filter(move |index| !skip.contains(index));
-        let reader = Arc::new(Reader {
-            store: shared.store.clone(),
-            dataset: shared.dataset.clone(),
-            options: ReadOptions {
-                access: Access::Sequential,
-                page_cache: options.page_cache_mode,
-                target_request_bytes: match options.reader_mode {
-                    ReaderMode::Range => Some(options.target_request_bytes.unwrap_or(RANGE_BYTES)),
-                    ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,
-                },
-                stage: "read",
-                attempt: 0,
-            },
-            on_error: options.on_error,
-            seed: options.seed,
-            deadline: options.deadline,
-            epoch,
-        });
+        let reader = shared.reader(epoch, options.on_error);
         // A pool of its own is given back with the epoch's last batch.
         let pool =
             if options.persistent_workers { shared.pool.clone() } else { Pool::new(self.budget().clone()) };
@@ -223,6 +211,13 @@ impl Loader {
             shared.cursor().end();
         }
         Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, to_come))
+    }
+
+    /// What reads samples by id, and a lease of so many slots that no epoch waits for.
+    pub(crate) fn picking(&self, slots: u32) -> (Arc<Reader>, Arc<Lease>) {
+        let Shared { picks, .. } = &*self.0;
+        // Whoever asks for samples by id must get those, and no others.
+        (self.0.reader(0, OnError::Raise), picks.lease(picks.budget().ticket(), slots))
     }
 
     /// Makes the next start begin `epoch` at its beginning.
@@ -319,6 +314,28 @@ impl Shared {
 
     fn sampler(&self, epoch: u64, start: u64) -> Sampler {
         Sampler::new(self.dataset.len(), epoch, start, &self.options)
+    }
+
+    fn reader(&self, epoch: u64, on_error: OnError) -> Arc<Reader> {
+        let options = &self.options;
+        Arc::new(Reader {
+            store: self.store.clone(),
+            dataset: self.dataset.clone(),
+            options: ReadOptions {
+                access: Access::Sequential,
+                page_cache: options.page_cache_mode,
+                target_request_bytes: match options.reader_mode {
+                    ReaderMode::Range => Some(options.target_request_bytes.unwrap_or(RANGE_BYTES)),
+                    ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,
+                },
+                stage: "read",
+                attempt: 0,
+            },
+            on_error,
+            seed: options.seed,
+            deadline: options.deadline,
+            epoch,
+        })
     }
 
     fn batches_left(&self, sampler: &Sampler) -> u64 {

@@ -93,6 +93,23 @@ fn orders_differ_by_seed_and_epoch_and_repeat_exactly() {
 }
 
 #[test]
+fn samples_are_read_by_id_beside_an_epoch_that_fills_the_cap() {
+    let runtime = runtime();
+    let data = runtime.block_on(data(100));
+    let loader = loader(&data, small(LoaderOptions { max_bytes_in_flight: 768, ..Default::default() }));
+    let mut epoch = loader.start(runtime.handle()).unwrap();
+    assert_eq!(take(&mut epoch, 1), [0, 1, 2, 3]);
+    for ids in [&[7u64, 3, 7][..], &[99], &[]] {
+        let batch = runtime.block_on(loader.read(ids)).unwrap();
+        assert_eq!(checked(&batch), ids);
+    }
+    let error = runtime.block_on(loader.read(&[5, 100])).unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidRange);
+    assert!(error.to_string().contains("sample 100 of a dataset of 100"), "{error}");
+    assert_eq!(take(&mut epoch, 1), [4, 5, 6, 7]);
+}
+
+#[test]
 fn drop_last_leaves_out_what_does_not_fill_a_batch() {
     let runtime = runtime();
     let data = runtime.block_on(data(10));

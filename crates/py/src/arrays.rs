@@ -5,9 +5,10 @@
 
 use crate::batch::Batch;
 use forebay_io::SLOT_ALIGN;
-use pyo3::exceptions::PyImportError;
+use forebay_loader::Collate;
+use pyo3::exceptions::{PyImportError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PySlice};
+use pyo3::types::{PyDict, PyList, PySlice};
 use std::ops::Range;
 
 /// Whose arrays.
@@ -57,7 +58,7 @@ fn layout(mut spans: impl ExactSizeIterator<Item = Range<usize>>) -> Layout {
     if in_order { Layout::Rows { start, stride, len } } else { Layout::Scattered }
 }
 
-/// All samples as one matrix if they are of one size, else a list of vectors.
+/// All samples as one matrix if they are of one size, else a list of vectors; or as `collate` says.
 pub(crate) fn of<'py>(batch: &Bound<'py, Batch>, library: Library) -> PyResult<Bound<'py, PyAny>> {
     let py = batch.py();
     let module = library.import(py)?;
@@ -66,7 +67,28 @@ pub(crate) fn of<'py>(batch: &Bound<'py, Batch>, library: Library) -> PyResult<B
     let cut =
         |span: Range<usize>| whole.get_item(PySlice::new(py, span.start as isize, span.end as isize, 1));
     let vectors = || PyList::new(py, spans.clone().map(cut).collect::<PyResult<Vec<_>>>()?);
+    let collate = batch.get().collate();
     match layout(spans.clone()) {
+        _ if collate == Collate::List => Ok(vectors()?.into_any()),
+        Layout::Ragged if collate == Collate::Stack && spans.len() > 0 => {
+            let lens = || spans.clone().map(|span| span.len());
+            let (least, most) = (lens().min().unwrap_or(0), lens().max().unwrap_or(0));
+            Err(PyValueError::new_err(format!(
+                "collate=stack: the samples of a batch have from {least} to {most} bytes and make no matrix; \
+                 collate=list or collate=pad takes them"
+            )))
+        }
+        Layout::Ragged if collate == Collate::Pad => {
+            let width = spans.clone().map(|span| span.len()).max().unwrap_or(0);
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("dtype", module.getattr("uint8")?)?;
+            let matrix = module.call_method("zeros", ((spans.len(), width),), Some(&kwargs))?;
+            for (i, span) in spans.enumerate() {
+                let row = (i, PySlice::new(py, 0, span.len() as isize, 1));
+                matrix.set_item(row, cut(span)?)?;
+            }
+            Ok(matrix)
+        }
         Layout::Rows { start, stride, len } => {
             let rows = spans.len();
             let matrix = cut(start..start + rows * stride)?.call_method1("reshape", ((rows, stride),))?;

@@ -24,6 +24,7 @@ use std::sync::Arc;
 pub(crate) struct Batch {
     contents: Arc<Contents>,
     shown: Exported,
+    collate: loader::Collate,
 }
 
 /// What every view of a batch shares.
@@ -33,13 +34,18 @@ pub(crate) struct Contents {
 }
 
 impl Batch {
-    pub(crate) fn new(batch: loader::Batch, dataset: Arc<loader::Dataset>) -> Self {
+    pub(crate) fn new(batch: loader::Batch, dataset: Arc<loader::Dataset>, collate: loader::Collate) -> Self {
         let shown = Exported::memory(batch.as_ptr(), batch.as_slice().len());
-        Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown }
+        Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown, collate }
     }
 
     fn inner(&self) -> &loader::Batch {
         self.contents.batch.peek()
+    }
+
+    /// How the samples are handed to an array library.
+    pub(crate) fn collate(&self) -> loader::Collate {
+        self.collate
     }
 
     /// Where each sample is in the buffer.
@@ -132,14 +138,16 @@ impl Batch {
 
     /// The samples as NumPy arrays of uint8 that share the batch's memory.
     ///
-    /// One array of shape (samples, bytes) if all samples have the same size, else a list of arrays.
+    /// One array of shape (samples, bytes) if all samples have the same size, else a list of arrays; or
+    /// what the option `collate` says.
     fn to_numpy<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         arrays::of(slf, Library::Numpy)
     }
 
     /// The samples as PyTorch tensors of uint8 that share the batch's memory.
     ///
-    /// One tensor of shape (samples, bytes) if all samples have the same size, else a list of tensors.
+    /// One tensor of shape (samples, bytes) if all samples have the same size, else a list of tensors; or
+    /// what the option `collate` says.
     fn to_torch<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         arrays::of(slf, Library::Torch)
     }

@@ -29,6 +29,7 @@ use std::time::Duration;
 pub(crate) struct Batches {
     running: Born<Arc<Running>>,
     progress: Option<Py<PyAny>>,
+    collate: loader::Collate,
 }
 
 /// What an iterator and its loader share.
@@ -51,11 +52,16 @@ enum Stage {
 type Came = Option<forebay_io::Result<loader::Batch>>;
 
 impl Batches {
-    pub(crate) fn new(live: Arc<Live>, epoch: Epoch, progress: Option<Py<PyAny>>) -> (Self, Weak<Running>) {
+    pub(crate) fn new(
+        live: Arc<Live>,
+        epoch: Epoch,
+        progress: Option<Py<PyAny>>,
+        collate: loader::Collate,
+    ) -> (Self, Weak<Running>) {
         let stage = Mutex::new(Stage::Idle(epoch));
         let running = Arc::new(Running { live, stage, bell: OnceLock::new() });
         let seen = Arc::downgrade(&running);
-        (Batches { running: Born::here(running), progress }, seen)
+        (Batches { running: Born::here(running), progress, collate }, seen)
     }
 
     fn running(&self, py: Python<'_>) -> PyResult<&Running> {
@@ -87,7 +93,7 @@ impl Batches {
         // What follows may run code of the user, who may ask this very iterator for the next batch.
         drop(stage);
         running.live.ledger().add(batch.len() as u64, batch.sample_bytes());
-        let batch = Batch::new(batch, running.live.loader().dataset().clone());
+        let batch = Batch::new(batch, running.live.loader().dataset().clone(), self.collate);
         if let Some((tell, progress)) = progress {
             tell.call1(py, (Progress(progress),))?;
         }

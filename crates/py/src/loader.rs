@@ -4,12 +4,13 @@
 //! it bound to its parent and makes one of its own, in the same place of the same dataset, when first
 //! asked for batches.
 
+use crate::batch::Batch;
 use crate::born::Born;
 use crate::dataset::Dataset;
 use crate::epoch::{Batches, Running};
 use crate::ledger::Ledger;
 use crate::options::{LoaderOptions, mapping};
-use crate::{errors, metrics, process, value};
+use crate::{errors, metrics, process, value, wait};
 use forebay_io::Error;
 use forebay_loader::{self as loader, State};
 use forebay_metrics::{Collector, Snapshot};
@@ -101,7 +102,7 @@ impl Loader {
         let store = self.dataset.get().store(py)?;
         let dataset = self.dataset.get().inner();
         let collector = Some(Arc::new(Collector::new()));
-        let options = self.options.rust().clone();
+        let options = self.options.for_loader();
         let loader =
             loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;
         match &*open(&self.next) {
@@ -124,7 +125,8 @@ impl Loader {
         *open(&self.next) = Next::Epoch(epoch.progress().epoch + 1);
         live.ledger().begin();
         let progress = self.progress.as_ref().map(|tell| tell.clone_ref(py));
-        let (batches, running) = Batches::new(live.clone(), epoch, progress);
+        let collate = self.options.rust().collate;
+        let (batches, running) = Batches::new(live.clone(), epoch, progress, collate);
         *open(&live.running) = running;
         Ok(batches)
     }
@@ -138,6 +140,13 @@ impl Loader {
     /// How many batches a whole epoch has on this rank.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
         Ok(self.live(py)?.loader.batches() as usize)
+    }
+
+    /// Reads the samples of these ids, in this order, as one batch, beside any epoch.
+    fn read<'py>(&self, py: Python<'py>, ids: Vec<u64>) -> PyResult<Bound<'py, Batch>> {
+        let live = self.live(py)?;
+        let batch = wait::until_ok(py, process::current()?, live.loader.read(&ids))?;
+        Batch::new(batch, live.loader.dataset().clone(), self.options.rust().collate).into_pyobject(py)
     }
 
     /// What it loads.

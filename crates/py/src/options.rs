@@ -34,6 +34,12 @@ impl LoaderOptions {
         &self.inner.0
     }
 
+    /// What the loader is made with: how batches are handed to array libraries is honoured here and not
+    /// by it.
+    pub(crate) fn for_loader(&self) -> loader::LoaderOptions {
+        loader::LoaderOptions { collate: loader::Collate::Auto, ..self.rust().clone() }
+    }
+
     fn checked(py: Python<'_>, given: &Map<String, Value>) -> PyResult<Self> {
         let read = loader::LoaderOptions::from_json(given).map_err(|error| errors::raise(py, &error))?;
         Ok(LoaderOptions { inner: Checked(read) })
@@ -85,6 +91,13 @@ impl LoaderOptions {
             all.set_item(name, value::to_python(py, &set)?)?;
         }
         Ok(all)
+    }
+
+    /// How far the order carries a sample in a dataset of so many, in places: (mean, most). None for
+    /// random_index_mode, which has no order to be carried from.
+    fn displacement(&self, samples: u64) -> Option<(f64, u64)> {
+        let order = loader::Order::new(samples, 0, self.rust());
+        order.displacement().map(|displacement| (displacement.mean, displacement.max))
     }
 
     /// Options as a preset has them: training, gpu_optimized, distributed_optimized or inference.

@@ -1,7 +1,8 @@
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
+from ._batch import Batch
 from ._dataset import Dataset
 from ._epoch import Batches
 from ._options import LoaderOptions
@@ -15,6 +16,7 @@ class Loader:
     def __iter__(self) -> Batches: ...
     def __aiter__(self) -> AsyncBatches: ...
     def __len__(self) -> int: ...
+    def read(self, ids: Sequence[int]) -> Batch: ...
     @property
     def dataset(self) -> Dataset: ...
     @property
