@@ -162,8 +162,9 @@ fn requirements(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).filter(|line| !line.is_empty())
 }
 
+/// PyTorch, or what brings it along.
 fn is_torch(requirement: &str) -> bool {
-    requirement.starts_with("torch==")
+    ["torch==", "torchdata=="].iter().any(|name| requirement.starts_with(name))
 }
 
 /// pip spells a name in several ways that mean the same.
@@ -182,8 +183,8 @@ mod tests {
     }
 
     #[test]
-    fn only_torch_itself_is_torch() {
-        assert!(is_torch("torch==2.15.0"));
+    fn only_torch_and_what_needs_it_is_torch() {
+        assert!(is_torch("torch==2.15.0") && is_torch("torchdata==0.11.0"));
         assert!(!is_torch("torchvision==0.30.0"));
     }
 }

@@ -1,6 +1,7 @@
 """The stubs say what is there: every name, every member, every parameter."""
 
 import ast
+import importlib
 import inspect
 from pathlib import Path
 
@@ -151,3 +152,18 @@ def test_python_modules_export_what_they_say():
 def test_calls_to_be_awaited_take_what_the_others_take(name):
     assert of_runtime(getattr(aio, name)) == of_runtime(getattr(forebay, name))
     assert forebay.metrics.__all__ == ["snapshot"]
+
+
+@pytest.mark.parametrize("name", ["numpy", "jax", "torch"])
+def test_faces_are_typed_where_they_are_written(name, request):
+    """They have no stubs: every function of theirs says what it takes and returns."""
+    if name == "torch":
+        request.getfixturevalue("torch")
+    module = importlib.import_module(f"forebay.{name}")
+    assert all(hasattr(module, public) for public in module.__all__)
+    for path in (FOLDER / f"{name}.py", FOLDER / "_handing.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                assert node.returns is not None, f"{path.name}: {node.name}"
+                assert all(arg.annotation for arg in arguments if arg.arg != "self"), f"{path.name}: {node.name}"

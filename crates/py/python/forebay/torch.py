@@ -307,7 +307,7 @@ class _Items:
         return self
 
     def _begun(self) -> Batches:
-        """The batches of the epoch, which begins when the first is asked for: until then a state may be loaded."""
+        """The batches of the epoch, which begins when the first is asked for."""
         if self._batches is None:
             self._batches = iter(self._loader)
             self._before = self._loader.state_dict()
@@ -337,7 +337,8 @@ class _Items:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         if self._batches is not None:
-            raise RuntimeError("a state cannot be loaded into an iteration that has begun; begin another")
+            self._batches.close()
+            self._batches, self._samples, self._taken = None, iter(()), 0
         self._loader.load_state_dict(state["loader"])
         batches = self._begun()
         if state["taken"]:
