@@ -1,9 +1,10 @@
 //! Slabs, reused: in steady state a batch costs no allocation and no page fault.
 //!
 //! The pool also keeps the promise that the budget makes in bytes true in memory: what its slabs
-//! have committed, beyond what consumers keep, never exceeds the cap by more than one batch. The
-//! one batch is what a consumer holds between two deliveries; without it, a cap that binds would
-//! give memory back and fault it in again for every batch.
+//! have committed, beyond what consumers keep, never exceeds the cap by more than consumers were seen
+//! to keep at once, and two batches at most: a loop holds one between two deliveries, and two for the
+//! moment in which it takes the next before it lets go of the last. Without that, a cap that binds
+//! would give memory back and fault it in again.
 
 use crate::lock::Mutex;
 use crate::slab::Slab;
@@ -27,8 +28,10 @@ struct State {
     committed: u64,
     /// Committed bytes of slabs that consumers keep.
     kept: u64,
-    /// The largest slab that a consumer ever kept: the allowance.
+    /// The largest slab that a consumer ever kept.
     largest: u64,
+    /// The most that consumers kept at once, of two such slabs at most: the allowance.
+    most: u64,
 }
 
 impl Pool {
@@ -121,6 +124,7 @@ impl Pool {
         let bytes = slab.committed() as u64;
         state.kept += bytes;
         state.largest = state.largest.max(bytes);
+        state.most = state.most.max(state.kept.min(2 * state.largest));
     }
 
     /// The slab is free again.
@@ -141,9 +145,9 @@ impl Pool {
 }
 
 impl State {
-    /// Committed bytes beyond the cap and what consumers keep (at least one batch).
+    /// Committed bytes beyond the cap and what consumers keep (or kept, see the module's words).
     fn excess(&self, budget: &Budget) -> u64 {
-        self.committed.saturating_sub(budget.cap() + self.kept.max(self.largest))
+        self.committed.saturating_sub(budget.cap() + self.kept.max(self.most))
     }
 }
 
