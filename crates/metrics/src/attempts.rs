@@ -70,11 +70,12 @@ impl AttemptSummary {
         self.latency_ns.merge(&other.latency_ns).map_err(|e| ("latency_ns", e))?;
         self.first_byte_ns.merge(&other.first_byte_ns).map_err(|e| ("first_byte_ns", e))?;
         self.request_bytes.merge(&other.request_bytes).map_err(|e| ("request_bytes", e))?;
-        self.requests += other.requests;
-        self.bytes += other.bytes;
+        self.requests = self.requests.saturating_add(other.requests);
+        self.bytes = self.bytes.saturating_add(other.bytes);
         for (ours, theirs) in [(&mut self.failures, &other.failures), (&mut self.statuses, &other.statuses)] {
             for (name, n) in theirs {
-                *ours.entry(name.clone()).or_default() += n;
+                let sum = ours.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*n);
             }
         }
         Ok(())

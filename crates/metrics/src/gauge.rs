@@ -75,7 +75,7 @@ impl GaugeReading {
     /// Joins two gauges. Levels add up. Peaks need not have happened at the same time, so the peak
     /// is the higher of the two, and the cap the wider: both speak of one gauge, not of the sum.
     pub fn merge(&mut self, other: &GaugeReading) {
-        self.level += other.level;
+        self.level = self.level.saturating_add(other.level);
         self.peak = self.peak.max(other.peak);
         self.cap = self.cap.max(other.cap);
     }

@@ -56,6 +56,8 @@
 
 mod attempts;
 mod collector;
+pub mod csv;
+mod diff;
 mod gauge;
 pub mod histogram;
 mod layout;
@@ -64,6 +66,7 @@ pub mod names;
 mod observe;
 mod operation;
 mod queue;
+pub mod reference;
 mod report;
 mod run_facts;
 mod sharded;

@@ -16,6 +16,29 @@ pub enum Unit {
     Events,
     /// Recorded values.
     Values,
+    /// Tasks of a pipeline's stage, or items of its queue.
+    Items,
+}
+
+impl Shape {
+    /// The shape as a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Shape::Counter => "counter",
+            Shape::Gauge => "gauge",
+            Shape::Histogram => "histogram",
+        }
+    }
+}
+
+impl Stability {
+    /// The promise as a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stability::Stable => "stable",
+            Stability::Experimental => "experimental",
+        }
+    }
 }
 
 impl Unit {
@@ -27,6 +50,7 @@ impl Unit {
             Unit::Nanoseconds => "nanoseconds",
             Unit::Events => "events",
             Unit::Values => "values",
+            Unit::Items => "items",
         }
     }
 }
@@ -235,24 +259,115 @@ pub const OTHERS: &[Definition] = &[
     },
 ];
 
+/// What a pipeline tells of each of its stages and queues.
+pub const PIPELINE: &[Definition] = &[
+    Definition {
+        name: "tasks",
+        shape: Shape::Counter,
+        unit: Unit::Items,
+        means: "Tasks of a stage that ended, failed ones among them.",
+        diagnosis: "Standing still: look at what this stage waits for.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "failures",
+        shape: Shape::Counter,
+        unit: Unit::Items,
+        means: "Tasks of a stage that failed.",
+        diagnosis: "Above 0: see the quarantine report for which samples.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "service_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "Time a task of a stage ran, without the waits before and after.",
+        diagnosis: "The longest of all stages, with little blocked time: this stage is the work.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "pool_wait_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "From when a task's input was there to when a worker took it up.",
+        diagnosis: "Long: the stage wants more concurrency.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "blocked_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "From when a task's result was ready to when the next queue had room.",
+        diagnosis: "Long: what comes after is slower than this stage.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "items",
+        shape: Shape::Counter,
+        unit: Unit::Items,
+        means: "Items taken out of a queue.",
+        diagnosis: "Fewer a second than the consumer wants: look at get_wait_ns.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "empty_ns",
+        shape: Shape::Counter,
+        unit: Unit::Nanoseconds,
+        means: "Time for which a queue held nothing, an interval that has not ended included. Data readiness is 1 - empty_ns / measured_ns.",
+        diagnosis: "Most of measured_ns: what comes before the queue is too slow.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "measured_ns",
+        shape: Shape::Counter,
+        unit: Unit::Nanoseconds,
+        means: "Time for which a queue was watched.",
+        diagnosis: "Differs between ranks: one of them began late or ended early.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "max_depth",
+        shape: Shape::Gauge,
+        unit: Unit::Items,
+        means: "The most items that a queue held at once.",
+        diagnosis: "At its capacity with short put waits: the buffer absorbs what the storage does unevenly.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "get_wait_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "How long each get waited for an item, with 0 for those that did not wait.",
+        diagnosis: "Long at the sink: the training loop waits for data.",
+        stability: Stability::Stable,
+    },
+    Definition {
+        name: "put_wait_ns",
+        shape: Shape::Histogram,
+        unit: Unit::Nanoseconds,
+        means: "How long each put waited for room, with 0 for those that did not wait.",
+        diagnosis: "Long: what comes after the queue is too slow, which is what one wants to see of a training loop.",
+        stability: Stability::Stable,
+    },
+];
+
+/// Every definition, counters first.
+pub fn all() -> impl Iterator<Item = &'static Definition> {
+    Counter::ALL.iter().map(|counter| counter.definition()).chain(OTHERS).chain(PIPELINE)
+}
+
 /// The definition of a metric by name.
 pub fn definition(name: &str) -> Option<&'static Definition> {
-    Counter::ALL
-        .iter()
-        .map(|counter| counter.definition())
-        .chain(OTHERS)
-        .find(|definition| definition.name == name)
+    all().find(|definition| definition.name == name)
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
 
-    use super::*;
-
     #[test]
     fn names_are_unique_and_spelt_alike() {
-        let all: Vec<_> = Counter::ALL.iter().map(|c| c.definition()).chain(OTHERS).collect();
+        let all: Vec<_> = super::all().collect();
         let names: HashSet<_> = all.iter().map(|d| d.name).collect();
         assert_eq!(names.len(), all.len());
         for definition in all {

@@ -76,10 +76,10 @@ impl QueueStats {
         merged.get_wait_ns.merge(&other.get_wait_ns)?;
         merged.put_wait_ns.merge(&other.put_wait_ns)?;
         merged.capacity = merged.capacity.max(other.capacity);
-        merged.items += other.items;
-        merged.measured_ns += other.measured_ns;
-        merged.empty_ns += other.empty_ns;
-        merged.depth_ns += other.depth_ns;
+        merged.items = merged.items.saturating_add(other.items);
+        merged.measured_ns = merged.measured_ns.saturating_add(other.measured_ns);
+        merged.empty_ns = merged.empty_ns.saturating_add(other.empty_ns);
+        merged.depth_ns = merged.depth_ns.saturating_add(other.depth_ns);
         merged.max_depth = merged.max_depth.max(other.max_depth);
         *self = merged;
         Ok(())

@@ -89,9 +89,9 @@ impl OperationSummary {
                 SnapshotError::Merge { place, source }
             })?,
         }
-        self.ops += other.ops;
-        self.bytes += other.bytes;
-        self.cancelled += other.cancelled;
+        self.ops = self.ops.saturating_add(other.ops);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.cancelled = self.cancelled.saturating_add(other.cancelled);
         add_up(&mut self.failures, &other.failures);
         Ok(())
     }
@@ -159,6 +159,16 @@ pub enum SnapshotError {
     Version {
         /// The version found.
         found: u64,
+    },
+    /// What is said to be earlier has counted more.
+    #[error("{place} went from {earlier} to {later}: not an earlier snapshot of the same run")]
+    NotEarlier {
+        /// Which count.
+        place: String,
+        /// In the one that was to be earlier.
+        earlier: u64,
+        /// In the one that was to be later.
+        later: u64,
     },
     /// Two histograms of the same name have different buckets.
     #[error("{place}: {source}")]
@@ -239,7 +249,7 @@ impl Snapshot {
         for theirs in &other.page_cache.downgrades {
             let downgrades = &mut merged.page_cache.downgrades;
             match downgrades.iter_mut().find(|d| d.from == theirs.from && d.to == theirs.to) {
-                Some(ours) => ours.n += theirs.n,
+                Some(ours) => ours.n = ours.n.saturating_add(theirs.n),
                 None => downgrades.push(theirs.clone()),
             }
         }
@@ -268,6 +278,7 @@ impl Snapshot {
 
 fn add_up(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
     for (name, n) in theirs {
-        *ours.entry(name.clone()).or_default() += n;
+        let sum = ours.entry(name.clone()).or_default();
+        *sum = sum.saturating_add(*n);
     }
 }

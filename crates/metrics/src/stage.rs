@@ -41,8 +41,8 @@ impl StageStats {
         merged.pool_wait_ns.merge(&other.pool_wait_ns)?;
         merged.blocked_ns.merge(&other.blocked_ns)?;
         merged.concurrency = merged.concurrency.max(other.concurrency);
-        merged.tasks += other.tasks;
-        merged.failures += other.failures;
+        merged.tasks = merged.tasks.saturating_add(other.tasks);
+        merged.failures = merged.failures.saturating_add(other.failures);
         *self = merged;
         Ok(())
     }

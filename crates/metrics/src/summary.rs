@@ -101,15 +101,7 @@ impl HistogramSummary {
             return None;
         }
         let rank = ((self.n as f64 * fraction - 1e-6).ceil() as u64).max(1);
-        let mut seen = 0;
-        for &(low, count) in &self.buckets {
-            seen += count;
-            if seen >= rank {
-                let high = self.layout.high_of(self.layout.index_of(low));
-                return Some(high.clamp(self.min, self.max));
-            }
-        }
-        Some(self.max)
+        Some(self.at_rank(rank))
     }
 
     /// Buckets that hold any value: lowest value and count, rising.
@@ -143,6 +135,46 @@ impl HistogramSummary {
             hdr.record_n(low, count).expect("buckets are checked to be in range when they come in");
         }
         hdr
+    }
+
+    /// Whether `earlier` can be an earlier reading of the same histogram: nothing in it is more than here.
+    pub(crate) fn follows(&self, earlier: &HistogramSummary) -> bool {
+        let mut now = self.buckets.iter().peekable();
+        earlier.clamped <= self.clamped
+            && earlier.buckets.iter().all(|&(low, had)| {
+                while now.next_if(|bucket| bucket.0 < low).is_some() {}
+                now.next_if(|bucket| bucket.0 == low).is_some_and(|bucket| bucket.1 >= had)
+            })
+    }
+
+    /// Between which two values the percentile of everything that was sampled lies, at 95 % confidence.
+    ///
+    /// From the order statistics alone, so it holds for any distribution; it takes the values for
+    /// independent of each other, which latencies in a burst are not. `None` where
+    /// [`HistogramSummary::percentile`] is, or where too few values lie beyond it to bound it.
+    pub fn percentile_interval(&self, fraction: f64) -> Option<(u64, u64)> {
+        /// Standard deviations that 95 % of a normal distribution lie within.
+        const Z: f64 = 1.959_964;
+        self.percentile(fraction)?;
+        let n = self.n as f64;
+        let half = Z * (n * fraction * (1.0 - fraction)).sqrt();
+        let (lower, upper) = ((n * fraction - half).floor(), (n * fraction + half).ceil() + 1.0);
+        if lower < 1.0 || upper > n {
+            return None;
+        }
+        Some((self.at_rank(lower as u64), self.at_rank(upper as u64)))
+    }
+
+    /// The largest value of the bucket that the value of this rank (from 1) falls into.
+    fn at_rank(&self, rank: u64) -> u64 {
+        let mut seen = 0u64;
+        for &(low, count) in &self.buckets {
+            seen = seen.saturating_add(count);
+            if seen >= rank {
+                return self.layout.high_of(self.layout.index_of(low)).clamp(self.min, self.max);
+            }
+        }
+        self.max
     }
 
     /// What was recorded after `earlier`, an earlier reading of the same histogram.
@@ -191,7 +223,7 @@ impl HistogramSummary {
         loop {
             merged.push(match (ours.peek(), theirs.peek()) {
                 (Some(a), Some(b)) if a.0 == b.0 => {
-                    let both = (a.0, a.1 + b.1);
+                    let both = (a.0, a.1.saturating_add(b.1));
                     ours.next();
                     theirs.next();
                     both
@@ -203,11 +235,11 @@ impl HistogramSummary {
             });
         }
         self.buckets = merged;
-        self.n += other.n;
+        self.n = self.n.saturating_add(other.n);
         self.sum = self.sum.wrapping_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.clamped += other.clamped;
+        self.clamped = self.clamped.saturating_add(other.clamped);
         Ok(())
     }
 }
@@ -260,6 +292,14 @@ mod tests {
             assert!(enough >= exact && enough <= exact + exact / 1_000, "{enough} for {exact}");
         }
         assert_eq!(of([]).percentile(0.5), None);
+    }
+
+    #[test]
+    fn percentiles_are_bounded_by_what_the_values_allow() {
+        let summary = of(0..1_000);
+        let (low, high) = summary.percentile_interval(0.5).unwrap();
+        assert!((465..=472).contains(&low) && (529..=536).contains(&high), "{low} {high}");
+        assert_eq!(of(0..100).percentile_interval(0.99), None, "one value beyond bounds nothing");
     }
 
     #[test]

@@ -188,6 +188,15 @@ fn json_schema() {
 }
 
 #[test]
+fn csv_schema() {
+    let csv = small().to_csv();
+    let mut lines = csv.lines();
+    assert_eq!(lines.next(), Some(forebay_metrics::csv::HEADER));
+    assert!(lines.all(|line| line.split(',').count() == 9), "no name here needs quotes");
+    insta::assert_snapshot!("csv_schema", csv);
+}
+
+#[test]
 fn report_of_a_run() {
     let (snapshot, facts) = large();
     let text = Report::new(&snapshot, &facts).to_string();

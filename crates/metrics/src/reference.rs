@@ -1,0 +1,74 @@
+//! The reference of all metrics as a document, written from the registry so that it cannot be wrong.
+
+use std::fmt::Write as _;
+
+use crate::layout::{Digits, Layout};
+use crate::names::{Counter, Definition, OTHERS, PIPELINE};
+use crate::snapshot::SCHEMA_VERSION;
+
+/// `docs/metrics.md`, in Markdown.
+pub fn markdown() -> String {
+    let mut text = format!(
+        "# Metrics\n\n\
+         Written from `crates/metrics/src/names.rs` by `UPDATE_DOCS=1 cargo test -p forebay-metrics --test \
+         reference`; a test fails while the two differ.\n\n\
+         A snapshot of them is JSON of schema version {SCHEMA_VERSION} (`schema_version`), the same from the \
+         command, from Rust and from Python. A key that goes away or changes its meaning changes the version; a \
+         new key does not. Snapshots of several processes merge into what one process would have counted, bucket \
+         by bucket, and two of one run can be subtracted. The table form (`.csv`) has one figure a row: \
+         `{}`.\n\n\
+         Counters are exact. A percentile is given only where at least one value lies above it. A value outside \
+         a histogram's range is clamped and counted in `clamped`.\n",
+        crate::csv::HEADER
+    );
+    table(&mut text, "Counters", "In `counters`.", Counter::ALL.iter().map(|counter| counter.definition()));
+    table(
+        &mut text,
+        "Levels and distributions",
+        "Levels are at the top of a snapshot, each with `level`, `peak` and `cap`. Distributions are in \
+         `operations`, by kind of operation, and in `attempts` within these: the requests that the backend really \
+         made.",
+        OTHERS.iter(),
+    );
+    table(&mut text, "Pipeline", "In `stages` and `queues`, by name.", PIPELINE.iter());
+    memory(&mut text);
+    text
+}
+
+fn table(text: &mut String, title: &str, where_: &str, rows: impl Iterator<Item = &'static Definition>) {
+    let _ = write!(
+        text,
+        "\n## {title}\n\n{where_}\n\n| name | shape | unit | what it says | what a conspicuous value points to | name is \
+         |\n|---|---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let [shape, unit, stability] = [row.shape.name(), row.unit.name(), row.stability.name()];
+        let _ = writeln!(
+            text,
+            "| `{}` | {shape} | {unit} | {} | {} | {stability} |",
+            row.name, row.means, row.diagnosis
+        );
+    }
+}
+
+/// From the layouts themselves.
+fn memory(text: &mut String) {
+    text.push_str(
+        "\n## Significant digits and memory\n\n\
+         A percentile differs from the exact one by less than 10^-digits of its value. Memory is taken a page at a \
+         time, one for each power of two of values that a thread has really seen (the first page: all values \
+         below).\n\n\
+         | digits | bytes a page | at most, latency (1 ns to 1 h) | at most, sizes (0 B to 1 TiB) |\n|---|---|---|---|\n",
+    );
+    for digits in (1..=5).filter_map(|digits| Digits::new(digits).ok()) {
+        let (latency, sizes) = (Layout::latency(digits), Layout::request_bytes(digits));
+        let page = latency.page_len() * 8;
+        let _ = writeln!(
+            text,
+            "| {} | {page} | {} | {} |",
+            digits.get(),
+            page * latency.pages(),
+            page * sizes.pages()
+        );
+    }
+}
