@@ -39,7 +39,7 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
             "workers are threads of this process; for processes use torch.utils.data.DataLoader over a \
              forebay.torch.IterableDataset",
         ),
-        (o.loading_mode == LoadingMode::Streaming, "loading_mode", o.loading_mode.to_string(), LATER),
+        (o.loading_mode == LoadingMode::Streaming, "loading_mode", o.loading_mode.to_string(), NO_STREAM),
         (o.reader_mode == ReaderMode::Mmap, "reader_mode", o.reader_mode.to_string(), NO_MAPPING),
     ];
     match refused.into_iter().find(|(given, ..)| *given) {
@@ -56,5 +56,6 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
 const NO_MAPPING: &str = "a mapped file that shrinks kills the process instead of being an error, and its \
     page faults are neither counted nor capped; use sequential, or range for requests of a size";
 
-/// Taken out of here once the read path obeys it.
-const LATER: &str = "it does not obey this value yet";
+/// A dataset's ids, its fingerprint and so every state and every order are those of its whole listing.
+const NO_STREAM: &str = "a loader is made over a dataset whose listing is complete, because its ids and its \
+    fingerprint come from it; use ordered or completion";

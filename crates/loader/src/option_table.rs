@@ -131,7 +131,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "loading_mode",
         kind: OptionKind::Choice(LoadingMode::WORDS),
         unit: "",
-        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the dataset is still listed, in the order of the listing",
+        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the dataset is still listed, in the order of the listing, which is refused: ids and states come from the whole listing",
         optional: false,
         spells: None,
         get: |o| o.loading_mode.name().into(),
