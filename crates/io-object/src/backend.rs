@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// One bucket or container as a [`Store`].
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) options: HttpOptions,
     pub(crate) observer: Arc<dyn Observe>,
     permits: Semaphore,
+    /// Whether the object that was read last was larger than a request is to be.
+    large: AtomicBool,
 }
 
 impl ObjectBackend {
@@ -43,7 +46,8 @@ impl ObjectBackend {
         observer: Arc<dyn Observe>,
     ) -> Self {
         let permits = Semaphore::new(options.concurrency.get() as usize);
-        ObjectBackend(Arc::new(Shared { root: location.clone(), client, options, observer, permits }))
+        let (root, large) = (location.clone(), AtomicBool::new(false));
+        ObjectBackend(Arc::new(Shared { root, client, options, observer, permits, large }))
     }
 
     /// Removes many objects, as many a request as the service takes. `answer[i]` belongs to `locations[i]`.
@@ -76,6 +80,19 @@ impl Shared {
         match std::str::from_utf8(location.path_bytes()) {
             Ok(key) => Ok(key),
             Err(_) => invalid("keys of object stores are UTF-8, and this one is not".into()),
+        }
+    }
+
+    /// Whether the next object is expected to be larger than a request: objects that are read one after
+    /// another are mostly alike.
+    pub(crate) fn finds_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed)
+    }
+
+    /// What an object turned out to be.
+    pub(crate) fn found(&self, large: bool) {
+        if self.finds_large() != large {
+            self.large.store(large, Ordering::Relaxed);
         }
     }
 

@@ -60,8 +60,12 @@ pub(crate) async fn get(
     let wanted = request.range.clone();
     let asked = match (&wanted, stretch) {
         (Some(range), _) => Some(read.first_of(range)),
-        (None, Some(stretch)) => Some(0..stretch.get()),
-        (None, None) => None,
+        // A service says the checksum of a whole object only to who asks for the whole of it. Who was told how
+        // large requests are to be is obeyed; else an object is taken to be like the one before.
+        (None, Some(stretch)) if options.target_request_bytes.is_some() || shared.finds_large() => {
+            Some(0..stretch.get())
+        }
+        (None, _) => None,
     };
     let begun = read.begin(asked.clone(), request.if_version.as_ref(), wanted.is_none()).await;
     let begun = match begun {
@@ -158,6 +162,10 @@ impl<'a> Read<'a> {
         begin: Instant,
     ) -> Result<Served> {
         let size = begun.answer.head.size;
+        let stretch = self.stretch.map_or(u64::MAX, NonZeroU64::get);
+        if wanted.is_none() {
+            self.shared.found(size > stretch);
+        }
         let range = wanted.unwrap_or(0..size);
         if range.end > size {
             let failure = Failure::new(Kind::InvalidRange, String::new());
@@ -182,7 +190,9 @@ impl<'a> Read<'a> {
             }
         };
         let first_byte = attempt.first_byte();
-        let answer_end = answer.range.end.min(range.end);
+        // An object that turns out to be large is not read to its end by one request: its first stretch is
+        // taken from this one, which is given up then, with its connection.
+        let answer_end = answer.range.end.min(range.start.saturating_add(stretch));
         let version = answer.head.version.clone();
         let (head, tail) = buf.split_at_mut((answer_end - range.start) as usize);
         let first = self.receive(attempt, watch, answer, head, permit);
@@ -246,9 +256,10 @@ impl<'a> Read<'a> {
         into: &mut [u8],
         permit: Option<SemaphorePermit<'a>>,
     ) -> Result<(), Failure> {
-        let mut result = pour(&mut *answer.body, into, &mut watch, &mut attempt.bytes).await;
+        let whole = into.len() as u64 == answer.range.end - answer.range.start;
+        let mut result = pour(&mut *answer.body, into, whole, &mut watch, &mut attempt.bytes).await;
         drop(permit);
-        if let (Ok(()), Some(sum)) = (&result, &answer.head.checksum) {
+        if let (Ok(()), Some(sum), true) = (&result, &answer.head.checksum, whole) {
             result = sum.check(self.shared.options.verify, into);
         }
         attempt.end(result)
@@ -291,10 +302,11 @@ fn pinned(wanted: Option<&Version>, found: Option<&Version>) -> Result<(), Failu
     }
 }
 
-/// Reads a body that is to be exactly as long as `into`.
+/// Reads a body that is to be exactly as long as `into`, or the beginning of one that is longer.
 async fn pour(
     body: &mut dyn Incoming,
     into: &mut [u8],
+    whole: bool,
     watch: &mut Watch<'_>,
     came: &mut u64,
 ) -> Result<(), Failure> {
@@ -302,6 +314,9 @@ async fn pour(
     let mut filled = 0;
     poll_fn(|cx| {
         loop {
+            if filled == due && !whole {
+                return Poll::Ready(Ok(()));
+            }
             let mut beyond = [0];
             let rest = if filled < due { &mut into[filled..] } else { &mut beyond[..] };
             match body.poll_fill(cx, rest) {

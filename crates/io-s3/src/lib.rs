@@ -9,6 +9,8 @@
 mod credentials;
 #[cfg_attr(not(feature = "object-store"), path = "lent_not.rs")]
 mod lent;
+#[cfg(feature = "object-store")]
+mod object_store_client;
 mod open;
 mod options;
 mod profile;

@@ -23,6 +23,11 @@ pub fn open(
     let client: Arc<dyn Client> = match options.client {
         ClientKind::Forebay => Arc::new(SignedClient::new(service, &options.http)?),
 
+        #[cfg(feature = "object-store")]
+        ClientKind::ObjectStore => {
+            Arc::new(crate::object_store_client::ObjectStoreClient::new(service, &options.http)?)
+        }
+        #[cfg(not(feature = "object-store"))]
         ClientKind::ObjectStore => return Err(not_built_in("object-store", "object-store").at(location)),
         ClientKind::Rusoto => return Err(not_built_in("rusoto", "rusoto").at(location)),
     };

@@ -161,7 +161,14 @@ impl Client for SignedClient {
 
     fn put<'a>(&'a self, key: &'a str, payload: Payload, mode: PutMode) -> Answered<'a, Stored> {
         async move {
-            let call = Call { method: "PUT", key, payload, more: only_new(mode), ..Call::default() };
+            // Kept by the service with the object: it refuses what was damaged on the way, and can say it to
+            // readers.
+            let mut sum = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi);
+            payload.chunks().iter().for_each(|chunk| sum.update(chunk));
+            let sum = STANDARD.encode(u32::try_from(sum.finalize()).unwrap_or_default().to_be_bytes());
+            let fields = [("x-amz-checksum-crc32c", sum.as_str())];
+            let more = only_new(mode);
+            let call = Call { method: "PUT", key, payload, fields: &fields, more, ..Call::default() };
             let reply = self.done(call).await.map_err(|failure| taken(failure, mode))?;
             Ok(Stored { version: reply.field("etag").map(version_of), modified: None })
         }

@@ -1,5 +1,7 @@
 //! The store of `s3://` on servers that speak its protocol.
 
 mod conformance;
+mod faults;
 mod server;
 mod under_faults;
+mod writing;
