@@ -14,7 +14,11 @@ mod object_store_client;
 mod open;
 mod options;
 mod profile;
+#[cfg(any(feature = "object-store", feature = "rusoto"))]
+mod refusal;
 mod resolve;
+#[cfg(feature = "rusoto")]
+mod rusoto_client;
 mod service;
 mod sign;
 mod signed_client;

@@ -5,9 +5,9 @@
 //! are noted on the way ([`Noting`]), and a key that it cannot keep as it is (`a//b`) is refused by name.
 
 use crate::credentials::Source;
+use crate::refusal::{self, Refusal};
 use crate::service::{Service, Style};
 use crate::signed_client::{FACTS, taken};
-use crate::xml;
 use async_trait::async_trait;
 use forebay_io::{Error, Kind, PutMode, Result};
 use forebay_io_object::{
@@ -27,7 +27,7 @@ use object_store::{
     CredentialProvider, GetOptions, GetRange, ObjectMeta, ObjectStore, PutPayload, RetryConfig,
 };
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module's words.
@@ -97,19 +97,6 @@ impl CredentialProvider for Keys {
     }
 }
 
-/// What the answer to a request was, if it was a refusal.
-#[derive(Debug, Default)]
-struct Refusal {
-    status: u16,
-    words: Vec<u8>,
-    after: Option<Duration>,
-}
-
-tokio::task_local! {
-    /// The refusal of the call that this task is making.
-    static REFUSAL: Arc<Mutex<Option<Refusal>>>;
-}
-
 /// Makes clients that note refusals.
 #[derive(Debug)]
 struct NotingConnector;
@@ -137,36 +124,25 @@ impl HttpService for Noting {
         let after = retry_after(field("retry-after"), field("date"));
         let (parts, body) = response.into_parts();
         let words = body.bytes().await?;
-        let refusal = Refusal { status: status.as_u16(), words: words.to_vec(), after };
-        let _ =
-            REFUSAL.try_with(|noted| *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal));
+        refusal::note(Refusal { status: status.as_u16(), words: words.to_vec(), after });
         Ok(HttpResponse::from_parts(parts, words.into()))
     }
 }
 
 /// Makes a call; a failure says what the service did.
 async fn call<T>(call: impl Future<Output = object_store::Result<T>>) -> Result<T, Failure> {
-    let noted = Arc::new(Mutex::new(None));
-    let result = REFUSAL.scope(noted.clone(), call).await;
-    let refusal = noted.lock().unwrap_or_else(PoisonError::into_inner).take();
-    result.map_err(|error| match refusal {
-        Some(Refusal { status, words, after }) => {
-            let (code, message) = xml::error(&words);
-            Failure::status(status, &code, &message, after)
-        }
-        None => failure(&error),
-    })
+    refusal::said(call, failure).await
 }
 
 /// A failure without an answer of the service.
-fn failure(error: &object_store::Error) -> Failure {
+fn failure(error: object_store::Error) -> Failure {
     use object_store::Error as E;
-    match error {
+    match &error {
         E::InvalidPath { .. } => Failure::new(Kind::InvalidConfig, error.to_string()),
         E::NotSupported { .. } | E::NotImplemented { .. } => {
             Failure::new(Kind::Unsupported, error.to_string())
         }
-        E::NotFound { .. } => Failure::new(Kind::NotFound, chain(error)),
+        E::NotFound { .. } => Failure::new(Kind::NotFound, chain(&error)),
         other => {
             let text = chain(other);
             // Inside of the crate this is one kind of error with many causes.
@@ -230,7 +206,7 @@ impl Client for ObjectStoreClient {
             let (range, head) = (found.range.clone(), head(&found.meta));
             let body = found.into_stream();
             let status = if ask.range.is_some() { 206 } else { 200 };
-            let body = body.map_err(|error| failure(&error));
+            let body = body.map_err(failure);
             Ok(Answer { status, head, range, body: Box::new(Chunks::new(body)) })
         }
         .boxed()
@@ -352,7 +328,7 @@ impl Client for ObjectStoreClient {
                 Some(answer) => answer,
                 None => match all.next() {
                     Some(Err(error)) if !matches!(error, object_store::Error::NotFound { .. }) => {
-                        Err(failure(&error))
+                        Err(failure(error))
                     }
                     _ => Ok(()),
                 },

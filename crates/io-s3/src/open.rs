@@ -3,7 +3,9 @@
 use crate::resolve::resolve;
 use crate::signed_client::SignedClient;
 use crate::{ClientKind, S3Options};
-use forebay_io::{Error, Kind, Location, Observe, Operation, Result};
+#[cfg(not(all(feature = "object-store", feature = "rusoto")))]
+use forebay_io::{Error, Kind, Operation};
+use forebay_io::{Location, Observe, Result};
 use forebay_io_object::{Client, ObjectBackend, Surroundings};
 use std::sync::Arc;
 
@@ -29,11 +31,15 @@ pub fn open(
         }
         #[cfg(not(feature = "object-store"))]
         ClientKind::ObjectStore => return Err(not_built_in("object-store", "object-store").at(location)),
+        #[cfg(feature = "rusoto")]
+        ClientKind::Rusoto => Arc::new(crate::rusoto_client::RusotoClient::new(service, &options.http)?),
+        #[cfg(not(feature = "rusoto"))]
         ClientKind::Rusoto => return Err(not_built_in("rusoto", "rusoto").at(location)),
     };
     Ok(ObjectBackend::new(location, client, options.http.clone(), observer))
 }
 
+#[cfg(not(all(feature = "object-store", feature = "rusoto")))]
 fn not_built_in(client: &str, feature: &str) -> Error {
     let context = format!("client={client} is not built in (feature {feature}); use client=forebay");
     Error::new(Kind::Unsupported, Operation::Configure, context)

@@ -3,7 +3,7 @@
 use crate::credentials::{Credentials, Source};
 use crate::profile;
 use crate::service::{Service, Style};
-use crate::{Addressing, S3Options};
+use crate::{Addressing, ClientKind, S3Options};
 use forebay_io::{Error, Location, Result};
 use forebay_io_object::Surroundings;
 use forebay_io_object::wire::Endpoint;
@@ -45,7 +45,9 @@ pub(crate) fn resolve(location: &Location, options: &S3Options, around: &Surroun
                  addressing=path"
             )));
         }
-        Addressing::Auto if own || !fits_a_host(bucket) => Style::Path,
+        Addressing::Auto if own || options.client == ClientKind::Rusoto || !fits_a_host(bucket) => {
+            Style::Path
+        }
         Addressing::Auto => Style::Virtual,
     };
     let endpoint = if style == Style::Virtual { endpoint.with_label(bucket) } else { endpoint };

@@ -301,7 +301,7 @@ pub(crate) fn taken(failure: Failure, mode: PutMode) -> Failure {
 }
 
 /// The status that goes with a code inside an answer to many.
-fn code_status(code: &str) -> u16 {
+pub(crate) fn code_status(code: &str) -> u16 {
     match code {
         "AccessDenied" => 403,
         "SlowDown" => 503,

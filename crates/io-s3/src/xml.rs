@@ -134,7 +134,7 @@ fn decoded(key: &str) -> Result<String, Failure> {
 }
 
 /// `2009-10-12T17:50:30.000Z`.
-fn time_of(text: &str) -> Option<SystemTime> {
+pub(crate) fn time_of(text: &str) -> Option<SystemTime> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);

@@ -149,7 +149,7 @@ impl Bench<'_> {
     }
 }
 
-fn bench_script(name: &str) -> PathBuf {
+pub(super) fn bench_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bench").join(name)
 }
 

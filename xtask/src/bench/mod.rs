@@ -12,6 +12,7 @@ mod order;
 mod page_cache;
 mod reading;
 mod results;
+mod s3;
 
 use std::path::PathBuf;
 
@@ -58,6 +59,8 @@ enum Name {
     Metrics,
     /// Orders of a hundred million samples: how soon, how fast, how small
     Loader,
+    /// Objects of a server in memory into batches, from Python; under faults; a listing of a million keys
+    S3,
 }
 
 /// Whether other loaders take part.
@@ -84,7 +87,8 @@ impl Args {
 }
 
 fn shape_names() -> Vec<&'static str> {
-    let mut names: Vec<_> = files::SHAPES.iter().map(|shape| shape.name).chain(direct::names()).collect();
+    let ours = files::SHAPES.iter().map(|shape| shape.name).chain(direct::names());
+    let mut names: Vec<_> = ours.chain(s3::SHAPES.iter().map(|shape| shape.name)).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -104,6 +108,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Name::Startup => startup(workspace, args),
         Name::Metrics => metrics(workspace, args),
         Name::Loader => order(workspace, args),
+        Name::S3 => s3::run(workspace, args),
     }
 }
 

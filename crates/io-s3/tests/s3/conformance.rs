@@ -154,3 +154,25 @@ mod object_store_with_signatures {
 
     promises_on_s3s!(on_s3s(ClientKind::ObjectStore));
 }
+
+#[cfg(feature = "rusoto")]
+mod rusoto {
+    use super::*;
+
+    promises_on_s3s!(on_fast(ClientKind::Rusoto, Settings::default()));
+    promises_of_others!(on_fast(ClientKind::Rusoto, Settings::default()));
+}
+
+#[cfg(feature = "rusoto")]
+mod rusoto_in_small_parts {
+    use super::*;
+
+    promises_on_s3s!(on_fast(ClientKind::Rusoto, Settings { small_parts: true, ..Settings::default() }));
+}
+
+#[cfg(feature = "rusoto")]
+mod rusoto_with_signatures {
+    use super::*;
+
+    promises_on_s3s!(on_s3s(ClientKind::Rusoto));
+}

@@ -1,0 +1,236 @@
+//! `cargo xtask bench s3`: objects of a server in memory into batches, from Python, beside other loaders;
+//! the same under faults; and a listing of a million keys beside what the server needs to serve its pages.
+//!
+//! The server is a process of its own, so that its CPU time is not counted with its client's. Both share the
+//! machine: rates are only good for ratios.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, ensure};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::contest::{self, Contender, Outcome};
+use super::files::bench_script;
+use super::reading::{Reading, Spread};
+use super::{Args, Programs, results};
+use crate::shell;
+use crate::workspace::Workspace;
+
+/// Requests at a time.
+const AT_ONCE: usize = 32;
+
+/// Objects of one size.
+pub(super) struct Shape {
+    pub(super) name: &'static str,
+    size: usize,
+    count: usize,
+    batch: usize,
+    /// The most CPU that a GET may cost, in microseconds; of large objects the most CPU seconds a GiB.
+    bar: Bar,
+}
+
+enum Bar {
+    MicrosPerGet(f64),
+    SecondsPerGib(f64),
+}
+
+pub(super) const SHAPES: [Shape; 2] = [
+    Shape { name: "64k", size: 64 << 10, count: 4096, batch: 32, bar: Bar::MicrosPerGet(40.0) },
+    Shape { name: "8m", size: 8 << 20, count: 64, batch: 4, bar: Bar::SecondsPerGib(0.125) },
+];
+
+/// Other loaders, named as in `bench/services.py`.
+const PEERS: [&str; 3] = ["obstore", "s3dlio", "s3torch"];
+const OURS: &str = "forebay";
+
+/// What goes wrong in the run under faults, and of how many objects.
+const FAULTS: &str = "reset=0.01,503=0.02,truncate=0.01";
+const OBJECTS_UNDER_FAULTS: usize = 20_000;
+/// How much of the rate without faults has to be left.
+const LEFT_UNDER_FAULTS: f64 = 0.85;
+
+const KEYS: usize = 1_000_000;
+/// How much longer than the server's own time a listing may take.
+const LISTING: f64 = 1.2;
+
+#[derive(Debug, Serialize)]
+struct Case {
+    name: String,
+    outcomes: Vec<Outcome>,
+}
+
+/// Runs every case asked for and writes the results.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let programs = Programs::build(workspace, args.peers)?;
+    if args.peers.runs() {
+        programs.venv.install_file(&workspace.root().join("xtask/bench/requirements-services.txt"))?;
+    }
+    let build = ["build", "--quiet", "--release", "-p", "forebay-io-testkit", "--features", "servers"];
+    shell::run(&mut shell::cargo(workspace.root(), build))?;
+    let bench = Bench { workspace, args, programs: &programs };
+    let mut cases = Vec::new();
+    for shape in SHAPES.iter().filter(|shape| args.wants(shape.name)) {
+        cases.push(bench.reading(shape)?);
+    }
+    if args.only.is_empty() {
+        cases.push(bench.under_faults()?);
+        cases.push(bench.listing()?);
+    }
+    let machine = super::machine::describe(workspace.root(), &super::data_folder(workspace)?);
+    println!("\n{machine}\n{} rounds, interleaved; medians; server on the same machine", args.rounds);
+    for case in &cases {
+        let reference = case.outcomes.last().map_or(OURS, |last| last.name.as_str());
+        println!("\n{}\n{}", case.name, contest::table(&case.outcomes, reference));
+        bars(case).iter().for_each(|bar| println!("{bar}"));
+    }
+    results::write(workspace, "s3", &machine, &cases)
+}
+
+struct Bench<'a> {
+    workspace: &'a Workspace,
+    args: &'a Args,
+    programs: &'a Programs,
+}
+
+impl Bench<'_> {
+    fn reading(&self, shape: &Shape) -> anyhow::Result<Case> {
+        let server = Server::start(self.workspace, shape.count, shape.size, 0, None)?;
+        let peers = if self.args.peers.runs() { &PEERS[..] } else { &[] };
+        let program = |name: &'static str| {
+            let server = &server;
+            Contender::new(name, move || self.run(name, server, shape.count, shape, self.args.seconds))
+        };
+        let mut contenders: Vec<_> = [OURS].iter().chain(peers).map(|name| program(name)).collect();
+        let outcomes = contest::hold(self.args.rounds, &mut contenders, || Ok(()))?;
+        Ok(Case { name: format!("{} objects", shape.name), outcomes })
+    }
+
+    fn under_faults(&self) -> anyhow::Result<Case> {
+        let shape = &SHAPES[0];
+        // Faults go through a proxy, and so does the run that they are compared with.
+        let start = |faults| Server::start(self.workspace, OBJECTS_UNDER_FAULTS, shape.size, 0, Some(faults));
+        let (faulty, sound) = (start(FAULTS)?, start("reset=0")?);
+        // One epoch each: what is drawn for a request the second time is another thing.
+        let program = |name: &'static str, server| {
+            Contender::new(name, move || self.run(OURS, server, OBJECTS_UNDER_FAULTS, shape, 0.0))
+        };
+        let mut contenders = [program("under faults", &faulty), program("without", &sound)];
+        let outcomes = contest::hold(self.args.rounds, &mut contenders, || Ok(()))?;
+        for reading in outcomes.iter().flat_map(|outcome| &outcome.readings) {
+            ensure!(
+                reading.samples == OBJECTS_UNDER_FAULTS as u64,
+                "an epoch of {} objects",
+                reading.samples
+            );
+        }
+        Ok(Case { name: format!("{OBJECTS_UNDER_FAULTS} objects of 64k, {FAULTS}"), outcomes })
+    }
+
+    fn listing(&self) -> anyhow::Result<Case> {
+        let server = Server::start(self.workspace, 0, 0, KEYS, None)?;
+        let program = |name: &'static str| {
+            let server = &server;
+            Contender::new(name, move || {
+                let reading = self.run(name, server, 0, &SHAPES[0], 0.0)?;
+                ensure!(reading.samples == KEYS as u64, "{name} found {} keys", reading.samples);
+                Ok(reading)
+            })
+        };
+        let mut contenders = [program("forebay-list"), program("raw-list")];
+        let outcomes = contest::hold(self.args.rounds, &mut contenders, || Ok(()))?;
+        Ok(Case { name: format!("listing of {KEYS} keys"), outcomes })
+    }
+
+    fn run(
+        &self,
+        program: &str,
+        server: &Server,
+        objects: usize,
+        shape: &Shape,
+        seconds: f64,
+    ) -> anyhow::Result<Reading> {
+        let mut python = self.programs.venv.python([bench_script("services.py")]);
+        python.args(["-", program, "--objects", &objects.to_string()]);
+        python.args(["--batch-size", &shape.batch.to_string(), "--at-once", &AT_ONCE.to_string()]);
+        let in_flight = 2 * AT_ONCE.max(8 * shape.batch) * shape.size;
+        python.args(["--max-bytes-in-flight", &in_flight.to_string(), "--seconds", &seconds.to_string()]);
+        python.envs(server.env.iter().map(|(name, value)| (name, value)));
+        Reading::parse(&shell::read(&mut python)?)
+    }
+}
+
+/// The server in memory, which ends with its standard input.
+struct Server {
+    child: Child,
+    /// Its side of the output, so that it is never written to a closed pipe.
+    _output: BufReader<ChildStdout>,
+    env: Vec<(String, String)>,
+}
+
+impl Server {
+    fn start(
+        workspace: &Workspace,
+        objects: usize,
+        size: usize,
+        keys: usize,
+        faults: Option<&str>,
+    ) -> anyhow::Result<Self> {
+        let program: PathBuf = workspace.binary("release", "forebay-testserver");
+        let mut command = Command::new(program);
+        command.args(["fast", "--objects", &objects.to_string(), "--size", &size.to_string()]);
+        command.args(["--keys", &keys.to_string()]);
+        command.args(faults.map(|faults| format!("--faults={faults}")));
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut output = BufReader::new(child.stdout.take().context("its output")?);
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let said: Value = serde_json::from_str(&line).with_context(|| format!("the server said `{line}`"))?;
+        let servers = said["servers"].as_array().context("no servers")?;
+        let s3 = servers.iter().find(|server| server["name"] == "fast-s3").context("no fast-s3")?;
+        let env = s3["env"].as_object().context("no environment")?;
+        let text =
+            |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap_or_default().into());
+        Ok(Self { child, _output: output, env: env.iter().map(text).collect() })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// What is demanded of a case, and whether it is met.
+fn bars(case: &Case) -> Vec<String> {
+    let said = |what: &str, found: f64, bar: f64, met: bool| {
+        format!("{what}: {found:.3}, bar {bar:.3}: {}", if met { "met" } else { "MISSED" })
+    };
+    let rate = |outcome: &Outcome| outcome.samples_per_second().median;
+    let (Some(first), Some(last)) = (case.outcomes.first(), case.outcomes.last()) else { return Vec::new() };
+    let ratio = rate(first) / rate(last);
+    if case.name.starts_with("listing") {
+        return vec![said("time of the server's own", 1.0 / ratio, LISTING, 1.0 / ratio <= LISTING)];
+    }
+    let Some(shape) = SHAPES.iter().find(|shape| case.name == format!("{} objects", shape.name)) else {
+        return vec![said("rate without faults", ratio, LEFT_UNDER_FAULTS, ratio >= LEFT_UNDER_FAULTS)];
+    };
+    let per_get = first.cpu_micros_per_sample().median;
+    let mut bars = vec![match shape.bar {
+        Bar::MicrosPerGet(bar) => said("CPU us a GET", per_get, bar, per_get <= bar),
+        Bar::SecondsPerGib(bar) => {
+            let per_gib = Spread::of(&first.readings, |reading| {
+                reading.cpu_seconds / (reading.bytes as f64 / (1u64 << 30) as f64)
+            });
+            said("CPU s a GiB", per_gib.median, bar, per_gib.median <= bar)
+        }
+    }];
+    bars.extend(case.outcomes.iter().skip(1).map(|peer| {
+        let ratio = rate(first) / rate(peer);
+        said(&format!("rate of {}'s", peer.name), ratio, 1.0, ratio >= 1.0)
+    }));
+    bars
+}
