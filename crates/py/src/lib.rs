@@ -38,6 +38,8 @@ mod progress;
 mod scheduling;
 mod settings;
 mod store;
+mod tap;
+mod trace;
 mod value;
 mod wait;
 mod waker;
@@ -72,6 +74,9 @@ mod _forebay {
     use progress::Progress;
     #[pymodule_export]
     use store::{delete, exists, get, get_many, get_range, list, put, stat};
+
+    #[pymodule_export]
+    use trace::{begin_trace, end_trace, trace_convert, trace_diff, trace_info, trace_replay, trace_synth};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -10,6 +10,7 @@
 
 use crate::born;
 use crate::settings::Settings;
+use crate::tap::Tap;
 use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
 use forebay_io_open::Surroundings;
@@ -32,7 +33,7 @@ static CURRENT: Mutex<Option<&'static Process>> = Mutex::new(None);
 pub(crate) struct Process {
     generation: u64,
     runtime: Runtime,
-    collector: Arc<Collector>,
+    tap: Arc<Tap>,
     /// What is behind `mem://`.
     memory: MemoryStore,
     /// Locked for a look-up only, with the interpreter's lock held.
@@ -87,7 +88,7 @@ impl Process {
         Ok(Process {
             generation: born::generation(),
             runtime,
-            collector: Arc::new(Collector::new()),
+            tap: Arc::default(),
             memory: MemoryStore::new(),
             stores: Mutex::default(),
         })
@@ -99,7 +100,12 @@ impl Process {
 
     /// Counts everything that goes through [`Process::store`].
     pub(crate) fn collector(&self) -> &Collector {
-        &self.collector
+        self.tap.collector()
+    }
+
+    /// What sees everything that goes through [`Process::store`].
+    pub(crate) fn tap(&self) -> &Tap {
+        &self.tap
     }
 
     /// The store that holds `location`, shared by all that name the same place in the same way.
@@ -112,7 +118,8 @@ impl Process {
         self.find(location, settings).map_err(|error: Error| errors::raise(py, &error))
     }
 
-    fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
+    /// As [`Process::store`], on any thread.
+    pub(crate) fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
         let local = matches!(location.scheme(), "file" | "direct" | "mem");
         let place = Place {
             scheme: location.scheme().to_owned(),
@@ -126,7 +133,7 @@ impl Process {
         }
         let around = Surroundings::new(place.environment.iter().cloned(), SystemTime::now);
         let mut options = settings.parse()?.with_surroundings(around);
-        options.caller = Some(self.collector.clone());
+        options.caller = Some(self.tap.clone());
         options.memory = Some(self.memory.clone());
         // A forked child has its parent's keys, and another number.
         options.seed = RandomState::new().hash_one(std::process::id());

@@ -48,7 +48,7 @@ def test_the_package_exports_what_it_says():
         assert hasattr(forebay, name), name
     # What unpickling calls is nobody's business.
     internal = {"restore_dataset", "snapshot"}
-    assert {name for name in DEFINED if name not in internal} | {"__version__", "aio", "metrics"} == set(forebay.__all__)
+    assert {name for name in DEFINED if name not in internal} | {"__version__", "aio", "metrics", "trace"} == set(forebay.__all__)
     assert forebay.metrics.snapshot is _forebay.snapshot
 
 

@@ -2,9 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::{Action, Record};
+use forebay_io::parse_size;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Exp, LogNormal};
+use std::str::FromStr;
 
 /// When operations are asked for.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,6 +36,32 @@ pub enum Arrivals {
     },
 }
 
+impl FromStr for Arrivals {
+    type Err = Error;
+
+    /// `poisson:RATE`, `bursty:RATE,ON,OFF` or `epochs:BATCH,STEP,PAUSE`.
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.split_once(':').and_then(|(name, rest)| match name {
+            "poisson" => numbers::<1>(rest).map(|[rate]| Arrivals::Poisson { rate }),
+            "bursty" => numbers::<3>(rest).map(|[rate, on, off]| Arrivals::Bursty { rate, on, off }),
+            "epochs" => numbers::<3>(rest)
+                .filter(|[batch, ..]| batch.fract() == 0.0 && *batch >= 1.0)
+                .map(|[batch, step, pause]| Arrivals::Epochs { batch: batch as u64, step, pause }),
+            _ => None,
+        });
+        parsed.ok_or_else(|| {
+            Error::Invalid(format!(
+                "{text:?} is not a model of arrivals; write poisson:RATE, bursty:RATE,ON,OFF or epochs:BATCH,STEP,PAUSE"
+            ))
+        })
+    }
+}
+
+fn numbers<const N: usize>(text: &str) -> Option<[f64; N]> {
+    let numbers: Vec<f64> = text.split(',').map(|n| n.trim().parse().ok()).collect::<Option<_>>()?;
+    numbers.try_into().ok()
+}
+
 /// How large the objects are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sizes {
@@ -46,6 +74,28 @@ pub enum Sizes {
         /// The standard deviation of the logarithm.
         sigma: f64,
     },
+}
+
+impl FromStr for Sizes {
+    type Err = Error;
+
+    /// `fixed:64KiB` or `lognormal:MEDIAN,SIGMA`.
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = text.split_once(':').and_then(|(name, rest)| match name {
+            "fixed" => parse_size(rest).ok().map(Sizes::Fixed),
+            "lognormal" => {
+                let (median, sigma) = rest.split_once(',')?;
+                let median = parse_size(median).ok()? as f64;
+                Some(Sizes::LogNormal { median, sigma: sigma.trim().parse().ok()? })
+            }
+            _ => None,
+        });
+        parsed.ok_or_else(|| {
+            Error::Invalid(format!(
+                "{text:?} is not a rule for sizes; write fixed:64KiB or lognormal:MEDIAN,SIGMA, as lognormal:128KiB,1.0"
+            ))
+        })
+    }
 }
 
 /// A model.
@@ -203,6 +253,22 @@ mod tests {
         first.sort();
         first.dedup();
         assert_eq!((first.len(), records[150].epoch), (100, Some(1)));
+    }
+
+    #[test]
+    fn models_are_read_from_text() {
+        let bursty = Arrivals::Bursty { rate: 10.0, on: 0.5, off: 2.0 };
+        assert_eq!("bursty:10, 0.5,2".parse::<Arrivals>().unwrap(), bursty);
+        assert_eq!(
+            "lognormal:4KiB,1.5".parse::<Sizes>().unwrap(),
+            Sizes::LogNormal { median: 4096.0, sigma: 1.5 }
+        );
+        for text in ["poisson", "poisson:x", "poisson:1,2", "epochs:0,1,1", "epochs:1.5,1,1", "daily:1"] {
+            assert!(text.parse::<Arrivals>().unwrap_err().to_string().contains("poisson:RATE"), "{text}");
+        }
+        for text in ["fixed", "fixed:x", "lognormal:1KiB", "list:1"] {
+            assert!(text.parse::<Sizes>().unwrap_err().to_string().contains("fixed:64KiB"), "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use forebay_io::parse_size;
 use forebay_metrics::units;
 use forebay_trace::export::{self, Target};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
@@ -27,10 +26,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URI")]
     prefix: OsString,
     /// When operations are asked for
-    #[arg(long, value_name = "MODEL", value_parser = arrivals, default_value = "poisson:1000")]
+    #[arg(long, value_name = "MODEL", default_value = "poisson:1000")]
     arrivals: Arrivals,
     /// How large objects are: fixed:64KiB or lognormal:MEDIAN,SIGMA
-    #[arg(long, value_name = "RULE", value_parser = sizes, default_value = "lognormal:128KiB,1.0")]
+    #[arg(long, value_name = "RULE", default_value = "lognormal:128KiB,1.0")]
     sizes: Sizes,
     /// How many objects there are
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
@@ -44,41 +43,6 @@ pub(crate) struct Args {
     /// The format to write [default: by the name, else forebay]
     #[arg(long, value_name = "FORMAT")]
     to: Option<Target>,
-}
-
-fn numbers<const N: usize>(text: &str) -> Option<[f64; N]> {
-    let numbers: Vec<f64> = text.split(',').map(|n| n.trim().parse().ok()).collect::<Option<_>>()?;
-    numbers.try_into().ok()
-}
-
-fn arrivals(text: &str) -> Result<Arrivals, String> {
-    let known = "write poisson:RATE, bursty:RATE,ON,OFF or epochs:BATCH,STEP,PAUSE";
-    let parsed = text.split_once(':').and_then(|(name, rest)| match name {
-        "poisson" => numbers::<1>(rest).map(|[rate]| Arrivals::Poisson { rate }),
-        "bursty" => numbers::<3>(rest).map(|[rate, on, off]| Arrivals::Bursty { rate, on, off }),
-        "epochs" => numbers::<3>(rest)
-            .filter(|[batch, ..]| batch.fract() == 0.0 && *batch >= 1.0)
-            .map(|[batch, step, pause]| Arrivals::Epochs { batch: batch as u64, step, pause }),
-        _ => None,
-    });
-    parsed.ok_or_else(|| format!("{text:?} is not a model of arrivals; {known}"))
-}
-
-fn sizes(text: &str) -> Result<Sizes, String> {
-    let known = "write fixed:64KiB or lognormal:MEDIAN,SIGMA, as lognormal:128KiB,1.0";
-    let bad = || format!("{text:?} is not a rule for sizes; {known}");
-    let size = |text: &str| parse_size(text).map_err(|e| e.to_string());
-    match text.split_once(':').ok_or_else(bad)? {
-        ("fixed", bytes) => Ok(Sizes::Fixed(size(bytes)?)),
-        ("lognormal", rest) => {
-            let (median, sigma) = rest.split_once(',').ok_or_else(bad)?;
-            Ok(Sizes::LogNormal {
-                median: size(median)? as f64,
-                sigma: sigma.trim().parse().map_err(|_| bad())?,
-            })
-        }
-        _ => Err(bad()),
-    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

@@ -10,7 +10,7 @@ Each `for` goes through one epoch. `get`, `put`, `list` and their like handle si
 `forebay.metrics.snapshot()` tells what this process did; everything raised is a `forebay.Error`.
 """
 
-from . import aio, metrics
+from . import aio, metrics, trace
 from ._forebay import (
     AlreadyExistsError,
     Batch,
@@ -83,4 +83,5 @@ __all__ = [
     "metrics",
     "put",
     "stat",
+    "trace",
 ]

@@ -1,0 +1,92 @@
+"""Traces of I/O: recorded from this process, described, converted, compared, made up and replayed.
+
+    with forebay.trace.record("epoch.jsonl.zst"):
+        for batch in loader: ...
+
+    forebay.trace.info("epoch.jsonl.zst")["summary"]["operations"]
+    forebay.trace.replay("epoch.jsonl.zst", map={"file:///data": "s3://bucket/data"})
+
+The format is defined in the project's `docs/trace.md`. Times in results are nanoseconds.
+"""
+
+from ._forebay import (
+    _begin_trace,
+    _end_trace,
+    _trace_convert,
+    _trace_diff,
+    _trace_info,
+    _trace_replay,
+    _trace_synth,
+)
+
+__all__ = ["convert", "diff", "info", "record", "replay", "synth"]
+
+
+class record:
+    """Records everything that this process reads, writes and lists, while the `with` block runs.
+
+    `path` is compressed if it ends in `.zst`. With `rotate_bytes` another file is begun when one has
+    reached that size. `result` then says what became of it: files, records, dropped, bytes, failure. A full
+    queue or disk drops operations, counts them, and never stops the work.
+    """
+
+    def __init__(self, path, *, rotate_bytes=None):
+        self.path = path
+        self.rotate_bytes = rotate_bytes
+        self.result = None
+
+    def __enter__(self):
+        _begin_trace(self.path, self.rotate_bytes)
+        return self
+
+    def __exit__(self, *_):
+        self.result = _end_trace()
+
+
+def info(path, *, format=None, bucket=None):
+    """What a trace holds, as a dict: header, format, complete, dropped, lacks, summary.
+
+    `format` is forebay, op-log, fio, darshan or strace; left out, it is found by the first lines.
+    """
+    return _trace_info(path, format, bucket)
+
+
+def convert(path, out, *, format=None, to=None, bucket=None):
+    """Converts a trace: to forebay, fio, op-log, csv or parquet, by the name of `out` unless `to` says.
+
+    The result says how many operations were written and left out, and what is lost.
+    """
+    return _trace_convert(path, out, format, to, bucket)
+
+
+def diff(a, b):
+    """How two traces differ: both summaries, ratios of totals and distances of distributions."""
+    return _trace_diff(a, b)
+
+
+def synth(
+    out,
+    prefix,
+    *,
+    arrivals="poisson:1000",
+    sizes="lognormal:128KiB,1.0",
+    objects=1000,
+    operations=10_000,
+    seed=0,
+):
+    """Makes up a trace of operations on objects beneath `prefix`; the number written is returned.
+
+    `arrivals` is poisson:RATE, bursty:RATE,ON,OFF or epochs:BATCH,STEP,PAUSE; `sizes` is fixed:SIZE or
+    lognormal:MEDIAN,SIGMA.
+    """
+    return _trace_synth(out, prefix, arrivals, sizes, objects, operations, seed)
+
+
+def replay(path, *, options=None, format=None, bucket=None, **replay_options):
+    """Replays a trace against its locations, or others, and returns how true the replay was.
+
+    Keywords: mode (open, closed, dependency), time_scale, concurrency, start and stop (seconds),
+    max_in_flight, max_bytes_in_flight, page_cache_mode, map (a dict from locations to locations), mutate,
+    loops, skip, prepare. `options` are those of the stores. Ctrl-C ends it.
+    """
+    return _trace_replay(path, replay_options, options, format, bucket)

@@ -1,0 +1,57 @@
+from os import PathLike
+from types import TracebackType
+from typing import Any, Self
+
+class record:
+    path: str | PathLike[str]
+    rotate_bytes: int | None
+    result: dict[str, Any] | None
+    def __init__(self, path: str | PathLike[str], *, rotate_bytes: int | None = None) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        *_: type[BaseException] | BaseException | TracebackType | None,
+    ) -> None: ...
+
+def info(
+    path: str | PathLike[str], *, format: str | None = None, bucket: str | None = None
+) -> dict[str, Any]: ...
+def convert(
+    path: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    format: str | None = None,
+    to: str | None = None,
+    bucket: str | None = None,
+) -> dict[str, Any]: ...
+def diff(a: str | PathLike[str], b: str | PathLike[str]) -> dict[str, Any]: ...
+def synth(
+    out: str | PathLike[str],
+    prefix: str | PathLike[str],
+    *,
+    arrivals: str = "poisson:1000",
+    sizes: str = "lognormal:128KiB,1.0",
+    objects: int = 1000,
+    operations: int = 10_000,
+    seed: int = 0,
+) -> int: ...
+def replay(
+    path: str | PathLike[str],
+    *,
+    options: Any = None,
+    format: str | None = None,
+    bucket: str | None = None,
+    mode: str = "open",
+    time_scale: float = 1.0,
+    concurrency: int = 32,
+    start: float = 0.0,
+    stop: float | None = None,
+    max_in_flight: int = 1024,
+    max_bytes_in_flight: int | str = ...,
+    page_cache_mode: str = "default",
+    map: dict[str, str] | None = None,
+    mutate: bool = False,
+    loops: int = 1,
+    skip: int = 0,
+    prepare: bool = False,
+) -> dict[str, Any]: ...

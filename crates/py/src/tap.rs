@@ -1,0 +1,60 @@
+//! What sees every operation of this process: the counters always, and a recorder while one is at work.
+
+use forebay_io::{Attempt, End, Event, Observe, Op};
+use forebay_metrics::Collector;
+use forebay_trace::Recorder;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// See the module's words. The lock is taken for a look only, and a forked child has a tap of its own.
+#[derive(Default)]
+pub(crate) struct Tap {
+    collector: Collector,
+    recorder: RwLock<Option<Arc<Recorder>>>,
+}
+
+impl Tap {
+    pub(crate) fn collector(&self) -> &Collector {
+        &self.collector
+    }
+
+    /// Puts a recorder in; false if there is one.
+    pub(crate) fn record(&self, recorder: Arc<Recorder>) -> bool {
+        let mut place = self.recorder.write().unwrap_or_else(PoisonError::into_inner);
+        if place.is_some() {
+            return false;
+        }
+        *place = Some(recorder);
+        true
+    }
+
+    /// Whether a recorder is at work.
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recorder.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Takes the recorder out.
+    pub(crate) fn take(&self) -> Option<Arc<Recorder>> {
+        self.recorder.write().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Observe for Tap {
+    fn started(&self, ops: &[Op<'_>]) {
+        Observe::started(&self.collector, ops);
+    }
+
+    fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
+        Observe::ended(&self.collector, ops, ends);
+        if let Some(recorder) = &*self.recorder.read().unwrap_or_else(PoisonError::into_inner) {
+            recorder.ended(ops, ends);
+        }
+    }
+
+    fn attempted(&self, attempts: &[Attempt<'_>]) {
+        Observe::attempted(&self.collector, attempts);
+    }
+
+    fn noted(&self, event: Event) {
+        Observe::noted(&self.collector, event);
+    }
+}
