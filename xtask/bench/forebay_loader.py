@@ -1,5 +1,7 @@
 """Forebay's loader, timed like the others, for `cargo xtask bench`."""
 
+import json
+
 import forebay
 import measure
 
@@ -7,7 +9,7 @@ import measure
 def epochs(args):
     """A function that runs one epoch; the dataset is listed once, as a training job does."""
     loader = forebay.create_async_loader(
-        args.folder,
+        forebay.create_dataset(args.folder, json.loads(args.dataset)),
         {
             "batch_size": args.batch_size,
             "shuffle": True,
@@ -27,5 +29,7 @@ def epochs(args):
 
 
 if __name__ == "__main__":
-    arguments = measure.arguments().parse_args()
+    parser = measure.arguments()
+    parser.add_argument("--dataset", default="{}", help="options of the dataset, as JSON")
+    arguments = parser.parse_args()
     measure.run(arguments, epochs(arguments))

@@ -53,6 +53,9 @@ enum Command {
     /// The tight read loop that `bench` holds results against; prints one line of JSON
     #[command(hide = true)]
     BenchLimit(bench::limit::Args),
+    /// The same for samples inside shards
+    #[command(hide = true)]
+    BenchShardLimit(bench::shard_limit::Args),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +74,7 @@ fn dispatch(command: Option<Command>) -> anyhow::Result<()> {
         None => Ok(Cli::command().print_long_help()?),
         // No look at the workspace: this one is timed, and its files are named in its arguments.
         Some(Command::BenchLimit(args)) => bench::limit::run(&args),
+        Some(Command::BenchShardLimit(args)) => bench::shard_limit::run(&args),
         Some(Command::Demo(args)) => demo::run(&Workspace::load()?, &args),
         Some(Command::Test(args)) => test::run(&Workspace::load()?, &args),
         Some(Command::Check(args)) => check::run(&Workspace::load()?, &args),

@@ -2,14 +2,15 @@
 
 use crate::context::Context;
 use crate::cpu::CpuTime;
+use crate::dataset_flags::{DatasetFlags, Opened};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::loader_flags::LoaderFlags;
 use crate::manifest::{self, Manifest, Promise};
 use crate::problems::{self, Problem};
 use crate::quarantine;
-use forebay_io::{Glob, Kind, ListOptions, Location, PageCacheMode};
-use forebay_loader::{Batch, Dataset, Epoch, Loader, LoaderOptions};
+use forebay_io::{Kind, Location, PageCacheMode};
+use forebay_loader::{Batch, Dataset, Epoch, Format, Loader, LoaderOptions};
 use forebay_metrics::{Report, RunFacts, Snapshot, units};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -21,7 +22,7 @@ use std::time::{Duration, Instant};
 /// Loads everything beneath a location in batches, and reports how that went.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-One file is one sample. Ctrl-C ends the run and prints the report of what was loaded.
+One file is one sample, unless --format says how samples lie in files. Ctrl-C ends the run and prints the report of what was loaded.
 
 With --verify, exit code 4 if a sample's bytes are not those of the manifest, or if a whole epoch (no --glob, \
 --limit, --drop-last or shards) did not bring every file of the manifest exactly once.
@@ -36,9 +37,6 @@ pub(crate) struct Args {
     /// How often to load everything
     #[arg(long, value_name = "E", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: u64,
-    /// Only files that match, relative to URI: `*.jpg` (one level), `**/*.jpg` (any)
-    #[arg(long, value_name = "GLOB")]
-    glob: Option<String>,
     /// End each epoch after so many batches
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -46,16 +44,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MANIFEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     verify: Option<OsString>,
     #[command(flatten)]
+    dataset: DatasetFlags,
+    #[command(flatten)]
     loader: LoaderFlags,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let options = args.loader.options()?;
-    let root = context.locate(&args.uri)?;
-    let store = context.store(&root)?;
-    let glob = args.glob.as_deref().map(Glob::new).transpose()?;
-    let list = ListOptions { glob, ..ListOptions::recursive() };
-    let dataset = Arc::new(Dataset::list(&*store, &root, list).await?);
+    let Opened { dataset, store, root } = args.dataset.open(&args.uri, context).await?;
     let mut check = match &args.verify {
         Some(place) => Some(Check::new(place, &dataset, &args, &options, context).await?),
         None => None,
@@ -232,6 +228,12 @@ impl Check {
         context: &Context,
     ) -> Result<Self> {
         let root = dataset.root();
+        if *dataset.format() != Format::Raw || args.dataset.has("manifest") {
+            return Err(Failure::usage(
+                "--verify compares whole files beneath a location; use --verify-samples with other formats and \
+                 with --manifest",
+            ));
+        }
         let place = match place.is_empty() {
             true => manifest::beside(root)?,
             false => context.locate(place)?,
@@ -241,11 +243,11 @@ impl Check {
         let promises = (0..dataset.len())
             .map(|id| manifest.files.remove(&*dataset.key(id).unwrap_or_default()))
             .collect::<Vec<_>>();
-        let whole = args.glob.is_none()
+        let whole = !args.dataset.has("glob")
             && args.limit.is_none()
             && !options.drop_last
             && options.shard_world_size == 1;
-        if args.glob.is_none() {
+        if !args.dataset.has("glob") {
             // What is left is not in the dataset, so no epoch will bring it.
             for key in manifest.files.into_keys() {
                 report.add(&key, Problem::Missing, root, context)?;

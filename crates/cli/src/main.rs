@@ -16,10 +16,12 @@ mod content;
 mod context;
 mod cp;
 mod cpu;
+mod dataset_flags;
 mod entry;
 mod exit;
 mod failure;
 mod generate;
+mod index;
 mod load;
 mod loader_flags;
 mod local_tree;
@@ -107,6 +109,7 @@ enum Command {
     Verify(verify::Args),
     Load(Box<load::Args>),
     Trace(trace::Args),
+    Index(index::Args),
 }
 
 impl Command {
@@ -123,6 +126,7 @@ impl Command {
             Command::Verify(_) => Tally::new("verified", files),
             Command::Load(_) => Tally::new("loaded", ["sample", "samples"]),
             Command::Trace(args) => args.tally(),
+            Command::Index(_) => Tally::new("found", ["sample", "samples"]),
         }
     }
 
@@ -146,6 +150,7 @@ impl Command {
             Command::Verify(args) => verify::run(args, context).await,
             Command::Load(args) => load::run(*args, context).await,
             Command::Trace(args) => trace::run(args, context).await,
+            Command::Index(args) => index::run(args, context).await,
         }
     }
 }

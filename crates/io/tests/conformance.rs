@@ -2,7 +2,7 @@
 
 use forebay_io::layer::{
     AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Limits,
-    Observed, RetryPolicy, Retrying,
+    Observed, RetryPolicy, Retrying, Routed,
 };
 use forebay_io::{Budget, Kind, MemoryStore, Operation, Pool, PutOptions, ReadOptions, Store, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
@@ -99,6 +99,11 @@ async fn hedged() -> Fixture {
     fixture
 }
 
+/// Every store is opened when it is first named.
+async fn routed() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Routed::new(store.clone(), move |_| Ok(store.clone()))))
+}
+
 async fn retrying() -> Fixture {
     memory().await.wrap(|store| Arc::new(Retrying::new(store, RetryPolicy::default(), Arc::new(Unobserved))))
 }
@@ -168,6 +173,7 @@ suites! {
     with_deadlines as store_with_deadlines,
     balanced as balanced_store,
     hedged as hedged_store,
+    routed as routed_store,
     retrying as retrying_store,
     faultless as faultless_store,
     outlived as outlived_faults_store,

@@ -5,15 +5,15 @@ use crate::dataset_options::DatasetOptions;
 use crate::fingerprint::{Fingerprint, hex};
 use crate::format::build::{self, Meta};
 use crate::format::{Format, jsonl, npy::ArrayMeta, row_groups, webdataset};
-use crate::index::cache::{Indexed, Keeper, unsaved};
-use crate::index::{Column, Index, Sink};
+use crate::index::cache::{Build, Indexed, Keeper, unsaved};
+use crate::index::{Column, Index};
 use crate::key_table::{KeyTable, KeyTableBuilder};
 use crate::manifest::{self, Listed, Roots};
 use crate::shard::Shard;
 use crate::strides::{Stride, Strides};
 use crate::{Member, extent::Extent};
 use forebay_io::{Error, GetRequest, Kind, ListOptions, Location, Operation, Result, Retry, Store, Version};
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
@@ -96,7 +96,7 @@ impl Dataset {
             let source = source(&spec, std::slice::from_ref(&file));
             let place = &options.index;
             let keeper = Keeper::at(place, store, root, "manifest", &spec, options.index_resident_bytes)?;
-            let build = |sink| manifest::build(store, listed, source, sink);
+            let build: Build<'_> = Box::new(move |sink| manifest::build(store, listed, source, sink).boxed());
             let (index, indexed) = kept(keeper, &source, build).await?;
             return Self::of_manifest(root, &options, index, indexed);
         }
@@ -131,7 +131,7 @@ impl Dataset {
             let shards = manifest::shards(store, listed).await?;
             return Self::of_shards(store, root, shards, options).await;
         }
-        let build = |sink| manifest::build(store, listed, [0; 32], sink);
+        let build: Build<'_> = Box::new(move |sink| manifest::build(store, listed, [0; 32], sink).boxed());
         let (index, _) = kept(None, &[0; 32], build).await?;
         Self::of_manifest(root, &options, index, Indexed::Needless)
     }
@@ -179,7 +179,7 @@ impl Dataset {
                 Keeper::at(&options.index, store, root, format.name(), &spec, resident)?
             }
         };
-        let build = |sink| build::build(store, &shards, format, source, sink);
+        let build: Build<'_> = Box::new(|sink| build::build(store, &shards, format, source, sink).boxed());
         let (index, indexed) = kept(keeper, &source, build).await?;
         let indexed = if needless { Indexed::Needless } else { indexed };
 
@@ -217,7 +217,7 @@ impl Dataset {
             Some(index) => OnceLock::from(hex(&index.about().fingerprint)),
             None => OnceLock::new(),
         };
-        let DatasetOptions { format, verify, .. } = options;
+        let DatasetOptions { format, verify_samples: verify, .. } = options;
         Dataset {
             root: root.clone(),
             format,
@@ -370,7 +370,7 @@ impl Dataset {
     }
 
     /// Whether `bytes`, which were read as sample `id`, are what they should be. The length that a manifest
-    /// promises is always looked at; checksums and structure if the dataset was opened with `verify`.
+    /// promises is always looked at; checksums and structure if the dataset was opened with `verify_samples`.
     ///
     /// # Errors
     /// `Corrupt` naming the object, the offset and what was expected.
@@ -475,14 +475,7 @@ impl Dataset {
 }
 
 /// The index in its place, if it fits; else a new one, saved there if there is a place.
-async fn kept<F>(
-    keeper: Option<Keeper<'_>>,
-    source: &[u8; 32],
-    build: impl FnOnce(Sink) -> F,
-) -> Result<(Index, Indexed)>
-where
-    F: Future<Output = Result<Sink>>,
-{
+async fn kept(keeper: Option<Keeper<'_>>, source: &[u8; 32], build: Build<'_>) -> Result<(Index, Indexed)> {
     let Some(keeper) = keeper else {
         return Ok((unsaved(build).await?, Indexed::Built(None)));
     };
@@ -525,5 +518,21 @@ impl fmt::Debug for Dataset {
             .field("format", &self.format)
             .field("len", &self.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Programs open datasets in tasks of any runtime.
+    #[test]
+    fn opening_may_move_between_threads() {
+        fn send<T: Send>(_: T) {}
+        fn check(store: &dyn Store, root: &Location) {
+            send(Dataset::open(store, root, DatasetOptions::default()));
+            send(Dataset::of_uris(store, std::slice::from_ref(root), DatasetOptions::default()));
+        }
+        check(&forebay_io::MemoryStore::new(), &"mem://h/x".parse().unwrap());
     }
 }

@@ -22,7 +22,7 @@ pub struct DatasetOptions {
     pub index_resident_bytes: u64,
     /// Whether samples are checked when they are read: against checksums of the format or the manifest, or
     /// for being what the format says.
-    pub verify: bool,
+    pub verify_samples: bool,
 }
 
 impl Default for DatasetOptions {
@@ -34,7 +34,7 @@ impl Default for DatasetOptions {
             index: IndexPlace::Beside,
             // A million samples of a large format, or a million names of a manifest.
             index_resident_bytes: 64 << 20,
-            verify: false,
+            verify_samples: false,
         }
     }
 }
@@ -86,7 +86,7 @@ pub const DATASET_OPTIONS: [DatasetOption; 10] = [
         help: "A larger index stays in its file and is read through the page cache",
     },
     DatasetOption {
-        name: "verify",
+        name: "verify_samples",
         takes: "true|false",
         help: "Check samples when they are read: checksums of tfrecord and of manifests, structure of \
                webdataset and jsonl",
@@ -140,7 +140,7 @@ impl DatasetOptions {
         if let Some(bytes) = given.size("index_resident_bytes")? {
             options.index_resident_bytes = bytes;
         }
-        options.verify = given.flag("verify")?.unwrap_or(false);
+        options.verify_samples = given.flag("verify_samples")?.unwrap_or(false);
         options.index = match given.text("index")?.as_deref() {
             None | Some("beside") => IndexPlace::Beside,
             Some("none") => IndexPlace::Nowhere,
@@ -166,9 +166,9 @@ impl DatasetOptions {
             Format::Raw => self.manifest.is_some(),
             Format::Records { .. } | Format::Npy | Format::Npz { .. } | Format::Parquet => false,
         };
-        if self.verify && !verifiable {
+        if self.verify_samples && !verifiable {
             return Err(Error::invalid(format!(
-                "verify=true has nothing to check with format={} here: tfrecord, jsonl, webdataset without \
+                "verify_samples=true has nothing to check with format={} here: tfrecord, jsonl, webdataset without \
                  member, and raw with a manifest can be checked",
                 self.format.name()
             )));
@@ -257,7 +257,7 @@ mod tests {
         let examples = json!([
             {"format": "records", "record_bytes": "1KiB", "header_bytes": 7, "recursive": false, "glob": "*"},
             {"format": "webdataset", "member": "jpg", "index": "none", "index_resident_bytes": 1},
-            {"manifest": "csv", "verify": true},
+            {"manifest": "csv", "verify_samples": true},
         ]);
         let mut seen = std::collections::BTreeSet::new();
         for example in examples.as_array().unwrap() {
@@ -279,8 +279,8 @@ mod tests {
             (json!({"manifest": "csv", "glob": "*"}), "glob changes nothing with format=raw and a manifest"),
             (json!({"manifest": "xml"}), "one of jsonl, csv, parquet"),
             (json!({"formt": "raw"}), "did you mean \"format\"?"),
-            (json!({"verify": true}), "nothing to check with format=raw"),
-            (json!({"verify": 1}), "true or false"),
+            (json!({"verify_samples": true}), "nothing to check with format=raw"),
+            (json!({"verify_samples": 1}), "true or false"),
             (json!({"format": "webdataset", "member": "JPG"}), "lower case"),
             (json!({"format": "jsonl", "index": "/x"}), "no folder here"),
         ] {

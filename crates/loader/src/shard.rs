@@ -1,8 +1,8 @@
 //! A shard: one object that holds many samples, and what it was when it was looked at.
 
 use forebay_io::{EntryKind, Error, Kind, ListOptions, Location, Operation, Result, Store, Version};
-use futures::StreamExt;
-use futures::stream;
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, stream};
 
 /// One object of a dataset whose samples lie inside objects.
 #[derive(Debug, Clone)]
@@ -77,8 +77,10 @@ impl Shard {
                 }
             }
         }
-        let mut stats =
-            stream::iter(&bare).map(|key| Shard::look(store, root, key)).buffer_unordered(STATS_AT_ONCE);
+        // Boxed one by one: what a closure over borrowed keys makes is not `Send` in the compiler's eyes.
+        let looks: Vec<BoxFuture<'_, _>> =
+            bare.iter().map(|key| Shard::look(store, root, key).boxed()).collect();
+        let mut stats = stream::iter(looks).buffer_unordered(STATS_AT_ONCE);
         while let Some(shard) = stats.next().await {
             found.push(shard?);
         }

@@ -7,11 +7,12 @@ use crate::arrays::{self, Library};
 use crate::born::Born;
 use crate::buffer::{Exported, column};
 use crate::dlpack::{self, Wanted};
+use crate::errors;
 use forebay_loader as loader;
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyIterator, PyList, PyMemoryView, PySlice};
+use pyo3::types::{PyBytes, PyCapsule, PyDict, PyIterator, PyList, PyMemoryView, PySlice};
 use std::ffi::c_int;
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,6 +47,15 @@ impl Batch {
     /// How the samples are handed to an array library.
     pub(crate) fn collate(&self) -> loader::Collate {
         self.collate
+    }
+
+    /// The id of sample `i`, its bytes, and where they begin.
+    fn numbered(&self, i: usize) -> PyResult<(u64, &[u8], usize)> {
+        let batch = self.inner();
+        match batch.ids().get(i) {
+            Some(&id) => Ok((id, batch.sample(i), batch.span(i).start)),
+            None => Err(PyIndexError::new_err(format!("sample {i} of a batch of {}", batch.len()))),
+        }
     }
 
     /// Where each sample is in the buffer.
@@ -116,6 +126,30 @@ impl Batch {
     fn uris(&self) -> Vec<String> {
         let uri = |&id: &u64| self.contents.dataset.location(id).map(|l| l.to_string()).unwrap_or_default();
         self.inner().ids().iter().map(uri).collect()
+    }
+
+    /// The files that sample `i` of a WebDataset is made of: a dict from extension to a view of the content,
+    /// and `__key__` to the key. For format="webdataset" without member.
+    fn members<'py>(slf: &Bound<'py, Self>, i: usize) -> PyResult<Bound<'py, PyDict>> {
+        let py = slf.py();
+        let (id, bytes, start) = slf.get().numbered(i)?;
+        let members = slf.get().contents.dataset.members(id, bytes);
+        let members = members.map_err(|error| errors::raise(py, &error))?;
+        let whole = PyMemoryView::from(slf.as_any())?;
+        let found = PyDict::new(py);
+        for member in members {
+            found.set_item("__key__", String::from_utf8_lossy(&member.key))?;
+            let span = start + member.range.start..start + member.range.end;
+            found.set_item(member.extension, sample(&whole, span)?)?;
+        }
+        Ok(found)
+    }
+
+    /// Sample `i`, a row group, as the bytes of a Parquet file of its own. For format="parquet".
+    fn row_group_file<'py>(&self, py: Python<'py>, i: usize) -> PyResult<Bound<'py, PyBytes>> {
+        let (id, bytes, _) = self.numbered(i)?;
+        let file = py.detach(|| self.contents.dataset.row_group_file(id, bytes));
+        Ok(PyBytes::new(py, &file.map_err(|error| errors::raise(py, &error))?))
     }
 
     /// Bytes of the whole buffer, what lies between samples included.

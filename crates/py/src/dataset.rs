@@ -1,4 +1,4 @@
-//! A dataset: what was listed beneath a location, and how it was listed.
+//! A dataset: where its samples are, and how they were found.
 //!
 //! Pickles as its configuration: unpickling lists again, and refuses if other names are found, since
 //! the same number would then mean another sample in each process.
@@ -6,27 +6,36 @@
 use crate::process;
 use crate::settings::{CREDENTIALS, Settings};
 use crate::{errors, value, wait};
-use forebay_io::{Error, Glob, Kind, ListOptions, Operation, Store};
+use forebay_io::layer::Routed;
+use forebay_io::{Error, Kind, Location, Operation, Store};
 use forebay_io_open::KEYS;
-use forebay_loader as loader;
+use forebay_loader::{self as loader, DATASET_OPTIONS};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-/// The samples beneath one location: one file, one sample. Make one with create_dataset.
+/// The samples beneath one location, in a manifest, or in a list of locations. Make one with create_dataset.
 #[pyclass(frozen, weakref, module = "forebay")]
 pub(crate) struct Dataset {
     inner: Arc<loader::Dataset>,
+    source: Source,
     options: DatasetOptions,
 }
 
-/// How a dataset is listed, and how the store beneath it is opened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What was given as location.
+#[derive(Debug, Clone)]
+enum Source {
+    One(Location),
+    List(Vec<Location>),
+}
+
+/// How a dataset is made, and how the store beneath it is opened.
+#[derive(Debug, Clone, PartialEq)]
 struct DatasetOptions {
-    recursive: bool,
-    glob: Option<String>,
+    /// Options of the dataset, as the loader's own table ([`DATASET_OPTIONS`]) names and reads them.
+    dataset: Map<String, Value>,
     /// Options of the store, as its own table ([`KEYS`]) names and reads them.
     store: Settings,
 }
@@ -34,38 +43,35 @@ struct DatasetOptions {
 impl DatasetOptions {
     /// `store` has what no text stands for already.
     fn read(given: &Map<String, Value>, store: Settings) -> Result<Self, Error> {
-        let mut options = DatasetOptions { recursive: true, glob: None, store };
+        let mut options = DatasetOptions { dataset: Map::new(), store };
         for (name, value) in given {
-            let bad = |valid: &str| Error::invalid(format!("{name} must be {valid}, is {value}"));
-            match (name.as_str(), value) {
-                ("recursive", Value::Bool(flag)) => options.recursive = *flag,
-                ("recursive", _) => return Err(bad("true or false")),
-                ("glob", Value::Null) => options.glob = None,
-                ("glob", Value::String(pattern)) => options.glob = Some(pattern.clone()),
-                ("glob", _) => return Err(bad("a pattern such as \"**/*.jpg\"")),
-                (known, _) if KEYS.iter().any(|key| key.name == known) => {
-                    options.store.add(known, value);
-                }
-                _ => return Err(unknown(name)),
+            if DATASET_OPTIONS.iter().any(|option| option.name == name) {
+                options.dataset.insert(name.clone(), value.clone());
+            } else if KEYS.iter().any(|key| key.name == name) {
+                options.store.add(name, value);
+            } else {
+                return Err(unknown(name));
             }
         }
         Ok(options)
     }
 
-    fn to_value(&self) -> Value {
-        let mut all = Map::from_iter([("recursive".to_owned(), self.recursive.into())]);
-        all.insert("glob".to_owned(), self.glob.clone().into());
+    /// Everything that was given; of a listing also how it was listed.
+    fn to_value(&self, listed: bool) -> Value {
+        let mut all = Map::new();
+        if listed {
+            all.insert("recursive".to_owned(), true.into());
+            all.insert("glob".to_owned(), Value::Null);
+        }
+        all.extend(self.dataset.clone());
         all.extend(self.store.iter().map(|(name, text)| (name.clone(), text.clone().into())));
         Value::Object(all)
     }
 }
 
 fn unknown(name: &str) -> Error {
-    let names: Vec<_> = ["recursive", "glob"]
-        .into_iter()
-        .chain(KEYS.iter().map(|key| key.name))
-        .chain([CREDENTIALS])
-        .collect();
+    let own = DATASET_OPTIONS.iter().map(|option| option.name);
+    let names: Vec<_> = own.chain(KEYS.iter().map(|key| key.name)).chain([CREDENTIALS]).collect();
     let near = |known: &str| strsim::jaro_winkler(known, name);
     let nearest = names.iter().copied().max_by(|a, b| near(a).total_cmp(&near(b)));
     let hint = match nearest.filter(|nearest| near(nearest) > 0.7) {
@@ -82,27 +88,78 @@ impl Dataset {
 
     /// The store that it is read from, in this process.
     pub(crate) fn store(&self, py: Python<'_>) -> PyResult<Arc<dyn Store>> {
-        process::current()?.store(py, self.inner.root(), &self.options.store)
+        let manifest = self.options.dataset.get("manifest").is_some_and(|kind| !kind.is_null());
+        let anywhere = manifest || matches!(self.source, Source::List(_));
+        reached(py, self.inner.root(), &self.options.store, anywhere)
     }
 
-    pub(crate) fn list(uri: &Bound<'_, PyAny>, options: Option<&Bound<'_, PyAny>>) -> PyResult<Self> {
+    /// `named` are options that were given by name beside the others.
+    pub(crate) fn list(
+        uri: &Bound<'_, PyAny>,
+        options: Option<&Bound<'_, PyAny>>,
+        named: &[(&str, Option<&str>)],
+    ) -> PyResult<Self> {
         let py = uri.py();
         let raise = |error: Error| errors::raise(py, &error);
-        let (store, given) = match options {
+        let (store, mut given) = match options {
             Some(options) => {
                 Settings::split(options).and_then(|(store, rest)| Ok((store, value::map(&rest)?)))?
             }
             None => Default::default(),
         };
+        for (name, value) in named {
+            let Some(value) = value else { continue };
+            if given.insert((*name).to_owned(), (*value).into()).is_some_and(|other| other != *value) {
+                return Err(raise(Error::invalid(format!("{name} is given twice, with different values"))));
+            }
+        }
         let mut options = DatasetOptions::read(&given, store).map_err(raise)?;
-        let root = options.store.locate(uri)?;
-        let glob = options.glob.as_deref().map(Glob::new).transpose().map_err(raise)?;
-        let listing = ListOptions { recursive: options.recursive, glob, details: false };
+        let source = match uri.cast::<PyList>() {
+            Ok(list) => {
+                let uris = list.iter().map(|uri| options.store.locate(&uri));
+                Source::List(uris.collect::<PyResult<_>>()?)
+            }
+            Err(_) => Source::One(options.store.locate(uri)?),
+        };
         let process = process::current()?;
-        let store = process.store(py, &root, &options.store)?;
-        let inner = wait::until_ok(py, process, loader::Dataset::list(&*store, &root, listing))?;
-        Ok(Dataset { inner: Arc::new(inner), options })
+        let base = std::env::current_dir().unwrap_or_default();
+        let folder = |text: &str| {
+            let folder = Location::parse(text, &base)?;
+            Ok((process.find(&folder, &options.store)?, folder))
+        };
+        let made = loader::DatasetOptions::from_json(&options.dataset, folder).map_err(raise)?;
+        let inner = match &source {
+            Source::One(root) => {
+                let store = reached(py, root, &options.store, made.manifest.is_some())?;
+                wait::until_ok(py, process, loader::Dataset::open(&*store, root, made))?
+            }
+            Source::List(uris) => {
+                for name in ["glob", "recursive"] {
+                    if options.dataset.get(name).is_some_and(|value| !value.is_null()) {
+                        let context = format!("{name} changes nothing with a list of locations");
+                        return Err(raise(Error::invalid(context)));
+                    }
+                }
+                let Some(root) = uris.first() else {
+                    return Err(raise(Error::invalid("a list of locations is empty; name at least one")));
+                };
+                let store = reached(py, root, &options.store, true)?;
+                wait::until_ok(py, process, loader::Dataset::of_uris(&*store, uris, made))?
+            }
+        };
+        Ok(Dataset { inner: Arc::new(inner), source, options })
     }
+}
+
+/// The store of `root`, or one that reaches everything that may be named beside it.
+fn reached(py: Python<'_>, root: &Location, settings: &Settings, anywhere: bool) -> PyResult<Arc<dyn Store>> {
+    let process = process::current()?;
+    let store = process.store(py, root, settings)?;
+    if !anywhere {
+        return Ok(store);
+    }
+    let settings = settings.clone();
+    Ok(Arc::new(Routed::new(store, move |location: &Location| process.find(location, &settings))))
 }
 
 #[pymethods]
@@ -118,7 +175,7 @@ impl Dataset {
             .ok_or_else(|| PyIndexError::new_err(format!("sample {id} of a dataset of {}", self.inner.len())))
     }
 
-    /// The location that was listed.
+    /// The location that was listed, the manifest, or the first of a list.
     #[getter]
     fn root(&self) -> String {
         self.inner.root().to_string()
@@ -127,11 +184,36 @@ impl Dataset {
     /// How it was listed.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let options = value::to_python(py, &self.options.to_value())?;
+        let listed = matches!(self.source, Source::One(_)) && !self.options.dataset.contains_key("manifest");
+        let options = value::to_python(py, &self.options.to_value(listed))?;
         if let Some(callable) = self.options.store.credentials() {
             options.set_item(CREDENTIALS, callable.object(py))?;
         }
         Ok(options)
+    }
+
+    /// How samples lie in the objects: "raw", "tfrecord", ...
+    #[getter]
+    fn format(&self) -> &'static str {
+        self.inner.format().name()
+    }
+
+    /// What was done to have an index of the samples, in words.
+    #[getter]
+    fn index(&self) -> String {
+        self.inner.indexed().to_string()
+    }
+
+    /// NumPy's name of the type of the samples' elements, such as "<f4", where they are rows of arrays.
+    #[getter]
+    fn dtype(&self) -> Option<&str> {
+        self.inner.array().map(|array| array.dtype.as_str())
+    }
+
+    /// The shape of each sample, where they are rows of arrays.
+    #[getter]
+    fn shape<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        self.inner.array().map(|array| PyTuple::new(py, &array.shape)).transpose()
     }
 
     /// A digest of the names in their order: equal for two datasets that give the same number to the
@@ -149,24 +231,35 @@ impl Dataset {
         let py = slf.py();
         let this = slf.get();
         let restore = py.import("forebay._forebay")?.getattr("restore_dataset")?;
-        let arguments = (this.root(), this.options(py)?, this.inner.len(), this.fingerprint(py).to_owned());
+        let source = match &this.source {
+            Source::One(root) => root.to_string().into_pyobject(py)?.into_any(),
+            Source::List(uris) => PyList::new(py, uris.iter().map(Location::to_string))?.into_any(),
+        };
+        let arguments = (source, this.options(py)?, this.inner.len(), this.fingerprint(py).to_owned());
         Ok((restore, arguments.into_pyobject(py)?))
     }
 }
 
-/// Lists the samples beneath a location: one file, one sample, in bytewise order of their names.
+/// The samples beneath a location, in a manifest, or in a list of locations.
 ///
-/// options: a dict with `recursive` (default True: subdirectories too) and `glob` (only names that
-/// match, such as "*.jpg" or "**/*.jpg"), and what the store beneath takes: `threads`, `retries`,
-/// `limit_concurrency`, `limit_bytes_per_second`, and for services `endpoint`, `account_key`, `credentials` (a
-/// callable) and so on. What they leave open is looked for in the environment.
+/// By default one file is one sample, in bytewise order of their names. format: how samples lie inside files
+/// ("records", "webdataset", "tfrecord", "npy", "npz", "parquet", "jsonl"). manifest: the location is a file
+/// that names the objects ("jsonl", "csv", "parquet").
+///
+/// options: a dict of these two and `record_bytes`, `header_bytes`, `member`, `index` ("beside", "none" or a
+/// folder), `index_resident_bytes`, `verify_samples`, `glob` (only names that match, such as "*.tar") and
+/// `recursive` (default True), and what the store beneath takes, such as `threads`, `retries`, `limit_concurrency`,
+/// `limit_bytes_per_second`, and for services `endpoint`, `account_key`, `credentials` (a callable) and so on.
+/// What they leave open is looked for in the environment.
 #[pyfunction]
-#[pyo3(signature = (uri, options = None))]
+#[pyo3(signature = (uri, options = None, *, format = None, manifest = None))]
 pub(crate) fn create_dataset(
     uri: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
+    format: Option<&str>,
+    manifest: Option<&str>,
 ) -> PyResult<Dataset> {
-    Dataset::list(uri, options)
+    Dataset::list(uri, options, &[("format", format), ("manifest", manifest)])
 }
 
 /// What unpickling calls.
@@ -177,7 +270,7 @@ pub(crate) fn restore_dataset(
     samples: u64,
     fingerprint: &str,
 ) -> PyResult<Dataset> {
-    let dataset = create_dataset(uri, Some(options))?;
+    let dataset = create_dataset(uri, Some(options), None, None)?;
     if dataset.inner.len() != samples || dataset.fingerprint(uri.py()) != fingerprint {
         let context = format!(
             "the dataset was pickled with {samples} samples and is found with {}, or with other names: \

@@ -264,7 +264,7 @@ pub(crate) fn create_async_loader(
             return Err(errors::raise(py, &Error::invalid(text)));
         }
         Ok(dataset) => dataset.clone().unbind(),
-        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, storage_options)?)?,
+        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, storage_options, &[])?)?,
     };
     Loader::new(py, dataset, options, progress)
 }

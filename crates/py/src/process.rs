@@ -118,7 +118,10 @@ impl Process {
         self.find(location, settings).map_err(|error: Error| errors::raise(py, &error))
     }
 
-    /// As [`Process::store`], on any thread.
+    /// As [`Process::store`], where there is no interpreter at hand.
+    ///
+    /// # Errors
+    /// As [`forebay_io_open::open`].
     pub(crate) fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
         let local = matches!(location.scheme(), "file" | "direct" | "mem");
         let place = Place {

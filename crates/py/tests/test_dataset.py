@@ -33,9 +33,9 @@ def test_options_say_what_is_listed(folder):
     "options, text",
     [
         ({"globs": "*"}, 'did you mean "glob"'),
-        ({"xyzzy": 1}, "recursive, glob, threads"),
+        ({"xyzzy": 1}, "glob, recursive, threads"),
         ({"recursive": 1}, "recursive must be true or false, is 1"),
-        ({"glob": 5}, "glob must be a pattern"),
+        ({"glob": 5}, "glob must be a text"),
         ({"glob": "a["}, "glob"),
         ({"threads": 0}, "threads"),
         ({"limit_bytes_per_second": "fast"}, "limit_bytes_per_second"),

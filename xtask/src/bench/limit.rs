@@ -139,7 +139,7 @@ fn read_file(path: &PathBuf, buffer: &mut [u8]) -> anyhow::Result<u64> {
 }
 
 /// CPU time of this process so far, all threads.
-fn cpu_seconds() -> f64 {
+pub(crate) fn cpu_seconds() -> f64 {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }

@@ -13,6 +13,9 @@ mod page_cache;
 mod reading;
 mod results;
 mod s3;
+pub(crate) mod shard_limit;
+mod shard_set;
+mod shards;
 
 use std::path::PathBuf;
 
@@ -57,10 +60,12 @@ enum Name {
     Startup,
     /// What measuring costs: epochs with metrics and without
     Metrics,
-    /// Orders of a hundred million samples: how soon, how fast, how small
+    /// Orders of a hundred million samples: how soon, how fast, how small; then `shards`
     Loader,
     /// Objects of a server in memory into batches, from Python; under faults; a listing of a million keys
     S3,
+    /// Random samples out of tar shards, cached
+    Shards,
 }
 
 /// Whether other loaders take part.
@@ -107,8 +112,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Name::Direct => direct::run(workspace, args),
         Name::Startup => startup(workspace, args),
         Name::Metrics => metrics(workspace, args),
-        Name::Loader => order(workspace, args),
+        Name::Loader => {
+            order(workspace, args)?;
+            shards::run(workspace, args)
+        }
         Name::S3 => s3::run(workspace, args),
+        Name::Shards => shards::run(workspace, args),
     }
 }
 

@@ -15,6 +15,7 @@ mod rate;
 mod recent;
 mod retry_budget;
 mod retrying;
+mod routed;
 mod stopwatch;
 mod turnstile;
 
@@ -26,4 +27,5 @@ pub use limited::{Limited, Limits};
 pub use observed::Observed;
 pub use retry_budget::RetryBudget;
 pub use retrying::{RetryPolicy, Retrying};
+pub use routed::Routed;
 pub use turnstile::AdaptiveLimit;

@@ -72,24 +72,9 @@ async fn strides(
     print: &mut Fingerprint,
 ) -> Result<Meta> {
     let mut array: Option<ArrayMeta> = None;
-    let mut found = stream::iter(shards)
-        .map(|shard| async move {
-            let mut bytes = ShardBytes::new(store, shard, pool);
-            match format {
-                Format::Records { record_bytes, header_bytes } => {
-                    Ok((records::stride(shard, *record_bytes, *header_bytes)?, None))
-                }
-                Format::Npz { member } => {
-                    npz::rows(&mut bytes, member.as_deref()).await.map(|(stride, meta)| (stride, Some(meta)))
-                }
-                _ => {
-                    let end = bytes.size();
-                    npy::rows(&mut bytes, 0, end).await.map(|(stride, meta)| (stride, Some(meta)))
-                }
-            }
-        })
-        .buffered(AT_ONCE)
-        .enumerate();
+    let each: Vec<BoxFuture<'_, _>> =
+        shards.iter().map(|shard| stride(store, shard, format, pool).boxed()).collect();
+    let mut found = stream::iter(each).buffered(AT_ONCE).enumerate();
     while let Some((number, result)) = found.next().await {
         let (Stride { offset, bytes, count }, meta) = result?;
         let row = [offset, bytes, count].map(u64::to_le_bytes).concat();
@@ -111,6 +96,27 @@ async fn strides(
         }
     }
     Ok(Meta { array })
+}
+
+/// Where the samples of one shard are, and what they are if they are rows of an array.
+async fn stride(
+    store: &dyn Store,
+    shard: &Shard,
+    format: &Format,
+    pool: &Pool,
+) -> Result<(Stride, Option<ArrayMeta>)> {
+    let mut bytes = ShardBytes::new(store, shard, pool);
+    let (stride, meta) = match format {
+        Format::Records { record_bytes, header_bytes } => {
+            return Ok((records::stride(shard, *record_bytes, *header_bytes)?, None));
+        }
+        Format::Npz { member } => npz::rows(&mut bytes, member.as_deref()).await?,
+        _ => {
+            let end = bytes.size();
+            npy::rows(&mut bytes, 0, end).await?
+        }
+    };
+    Ok((stride, Some(meta)))
 }
 
 /// Shards whose samples are found one by one.

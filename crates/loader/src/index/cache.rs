@@ -6,6 +6,7 @@ use forebay_io::{
     Body, Budget, Error, Kind, Location, Operation, Pool, PutOptions, ReadOptions, Result, Store, read,
 };
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream;
 use std::fmt;
 use std::sync::Arc;
@@ -57,6 +58,10 @@ impl fmt::Display for Indexed {
         }
     }
 }
+
+/// Writes an index into a sink. Boxed, because what generic futures make of it is not `Send` in the
+/// compiler's eyes.
+pub(crate) type Build<'a> = Box<dyn FnOnce(Sink) -> BoxFuture<'a, Result<Sink>> + Send + 'a>;
 
 /// Chunks between the one who writes an index and the store that takes it.
 const CHUNKS: usize = 4;
@@ -132,10 +137,7 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Those of `build`; as [`Store::put`].
-    pub(crate) async fn save<F>(&self, build: impl FnOnce(Sink) -> F) -> Result<Index>
-    where
-        F: Future<Output = Result<Sink>>,
-    {
+    pub(crate) async fn save(&self, build: Build<'_>) -> Result<Index> {
         let (sender, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
         let chunks = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|chunk| (chunk, receiver))
@@ -171,10 +173,7 @@ impl<'a> Keeper<'a> {
 }
 
 /// Makes an index in memory.
-pub(crate) async fn unsaved<F>(build: impl FnOnce(Sink) -> F) -> Result<Index>
-where
-    F: Future<Output = Result<Sink>>,
-{
+pub(crate) async fn unsaved(build: Build<'_>) -> Result<Index> {
     let bytes = match build(Sink::Memory(Vec::new())).await? {
         Sink::Memory(bytes) => bytes,
         Sink::Stream(_) => Vec::new(),

@@ -8,7 +8,8 @@ use crate::format::shard_bytes::{LONGEST, ShardBytes};
 use crate::index::{About, Column, IndexWriter, Row, Sink};
 use crate::shard::Shard;
 use forebay_io::{Budget, Error, Kind, Location, Operation, Pool, Result, Retry, Store};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 
 /// What the keys of an index are beneath: one for each scheme and host.
@@ -31,27 +32,38 @@ const MOST_ROOTS: usize = 1 << 16;
 /// How many shards are asked for their size at the same time.
 const STATS_AT_ONCE: usize = 32;
 
-impl Listed<'_> {
-    /// Calls `each` with every entry, in order.
-    async fn each(&self, store: &dyn Store, mut each: impl AsyncFnMut(Entry) -> Result<()>) -> Result<()> {
-        match self {
-            Listed::Uris(uris) => {
-                for location in *uris {
-                    let location = location.clone();
-                    each(Entry { location, offset: None, len: None, check: Check::default() }).await?;
-                }
-            }
+/// The entries, piece by piece.
+enum Pieces<'a> {
+    File(Entries<'a>),
+    Uris(std::slice::Chunks<'a, Location>),
+}
+
+/// Locations of a piece.
+const PIECE: usize = 4096;
+
+impl<'a> Pieces<'a> {
+    fn of(store: &'a dyn Store, listed: Listed<'a>, pool: &'a Pool) -> Self {
+        match listed {
+            Listed::Uris(uris) => Pieces::Uris(uris.chunks(PIECE)),
             Listed::Manifest { kind, file } => {
-                let pool = Pool::new(Budget::new(2 * LONGEST)?);
-                let mut entries = Entries::new(*kind, ShardBytes::new(store, file, &pool));
-                while let Some(piece) = entries.next().await? {
-                    for entry in piece {
-                        each(entry).await?;
-                    }
-                }
+                Pieces::File(Entries::new(kind, ShardBytes::new(store, file, pool)))
             }
         }
-        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
+        match self {
+            Pieces::File(entries) => entries.next().await,
+            Pieces::Uris(chunks) => Ok(chunks.next().map(|uris| {
+                let whole = |location: &Location| Entry {
+                    location: location.clone(),
+                    offset: None,
+                    len: None,
+                    check: Check::default(),
+                };
+                uris.iter().map(whole).collect()
+            })),
+        }
     }
 }
 
@@ -69,9 +81,10 @@ pub(crate) async fn build(
     let mut print = Fingerprint::default();
     let mut roots: Vec<Location> = Vec::new();
     let mut last: Option<(Location, u32)> = None;
-    listed
-        .each(store, async |entry| {
-            let Entry { location, offset, len, check } = entry;
+    let pool = Pool::new(Budget::new(2 * LONGEST)?);
+    let mut pieces = Pieces::of(store, listed, &pool);
+    while let Some(piece) = pieces.next().await? {
+        for Entry { location, offset, len, check } in piece {
             let object = match &last {
                 // Parts of one object are neighbours that one request may serve.
                 Some((before, object)) if *before == location => *object,
@@ -94,9 +107,9 @@ pub(crate) async fn build(
             print.add(&offset.to_le_bytes());
             print.add(&len.unwrap_or(u64::MAX).to_le_bytes());
             writer.sample(Row { object, offset, len }).await?;
-            writer.add(Column::Checks, &check.to_bytes()).await
-        })
-        .await?;
+            writer.add(Column::Checks, &check.to_bytes()).await?;
+        }
+    }
     let roots = roots.iter().map(Location::to_string).collect();
     let meta = serde_json::to_vec(&Roots { roots }).expect("texts have a JSON form");
     writer.finish(&About { source, fingerprint: print.finish(), meta }).await
@@ -130,32 +143,31 @@ fn row(roots: &mut Vec<Location>, location: &Location) -> Result<Vec<u8>> {
 /// # Errors
 /// As [`build`] and [`Store::stat`]; `Unsupported` for entries that are not whole objects.
 pub(crate) async fn shards(store: &dyn Store, listed: Listed<'_>) -> Result<Vec<Shard>> {
-    let mut entries = Vec::new();
-    listed
-        .each(store, async |entry| {
-            if entry.offset.is_some() || entry.check.sum.is_some() {
+    let pool = Pool::new(Budget::new(2 * LONGEST)?);
+    let mut pieces = Pieces::of(store, listed, &pool);
+    let mut looks: Vec<BoxFuture<'_, _>> = Vec::new();
+    while let Some(piece) = pieces.next().await? {
+        for Entry { location, offset, len, check } in piece {
+            if offset.is_some() || check.sum.is_some() {
                 let context =
                     "an offset or a checksum of an object that is read in samples: only with format=raw";
-                return Err(Error::new(Kind::Unsupported, Operation::List, context).at(&entry.location));
+                return Err(Error::new(Kind::Unsupported, Operation::List, context).at(&location));
             }
-            entries.push((entry.location, entry.len));
-            Ok(())
-        })
-        .await?;
-    stream::iter(entries)
-        .map(|(location, len)| async move {
-            let shard = Shard::look(store, &location, b"").await?;
-            match len {
-                Some(len) if len != shard.size => {
-                    let context = format!("expected {len} bytes, as the manifest says, found {}", shard.size);
-                    Err(Error::new(Kind::Corrupt, Operation::Stat, context)
-                        .at(&location)
-                        .with_retry(Retry::Never))
-                }
-                _ => Ok(shard.named_by_itself()),
-            }
-        })
-        .buffered(STATS_AT_ONCE)
-        .try_collect()
-        .await
+            looks.push(look(store, location, len).boxed());
+        }
+    }
+    stream::iter(looks).buffered(STATS_AT_ONCE).try_collect().await
+}
+
+/// The shard at a location, which must have the length that was promised.
+async fn look(store: &dyn Store, location: Location, len: Option<u64>) -> Result<Shard> {
+    let shard = Shard::look(store, &location, b"").await?;
+    match len {
+        Some(len) if len != shard.size => {
+            let context = format!("expected {len} bytes, as the manifest says, found {}", shard.size);
+            let error = Error::new(Kind::Corrupt, Operation::Stat, context).at(&location);
+            Err(error.with_retry(Retry::Never))
+        }
+        _ => Ok(shard.named_by_itself()),
+    }
 }

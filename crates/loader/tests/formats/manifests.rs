@@ -86,7 +86,7 @@ fn promised_lengths_are_always_checked_and_checksums_when_asked_for() {
     let error = dataset.check(0, &[1; 9]).unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     assert!(error.to_string().contains("shards/a: at offset 0, sample 0: expected 10 bytes, found 9"));
-    let options = DatasetOptions { verify: true, ..options(ManifestKind::Jsonl) };
+    let options = DatasetOptions { verify_samples: true, ..options(ManifestKind::Jsonl) };
     let dataset = runtime.block_on(Dataset::open(&*store, &root().join(b"list"), options)).unwrap();
     dataset.check(0, &[1; 10]).unwrap();
     assert!(

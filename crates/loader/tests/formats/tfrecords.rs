@@ -66,7 +66,7 @@ fn a_wrong_payload_is_found_when_it_is_read_and_that_is_asked_for() {
     bytes[40] ^= 1;
     let store = runtime.block_on(store(&[("a", bytes)]));
     let open = |verify| {
-        let options = DatasetOptions { verify, ..of(Format::TfRecord) };
+        let options = DatasetOptions { verify_samples: verify, ..of(Format::TfRecord) };
         runtime.block_on(Dataset::open(&*store, &root(), options)).unwrap()
     };
     let dataset = open(true);

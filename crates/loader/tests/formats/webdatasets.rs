@@ -114,7 +114,7 @@ fn damage_is_named_by_offset() {
 fn structure_is_checked_when_that_is_asked_for() {
     let runtime = runtime();
     let store = runtime.block_on(store(&[("a", archive(&[("a.x", vec![1; 10])]))]));
-    let options = DatasetOptions { verify: true, ..of(WHOLE) };
+    let options = DatasetOptions { verify_samples: true, ..of(WHOLE) };
     let dataset = runtime.block_on(Dataset::open(&*store, &root(), options)).unwrap();
     assert!(dataset.check(0, &[1; 522]).unwrap_err().to_string().contains("expected a tar header"));
     let elsewhere: Location = "mem://set/shards/a".parse().unwrap();

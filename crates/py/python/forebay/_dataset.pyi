@@ -3,6 +3,14 @@ from collections.abc import Mapping
 from typing import Any, TypedDict, final
 
 class _DatasetOptions(TypedDict, total=False):
+    format: str
+    record_bytes: int | str
+    header_bytes: int | str
+    member: str | None
+    manifest: str | None
+    index: str
+    index_resident_bytes: int | str
+    verify_samples: bool
     recursive: bool
     glob: str | None
     threads: int | str
@@ -12,7 +20,7 @@ class _DatasetOptions(TypedDict, total=False):
 
 @final
 class Dataset:
-    """The samples beneath one location: one file, one sample."""
+    """The samples beneath one location, in a manifest, or in a list of locations."""
 
     def __len__(self) -> int: ...
     def uri(self, id: int) -> str: ...
@@ -21,11 +29,23 @@ class Dataset:
     @property
     def options(self) -> dict[str, Any]: ...
     @property
+    def format(self) -> str: ...
+    @property
+    def index(self) -> str: ...
+    @property
+    def dtype(self) -> str | None: ...
+    @property
+    def shape(self) -> tuple[int, ...] | None: ...
+    @property
     def fingerprint(self) -> str: ...
 
 def create_dataset(
-    uri: str | os.PathLike[str], options: _DatasetOptions | Mapping[str, Any] | None = None
+    uri: str | os.PathLike[str] | list[str | os.PathLike[str]],
+    options: _DatasetOptions | Mapping[str, Any] | None = None,
+    *,
+    format: str | None = None,
+    manifest: str | None = None,
 ) -> Dataset: ...
 def restore_dataset(
-    uri: str, options: Mapping[str, Any], samples: int, fingerprint: str
+    uri: str | list[str], options: Mapping[str, Any], samples: int, fingerprint: str
 ) -> Dataset: ...

@@ -1,0 +1,202 @@
+"""Samples inside files that others wrote: NumPy, PyArrow, webdataset, and TFRecord by its definition."""
+
+import io
+import json
+import pickle
+import struct
+import tarfile
+
+import forebay
+import numpy
+import pyarrow
+import pyarrow.parquet
+import pytest
+import webdataset
+
+
+def read(dataset):
+    """The bytes of every sample, by its number."""
+    found = {}
+    for batch in forebay.create_async_loader(dataset, {"batch_size": 3, "shuffle": True}):
+        for id, sample in zip(batch.ids, batch):
+            found[id] = bytes(sample)
+    assert sorted(found) == list(range(len(dataset)))
+    return [found[id] for id in range(len(dataset))]
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">i8", "|u1", "<M8[ns]", "<U5"])
+@pytest.mark.parametrize("shape", [(7,), (7, 3), (7, 1, 2)])
+def test_rows_of_arrays_that_numpy_saved(root, dtype, shape):
+    whole = numpy.arange(numpy.prod(shape)).reshape(shape).astype(dtype)
+    numpy.save(root / "a.npy", whole[:4])
+    numpy.save(root / "b.npy", whole[4:])
+    dataset = forebay.create_dataset(root, format="npy")
+    assert (dataset.dtype, dataset.shape) == (dtype, shape[1:])
+    rows = [numpy.frombuffer(row, dataset.dtype).reshape(dataset.shape) for row in read(dataset)]
+    assert (numpy.stack(rows) == whole).all()
+
+
+def test_what_numpy_saves_otherwise_is_refused(root):
+    numpy.save(root / "a.npy", numpy.asfortranarray(numpy.zeros((3, 4))))
+    with pytest.raises(forebay.UnsupportedError, match="Fortran"):
+        forebay.create_dataset(root, format="npy")
+    numpy.save(root / "a.npy", numpy.array([{}, []], dtype=object), allow_pickle=True)
+    with pytest.raises(forebay.UnsupportedError, match="type"):
+        forebay.create_dataset(root, format="npy")
+
+
+def test_an_array_of_an_archive(root):
+    x, y = numpy.arange(12.0).reshape(6, 2), numpy.arange(6)
+    numpy.savez(root / "a.npz", x=x, y=y)
+    dataset = forebay.create_dataset(root, {"member": "x"}, format="npz")
+    assert (numpy.stack([numpy.frombuffer(row) for row in read(dataset)]) == x).all()
+    with pytest.raises(ValueError, match="x, y"):
+        forebay.create_dataset(root, format="npz")
+    numpy.savez_compressed(root / "a.npz", x=x)
+    with pytest.raises(forebay.UnsupportedError, match="np.savez"):
+        forebay.create_dataset(root, format="npz")
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip"])
+def test_row_groups_that_pyarrow_wrote(root, compression):
+    words = ["ä", "b", None, "c"]
+    table = pyarrow.table({"i": range(100), "text": [words[i % 4] for i in range(100)], "list": [[i, i] for i in range(100)]})
+    pyarrow.parquet.write_table(table, root / "a.parquet", row_group_size=30, compression=compression)
+    dataset = forebay.create_dataset(root, format="parquet")
+    assert len(dataset) == 4
+    found = []
+    for batch in forebay.create_async_loader(dataset, {"batch_size": 2}):
+        for i in range(len(batch)):
+            found.append(pyarrow.parquet.read_table(pyarrow.BufferReader(batch.row_group_file(i))))
+    assert pyarrow.concat_tables(found).equals(table)
+
+
+def test_tars_that_webdataset_wrote(root):
+    expected = []
+    with webdataset.ShardWriter(str(root / "%02d.tar"), maxcount=4, verbose=0) as shards:
+        for i in range(10):
+            sample = {"__key__": f"deep/{'x' * 150}{i:03}", "bin": bytes([i]) * (i * 100), "json": {"i": i}}
+            shards.write(sample)
+            expected.append(sample)
+    dataset = forebay.create_dataset(root, {"verify_samples": True}, format="webdataset")
+    assert len(dataset) == 10
+    theirs = webdataset.WebDataset([str(path) for path in sorted(root.glob("*.tar"))], shardshuffle=False)
+    found = []
+    for batch in forebay.create_async_loader(dataset, {"batch_size": 3}):
+        found += [batch.members(i) for i in range(len(batch))]
+    for ours, sample, theirs in zip(found, expected, theirs, strict=True):
+        assert ours["__key__"] == sample["__key__"] == theirs["__key__"]
+        assert bytes(ours["bin"]) == sample["bin"] == theirs["bin"]
+        assert json.loads(bytes(ours["json"])) == sample["json"]
+    alone = forebay.create_dataset(root, {"member": "bin"}, format="webdataset")
+    assert read(alone) == [sample["bin"] for sample in expected]
+
+
+@pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_tars_in_every_form_of_the_standard_library(root, form):
+    name = "d/" + "n" * (80 if form == tarfile.USTAR_FORMAT else 300)
+    with tarfile.open(root / "a.tar", "w", format=form) as archive:
+        for i in range(3):
+            info = tarfile.TarInfo(f"{name}{i}.bin")
+            info.size, info.mtime = 600 + i, 1.5
+            archive.addfile(info, io.BytesIO(bytes([i]) * (600 + i)))
+    dataset = forebay.create_dataset(root / "a.tar", {"index": "none"}, format="webdataset")
+    (batch,) = forebay.create_async_loader(dataset)
+    for i in range(3):
+        members = batch.members(i)
+        assert members["__key__"] == f"{name}{i}" and bytes(members["bin"]) == bytes([i]) * (600 + i)
+
+
+def crc32c(data):
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def masked(data):
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def tfrecord(payloads):
+    parts = []
+    for payload in payloads:
+        length = struct.pack("<Q", len(payload))
+        parts += [length, masked(length), payload, masked(payload)]
+    return b"".join(parts)
+
+
+def test_tfrecords_and_their_checksums(root):
+    payloads = [bytes([i]) * (i * 31) for i in range(9)]
+    (root / "a").write_bytes(tfrecord(payloads[:5]))
+    (root / "b").write_bytes(tfrecord(payloads[5:]))
+    assert read(forebay.create_dataset(root, {"verify_samples": True}, format="tfrecord")) == payloads
+    broken = bytearray((root / "b").read_bytes())
+    broken[20] ^= 1
+    (root / "b").write_bytes(broken)
+    dataset = forebay.create_dataset(root, {"verify_samples": True}, format="tfrecord")
+    with pytest.raises(forebay.CorruptError, match="/b: at offset 12, sample 5: expected crc32c"):
+        read(dataset)
+
+
+def test_lines_and_records(root):
+    (root / "a.jsonl").write_bytes(b'{"a": 1}\n\n[2]\r\n')
+    dataset = forebay.create_dataset(root, {"glob": "*.jsonl"}, format="jsonl")
+    assert read(dataset) == [b'{"a": 1}', b"[2]"]
+    assert dataset.format == "jsonl" and "was made" in dataset.index
+    assert "fits" in forebay.create_dataset(root, {"glob": "*.jsonl"}, format="jsonl").index
+    (root / "b.bin").write_bytes(b"head" + b"abcdef")
+    records = {"glob": "*.bin", "record_bytes": 3, "header_bytes": 4}
+    assert read(forebay.create_dataset(root, records, format="records")) == [b"abc", b"def"]
+    with pytest.raises(forebay.CorruptError, match="at offset 8: 2 bytes are left"):
+        forebay.create_dataset(root, records | {"record_bytes": 4}, format="records")
+
+
+def test_manifests_in_every_form(root):
+    (root / "x").write_bytes(b"0123456789")
+    (root / "y").write_bytes(b"abc")
+    forebay.put("mem://formats/z", b"memory")
+    uris, offsets, lengths = ["y", "x", "mem://formats/z"], [None, 2, None], [3, 4, None]
+    lines = [json.dumps({"uri": u, "offset": o, "length": n}) for u, o, n in zip(uris, offsets, lengths)]
+    (root / "list.jsonl").write_text("\n".join(lines))
+    (root / "list.csv").write_text("uri,offset,length\ny,,3\nx,2,4\nmem://formats/z,,\n")
+    table = pyarrow.table({"uri": uris, "offset": offsets, "length": lengths, "label": [1, 2, 3]})
+    pyarrow.parquet.write_table(table, root / "list.parquet", row_group_size=2)
+    for kind in ["jsonl", "csv", "parquet"]:
+        dataset = forebay.create_dataset(root / f"list.{kind}", {"index": "none"}, manifest=kind)
+        assert read(dataset) == [b"abc", b"2345", b"memory"], kind
+        assert dataset.uri(2) == "mem://formats/z"
+        assert len(pickle.loads(pickle.dumps(dataset))) == 3
+    dataset = forebay.create_dataset([root / "y", "mem://formats/z", root / "y"])
+    assert read(dataset) == [b"abc", b"memory", b"abc"]
+    assert read(pickle.loads(pickle.dumps(dataset))) == [b"abc", b"memory", b"abc"]
+    with pytest.raises(ValueError, match="did you mean"):
+        (root / "list.csv").write_text("uri,lenght\ny,3\n")
+        forebay.create_dataset(root / "list.csv", manifest="csv")
+
+
+def test_options_that_change_nothing_are_refused(root):
+    (root / "x").write_bytes(b"1")
+    for options in [{"member": "x"}, {"format": "jsonl", "record_bytes": 3}, {"verify_samples": True}]:
+        with pytest.raises(ValueError, match="nothing"):
+            forebay.create_dataset(root, options)
+    with pytest.raises(ValueError, match="glob changes nothing"):
+        forebay.create_dataset([root / "x"], {"glob": "*"})
+    with pytest.raises(ValueError, match="given twice"):
+        forebay.create_dataset(root, {"format": "npy"}, format="npz")
+    # A batch of raw samples has no members.
+    (batch,) = forebay.create_async_loader(root)
+    with pytest.raises(forebay.UnsupportedError, match="webdataset"):
+        batch.members(0)
+    with pytest.raises(IndexError):
+        batch.row_group_file(1)
