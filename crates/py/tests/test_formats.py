@@ -180,7 +180,7 @@ def test_manifests_in_every_form(root):
     dataset = forebay.create_dataset([root / "y", "mem://formats/z", root / "y"])
     assert read(dataset) == [b"abc", b"memory", b"abc"]
     assert read(pickle.loads(pickle.dumps(dataset))) == [b"abc", b"memory", b"abc"]
-    with pytest.raises(ValueError, match="did you mean"):
+    with pytest.raises(forebay.CorruptError, match="did you mean"):
         (root / "list.csv").write_text("uri,lenght\ny,3\n")
         forebay.create_dataset(root / "list.csv", manifest="csv")
 
