@@ -8,9 +8,6 @@ use forebay_io_object::Failure;
 use http::HeaderMap;
 use std::fmt::Write;
 
-/// The most deletions of one request.
-pub(crate) const MOST: usize = 256;
-
 /// Ends each part. The parts hold paths, dates and signatures, none of which begins a line with it.
 const BOUNDARY: &str = "forebay-batch-0f1e2d3c";
 

@@ -3,6 +3,10 @@
 //! ```text
 //! URI, options, environment ─► AzConfig ─► Client (one container) ─► io-object's ObjectBackend: the store
 //! ```
+//! Two clients speak to the service: the default one by REST over what `object_store` has for it, and, with the
+//! feature `azure-storage-blobs` and the option `client=azure-storage-blobs`, that crate. Both keep the same
+//! promises, by the same tests.
+//!
 //! What it never does: retry, read the environment, send a credential of one account to another, or let a
 //! secret into a `Debug` or an error.
 //!
@@ -11,14 +15,20 @@
 #![forbid(unsafe_code)]
 
 mod account;
+#[cfg(feature = "object-store")]
 mod authority;
+#[cfg(feature = "object-store")]
 mod batch;
 mod config;
 mod connection_string;
 mod open;
 mod options;
+mod reply;
+#[cfg(feature = "object-store")]
 mod rest;
 mod service;
+#[cfg(feature = "azure-storage-blobs")]
+mod storage_blobs;
 mod token;
 mod transport;
 mod upload;

@@ -2,7 +2,6 @@
 
 use crate::AzConfig;
 use crate::options::AzOptions;
-use crate::rest::RestClient;
 use forebay_io::{Error, Kind, Location, Observe, Operation, Result};
 use forebay_io_object::{Client, HttpOptions, ObjectBackend, Surroundings};
 use std::sync::Arc;
@@ -52,9 +51,19 @@ fn client(
     let container = container(location)?;
     let failed = |failure: forebay_io_object::Failure| failure.into_error(Operation::Configure, location);
     match options.client() {
-        "object-store" => Ok(Arc::new(RestClient::new(config, container, http).map_err(failed)?)),
+        #[cfg(feature = "object-store")]
+        "object-store" => {
+            Ok(Arc::new(crate::rest::RestClient::new(config, container, http).map_err(failed)?))
+        }
+        #[cfg(feature = "azure-storage-blobs")]
+        "azure-storage-blobs" => {
+            let client = crate::storage_blobs::StorageBlobsClient::new(config, container, http);
+            Ok(Arc::new(client.map_err(failed)?))
+        }
         other => {
-            Err(Error::new(Kind::Unsupported, Operation::Configure, format!("client {other:?}")).at(location))
+            let context =
+                format!("client {other} is not in this build; it comes with the feature of that name");
+            Err(Error::new(Kind::Unsupported, Operation::Configure, context).at(location))
         }
     }
 }

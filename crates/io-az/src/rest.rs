@@ -9,18 +9,19 @@ use crate::account::{Account, query_value};
 use crate::authority::{Authority, Grant};
 use crate::batch::{self, BatchBody};
 use crate::config::AzConfig;
+use crate::reply::{as_write, refusal, stored, text_of};
 use crate::service::{FACTS, steady};
-use crate::transport::{Transport, failure_of, fields_of};
+use crate::transport::{Transport, fields_of};
 use crate::upload::{UploadIds, block_id};
 use crate::wire;
 use bytes::Bytes;
 use forebay_io::{Kind, PutMode};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
-    gather, if_match, read_header,
+    if_match, read_header,
 };
 use futures::FutureExt;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, RANGE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RANGE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
 use std::fmt;
@@ -123,34 +124,6 @@ impl RestClient {
         }
         Ok(body)
     }
-}
-
-/// Why the service refused, in its own words.
-async fn refusal(response: HttpResponse) -> Failure {
-    let (parts, body) = response.into_parts();
-    let text = gather(&mut *Transport::body(body), wire::LONGEST).await.unwrap_or_default();
-    let (code, message) = wire::error_of(&text);
-    failure_of(parts.status.as_u16(), &parts.headers, &code, &message)
-}
-
-async fn text_of(response: HttpResponse) -> Result<Vec<u8>, Failure> {
-    gather(&mut *Transport::body(response.into_body()), wire::LONGEST).await
-}
-
-fn stored(response: &HttpResponse) -> Stored {
-    let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-    Stored {
-        version: text(ETAG).map(forebay_io_object::version_of),
-        modified: text(LAST_MODIFIED).and_then(|date| httpdate::parse_http_date(date).ok()),
-    }
-}
-
-/// A conditional write that lost is told as a failed condition by some servers.
-fn as_write(failure: Failure, mode: PutMode) -> Failure {
-    if mode == PutMode::Create && failure.kind == Kind::Precondition {
-        return Failure { kind: Kind::AlreadyExists, ..failure };
-    }
-    failure
 }
 
 fn conditions(mode: PutMode) -> HeaderMap {

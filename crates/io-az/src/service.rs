@@ -9,7 +9,7 @@ pub(crate) const FACTS: Facts = Facts {
     client: "",
     conditional_put: true,
     delete_reports_missing: true,
-    delete_batch: crate::batch::MOST,
+    delete_batch: 256,
     min_part: 1,
     max_parts: 50_000,
     // What every version of the service takes in one request; blobs above are written in blocks.

@@ -28,7 +28,12 @@ impl UploadIds {
 
 /// The name of a block, in base64 as the service wants it. All of one blob are equally long.
 pub(crate) fn block_id(upload: &str, number: u32) -> String {
-    BASE64_STANDARD.encode(format!("{upload}-{number:06}"))
+    BASE64_STANDARD.encode(block_name(upload, number))
+}
+
+/// The same before base64.
+pub(crate) fn block_name(upload: &str, number: u32) -> String {
+    format!("{upload}-{number:06}")
 }
 
 #[cfg(test)]

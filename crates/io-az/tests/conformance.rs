@@ -54,3 +54,26 @@ mod in_small_parts_with_a_signature {
 
     forebay_io_testkit::conformance_suite!(store);
 }
+
+#[cfg(feature = "azure-storage-blobs")]
+mod with_the_other_client {
+    use super::*;
+
+    async fn store() -> Fixture {
+        fixture(&[("account_key", Azurite::KEY), ("client", "azure-storage-blobs")], HttpOptions::default())
+    }
+
+    forebay_io_testkit::conformance_suite!(store);
+}
+
+#[cfg(feature = "azure-storage-blobs")]
+mod with_the_other_client_in_small_parts_with_a_signature {
+    use super::*;
+
+    async fn store() -> Fixture {
+        let sas = Azurite::shared().expect("Azurite starts").sas();
+        fixture(&[("sas_token", &sas), ("client", "azure-storage-blobs")], small_parts())
+    }
+
+    forebay_io_testkit::conformance_suite!(store);
+}
