@@ -72,6 +72,8 @@ const GENERAL: &str = "General options";
 /// Locations are plain paths or URIs: file:///data/train, direct:///data/train, s3://bucket/train/,
 /// az://container/train/, https://ACCOUNT.blob.core.windows.net/container/train/. What the options of a service
 /// leave open is looked for in AWS_* and AZURE_STORAGE_* of the environment.
+// The text is a help page first: what the documentation would make a link is read on a terminal.
+#[allow(rustdoc::bare_urls)]
 #[derive(Debug, Parser)]
 #[command(name = "forebay", version, propagate_version = true)]
 struct Cli {

@@ -24,7 +24,7 @@ pub(crate) fn open_file(
     open_regular(operation, location, path, OFlags::empty())
 }
 
-/// As every store of files opens one: [`open_file`] for any scheme, with `more` flags.
+/// As every store of files opens one: `open_file` for any scheme, with `more` flags.
 pub fn open_regular(
     operation: Operation,
     location: &Location,
