@@ -12,7 +12,7 @@
 //! never made up.
 //!
 //! With the default feature `io`, a [`Collector`] is an observer of Forebay's stores. Without it this
-//! crate depends on no sibling.
+//! crate depends on no sibling. The default features `prometheus` and `hlog` are exports.
 //!
 //! What this crate never does: start a thread, keep a registry, read a clock, or print.
 //!
@@ -60,15 +60,21 @@ pub mod csv;
 mod diff;
 mod gauge;
 pub mod histogram;
+#[cfg(feature = "hlog")]
+pub mod hlog;
 mod layout;
 pub mod names;
 #[cfg(feature = "io")]
 mod observe;
 mod operation;
+#[cfg(feature = "prometheus")]
+pub mod prometheus;
 mod queue;
 pub mod reference;
 mod report;
 mod run_facts;
+#[cfg(any(feature = "prometheus", feature = "hlog"))]
+mod series;
 mod sharded;
 mod snapshot;
 mod stage;

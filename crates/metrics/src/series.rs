@@ -1,0 +1,42 @@
+//! The distributions of a snapshot as one list, whichever part of it they are in: what an export goes through.
+
+use crate::snapshot::Snapshot;
+use crate::summary::HistogramSummary;
+
+/// One distribution.
+pub(crate) struct Series<'a> {
+    /// `operation`, `attempt`, `stage` or `queue`.
+    pub(crate) section: &'static str,
+    /// Of which operation, stage or queue.
+    pub(crate) name: &'a str,
+    /// Its name in the registry.
+    pub(crate) metric: &'static str,
+    pub(crate) summary: &'a HistogramSummary,
+}
+
+/// Every distribution of a snapshot, the same ones of a metric beside each other.
+pub(crate) fn of(snapshot: &Snapshot) -> Vec<Series<'_>> {
+    let mut all = Vec::new();
+    let mut add = |section, name, metric, summary| all.push(Series { section, name, metric, summary });
+    for (name, operation) in &snapshot.operations {
+        add("operation", &**name, "latency_ns", &operation.latency_ns);
+        add("operation", name, "first_byte_ns", &operation.first_byte_ns);
+        add("operation", name, "request_bytes", &operation.request_bytes);
+        if let Some(attempts) = &operation.attempts {
+            add("attempt", name, "latency_ns", &attempts.latency_ns);
+            add("attempt", name, "first_byte_ns", &attempts.first_byte_ns);
+            add("attempt", name, "request_bytes", &attempts.request_bytes);
+        }
+    }
+    for stage in &snapshot.stages {
+        add("stage", &stage.name, "service_ns", &stage.service_ns);
+        add("stage", &stage.name, "pool_wait_ns", &stage.pool_wait_ns);
+        add("stage", &stage.name, "blocked_ns", &stage.blocked_ns);
+    }
+    for queue in &snapshot.queues {
+        add("queue", &queue.name, "get_wait_ns", &queue.get_wait_ns);
+        add("queue", &queue.name, "put_wait_ns", &queue.put_wait_ns);
+    }
+    all.sort_by_key(|series| (series.section, series.metric));
+    all
+}

@@ -1,0 +1,74 @@
+//! What leaves in the formats of others is what they read.
+#![cfg(all(feature = "prometheus", feature = "hlog"))]
+
+use std::time::Duration;
+
+use forebay_metrics::hlog::{self, Interval};
+use forebay_metrics::{CacheUse, Collector, Ended, Extent, Operation, Outcome, Snapshot};
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+fn collected(values: impl Iterator<Item = (u64, u64)>) -> Snapshot {
+    let collector = Collector::new();
+    for (bytes, latency_ns) in values {
+        let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
+        collector.started(1);
+        collector.ended([Ended { operation: Operation::Get, extent: Extent::Whole, outcome }]);
+    }
+    collector.snapshot()
+}
+
+fn value(text: &str, line: &str) -> Option<String> {
+    text.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' ').map(str::to_owned))
+}
+
+#[test]
+fn prometheus_buckets_are_exact_and_cumulative() {
+    let sizes = [0, 1, 511, 512, 65_535, 65_536, 65_537, 1 << 20];
+    let snapshot = collected(sizes.iter().map(|&size| (size, 1_000 + size)));
+    let text = snapshot.to_prometheus();
+    let bucket = |le: &str| {
+        let line = format!("forebay_operation_request_bytes_bucket{{operation=\"get\",le=\"{le}\"}}");
+        value(&text, &line).unwrap_or_else(|| panic!("no {line} in\n{text}"))
+    };
+    assert_eq!(
+        [bucket("0"), bucket("511"), bucket("65535"), bucket("131071"), bucket("+Inf")],
+        ["1", "3", "5", "7", "8"]
+    );
+    let of_get = "{operation=\"get\"}";
+    let sum = sizes.iter().sum::<u64>().to_string();
+    assert_eq!(value(&text, &format!("forebay_operation_request_bytes_sum{of_get}")), Some(sum.clone()));
+    assert_eq!(value(&text, "forebay_bytes_read_total"), Some(sum));
+    assert_eq!(value(&text, &format!("forebay_operation_latency_seconds_count{of_get}")), Some("8".into()));
+    assert_eq!(text, snapshot.to_prometheus(), "the same each time");
+    assert!(!text.contains("quantile"), "buckets, not summaries");
+}
+
+#[test]
+fn interval_logs_are_read_back_exactly() {
+    let snapshots = [
+        collected((0..5_000).map(|i| (i % 70_000, 900 + i * i))),
+        collected([(0, 1), (1 << 40, 3_600_000_000_000)].into_iter()),
+    ];
+    let interval = |begin| Interval { begin: Duration::from_secs(begin), length: Duration::from_secs(10) };
+    let log = hlog::log(snapshots.iter().enumerate().map(|(i, s)| (interval(1_000 + 10 * i as u64), s)));
+    let mut read = Vec::new();
+    for entry in IntervalLogIterator::new(log.as_bytes()) {
+        let LogEntry::Interval(line) = entry.unwrap() else { panic!("only intervals and comments") };
+        let bytes =
+            base64::Engine::decode(&base64::engine::general_purpose::STANDARD, line.encoded_histogram());
+        let histogram: hdrhistogram::Histogram<u64> =
+            Deserializer::new().deserialize(&mut bytes.unwrap().as_slice()).unwrap();
+        read.push((line.tag().unwrap().as_str().to_owned(), line.start_timestamp().as_secs(), histogram));
+    }
+    assert_eq!(read.len(), 4, "{log}");
+    for (i, snapshot) in snapshots.iter().enumerate() {
+        let get = snapshot.operation(Operation::Get).unwrap();
+        for (tag, summary) in [("latency_ns", &get.latency_ns), ("request_bytes", &get.request_bytes)] {
+            let begin = 1_000 + 10 * i as u64;
+            let tag = format!("operation.get.{tag}");
+            let (.., found) = read.iter().find(|(t, b, _)| (t, *b) == (&tag, begin)).unwrap();
+            assert_eq!(*found, summary.to_hdr(), "{tag}");
+        }
+    }
+}
