@@ -7,6 +7,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::loader_flags::LoaderFlags;
 use crate::manifest::{self, Manifest, Promise};
+use crate::metrics_out::{self, MetricsOut};
 use crate::problems::{self, Problem};
 use crate::quarantine;
 use forebay_io::{Kind, Location, PageCacheMode};
@@ -30,7 +31,11 @@ With --verify, exit code 4 if a sample's bytes are not those of the manifest, or
 With --json: with --verify one line a problem, as of `forebay verify`; then one line, {\"type\": \"summary\", \
 \"root\", \"samples_in_dataset\", \"options\", \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
 \"metrics\" is the snapshot of forebay's metrics, \"facts\" has \"elapsed_s\", \"cpu_user_s\", \"cpu_system_s\", \
-\"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".")]
+\"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".
+
+--metrics-out FILE.json has the same \"facts\" and \"metrics\", a line for each interval and one for the end \
+(\"ended\"); `forebay report` prints, merges and compares such files. Within an epoch, an interval has the stages \
+and queues of the epochs before it.")]
 pub(crate) struct Args {
     /// A path or a URI
     uri: OsString,
@@ -46,11 +51,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     dataset: DatasetFlags,
     #[command(flatten)]
+    metrics: metrics_out::Flags,
+    #[command(flatten)]
     loader: LoaderFlags,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let options = args.loader.options()?;
+    let out = MetricsOut::new(&args.metrics, &context.cwd)?;
     let Opened { dataset, store, root } = args.dataset.open(&args.uri, context).await?;
     let mut check = match &args.verify {
         Some(place) => Some(Check::new(place, &dataset, &args, &options, context).await?),
@@ -66,6 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         batches: 0,
         epochs: 0,
         pipeline: Snapshot::default(),
+        out,
     };
     let mut stopped = None;
     for epoch in 0..args.epochs {
@@ -73,7 +82,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
             recording.begin_epoch(epoch);
         }
         let mut batches = loader.start(&tokio::runtime::Handle::current())?;
-        let end = run.epoch(&mut batches, args.limit, check.as_mut(), &mut display, context).await;
+        let end = run.epoch(&mut batches, &loader, args.limit, check.as_mut(), &mut display, context).await;
         run.pipeline
             .merge(&pipeline_only(batches.snapshot()))
             .map_err(|e| Failure::refused(Kind::Unavailable, e.to_string()))?;
@@ -98,6 +107,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let facts = run.facts(&loader, context);
     let snapshot = Snapshot { stages: run.pipeline.stages, queues: run.pipeline.queues, ..loader.snapshot() };
     context.console.clear_bar();
+    if let Some(out) = run.out {
+        out.end(&facts, &snapshot)?;
+    }
     report(&root, &loader, &facts, &snapshot, check.as_mut(), context)?;
     let verdict = check.map_or(Exit::Done, |check| check.report.exit());
     Ok(stopped.unwrap_or(verdict))
@@ -121,12 +133,14 @@ struct Run {
     batches: u64,
     epochs: u64,
     pipeline: Snapshot,
+    out: Option<MetricsOut>,
 }
 
 impl Run {
     async fn epoch(
         &mut self,
         epoch: &mut Epoch,
+        loader: &Loader,
         limit: Option<u64>,
         mut check: Option<&mut Check>,
         display: &mut Display,
@@ -138,10 +152,17 @@ impl Run {
             if limit == Some(done) {
                 return Ok(Ended::Limited);
             }
-            let batch = tokio::select! {
-                biased;
-                exit = &mut stop => return Ok(Ended::Interrupted(exit)),
-                batch = epoch.next() => batch,
+            let batch = {
+                let mut next = pin!(epoch.next());
+                loop {
+                    let due = self.out.as_ref().and_then(MetricsOut::due);
+                    tokio::select! {
+                        biased;
+                        exit = &mut stop => return Ok(Ended::Interrupted(exit)),
+                        () = moment(due) => self.tick(loader, context)?,
+                        batch = &mut next => break batch,
+                    }
+                }
             };
             let Some(batch) = batch else { break };
             let batch = batch?;
@@ -154,6 +175,18 @@ impl Run {
             display.delivered(context.tally.bytes());
         }
         Ok(Ended::Whole)
+    }
+
+    /// Writes what is known in the middle of a run; stages and queues are those of the epochs that ended.
+    fn tick(&mut self, loader: &Loader, context: &Context) -> Result<()> {
+        let facts = self.facts(loader, context);
+        let pipeline = &self.pipeline;
+        let snapshot = Snapshot {
+            stages: pipeline.stages.clone(),
+            queues: pipeline.queues.clone(),
+            ..loader.snapshot()
+        };
+        self.out.as_mut().map_or(Ok(()), |out| out.tick(&facts, &snapshot))
     }
 
     fn facts(&self, loader: &Loader, context: &Context) -> RunFacts {
@@ -170,6 +203,14 @@ impl Run {
             page_cache_requested: Some(mode.name().to_owned()),
             ..RunFacts::new(self.begin.elapsed())
         }
+    }
+}
+
+/// Until then; for ever where that is never.
+async fn moment(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -28,8 +28,10 @@ mod local_tree;
 mod ls;
 mod manifest;
 mod metered;
+mod metrics_out;
 mod problems;
 mod quarantine;
+mod report;
 mod rm;
 mod signals;
 mod sizes;
@@ -110,6 +112,7 @@ enum Command {
     Gen(generate::Args),
     Verify(verify::Args),
     Load(Box<load::Args>),
+    Report(report::Args),
     Trace(trace::Args),
     Index(index::Args),
 }
@@ -127,6 +130,7 @@ impl Command {
             Command::Gen(_) => Tally::new("wrote", files),
             Command::Verify(_) => Tally::new("verified", files),
             Command::Load(_) => Tally::new("loaded", ["sample", "samples"]),
+            Command::Report(_) => Tally::new("read", files),
             Command::Trace(args) => args.tally(),
             Command::Index(_) => Tally::new("found", ["sample", "samples"]),
         }
@@ -151,6 +155,7 @@ impl Command {
             Command::Gen(args) => generate::run(args, context).await,
             Command::Verify(args) => verify::run(args, context).await,
             Command::Load(args) => load::run(*args, context).await,
+            Command::Report(args) => report::run(&args, context),
             Command::Trace(args) => trace::run(args, context).await,
             Command::Index(args) => index::run(args, context).await,
         }

@@ -23,18 +23,25 @@ pub struct Report<'a> {
     snapshot: &'a Snapshot,
     facts: &'a RunFacts,
     coloured: bool,
+    of_a_run: bool,
 }
 
 impl<'a> Report<'a> {
     /// Plain text.
     pub fn new(snapshot: &'a Snapshot, facts: &'a RunFacts) -> Report<'a> {
-        Report { snapshot, facts, coloured: false }
+        Report { snapshot, facts, coloured: false, of_a_run: true }
     }
 
     /// With ANSI colours. Whether the reader is a terminal that wants them is the caller's to find out.
     #[must_use]
     pub fn coloured(self, coloured: bool) -> Report<'a> {
         Report { coloured, ..self }
+    }
+
+    /// Without what was loaded and how fast, for a snapshot whose run nobody wrote down.
+    #[must_use]
+    pub fn without_run(self) -> Report<'a> {
+        Report { of_a_run: false, ..self }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -57,6 +64,17 @@ impl<'a> Report<'a> {
     }
 
     fn overview(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.of_a_run {
+            self.loaded(f)?;
+        }
+        self.requests(f)?;
+        self.processor(f)?;
+        self.in_flight(f)?;
+        self.page_cache(f)?;
+        self.sink(f)
+    }
+
+    fn loaded(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let facts = self.facts;
         let mut loaded = plural(facts.samples, "sample", "samples");
         if facts.batches > 0 {
@@ -78,11 +96,7 @@ impl<'a> Report<'a> {
             }
             self.line(f, "Throughput", &rates)?;
         }
-        self.requests(f)?;
-        self.processor(f)?;
-        self.in_flight(f)?;
-        self.page_cache(f)?;
-        self.sink(f)
+        Ok(())
     }
 
     /// What the backends really did, where they say.

@@ -43,8 +43,29 @@ impl RunFacts {
         Some(self.cpu_user? + self.cpu_system?)
     }
 
+    /// Adds what another process did at the same time: wall time, epochs and caps are the larger ones,
+    /// the rest adds up.
+    pub fn merge(&mut self, other: &RunFacts) {
+        let sum = |ours: Option<Duration>, theirs: Option<Duration>| match (ours, theirs) {
+            (Some(ours), Some(theirs)) => Some(ours.saturating_add(theirs)),
+            // Part of it would pass for the whole.
+            _ => None,
+        };
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.cpu_user = sum(self.cpu_user, other.cpu_user);
+        self.cpu_system = sum(self.cpu_system, other.cpu_system);
+        self.samples = self.samples.saturating_add(other.samples);
+        self.batches = self.batches.saturating_add(other.batches);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.epochs = self.epochs.max(other.epochs);
+        self.max_bytes_in_flight = self.max_bytes_in_flight.max(other.max_bytes_in_flight);
+        if self.page_cache_requested != other.page_cache_requested {
+            self.page_cache_requested = None;
+        }
+    }
+
     /// A number of things over the wall time.
-    pub(crate) fn per_second(&self, n: u64) -> Option<f64> {
+    pub fn per_second(&self, n: u64) -> Option<f64> {
         let seconds = self.elapsed.as_secs_f64();
         (seconds > 0.0).then(|| n as f64 / seconds)
     }

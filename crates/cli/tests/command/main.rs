@@ -7,6 +7,7 @@ mod formats;
 mod interruption;
 mod list;
 mod load;
+mod report;
 mod rm;
 mod run;
 mod surface;

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Read;
 use std::process::Command;
 
-const COMMANDS: [&str; 8] = ["ls", "stat", "cat", "cp", "rm", "gen", "verify", "load"];
+const COMMANDS: [&str; 9] = ["ls", "stat", "cat", "cp", "rm", "gen", "verify", "load", "report"];
 
 #[test]
 fn help_documents_json_and_exit_codes_of_every_command() {

@@ -1,0 +1,93 @@
+//! `load --metrics-out` and `report`.
+
+use crate::run::{Place, lines};
+
+fn place() -> Place {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "60", "--sizes", "fixed:4KiB", "--seed", "1"]);
+    place
+}
+
+fn text(place: &Place, name: &str) -> String {
+    String::from_utf8(place.read(name)).unwrap()
+}
+
+#[test]
+fn the_suffix_decides_the_format() {
+    let place = place();
+    for (name, needle) in [
+        ("m.json", "\"type\":\"metrics\""),
+        ("m.csv", "counter,,gets,total,,,operations,60"),
+        ("m.prom", "forebay_gets_total 60\n"),
+        ("m.hlog", "Tag=operation.get.latency_ns,"),
+    ] {
+        place.ok(&["load", "set", "--metrics-out", name]);
+        assert!(text(&place, name).contains(needle), "{name}: {}", text(&place, name));
+    }
+    for wrong in ["m.txt", "m", "m.JSON"] {
+        assert!(place.fails(2, &["load", "set", "--metrics-out", wrong]).contains(".prom"), "{wrong}");
+    }
+    assert!(
+        place.fails(2, &["load", "set", "--metrics-out=m.csv", "--metrics-interval=1"]).contains(".hlog")
+    );
+    for wrong in ["0", "-1", "nan", "1e9", "x"] {
+        place.fails(2, &["load", "set", "--metrics-out=m.json", &format!("--metrics-interval={wrong}")]);
+    }
+    place.fails(2, &["load", "set", "--metrics-interval=1"]);
+    place.fails(3, &["load", "set", "--metrics-out=no/such/m.json"]);
+}
+
+#[test]
+fn intervals_are_lines_that_only_grow_and_end_with_the_whole() {
+    let place = place();
+    let common = ["load", "set", "--epochs", "200", "--batch-size", "1", "--metrics-interval", "0.02"];
+    place.ok(&[&common[..], &["--metrics-out", "m.json"]].concat());
+    let written = lines(&text(&place, "m.json"));
+    let gets = |line: &serde_json::Value| line["metrics"]["counters"]["gets"].as_u64().unwrap();
+    assert!(written.len() >= 2, "{} lines", written.len());
+    assert!(written.is_sorted_by_key(gets));
+    let (last, before) = written.split_last().unwrap();
+    assert_eq!((gets(last), &last["ended"]), (12_000, &true.into()));
+    assert!(before.iter().all(|line| line["ended"] == false));
+    assert!(place.ok(&["report", "m.json"]).contains("12,000 samples"));
+
+    place.ok(&[&common[..], &["--metrics-out", "m.hlog"]].concat());
+    let log = text(&place, "m.hlog");
+    assert_eq!(log.matches("log format version").count(), 1, "one header");
+    assert!(log.matches("Tag=operation.get.latency_ns,").count() >= 2);
+}
+
+#[test]
+fn several_files_are_merged_and_two_compared() {
+    let place = place();
+    place.ok(&["load", "set", "--metrics-out", "a.json"]);
+    place.ok(&["load", "set", "--epochs", "2", "--metrics-out", "b.json"]);
+    let merged = place.json(&["report", "a.json", "b.json"]);
+    assert_eq!(merged[0]["metrics"]["counters"]["gets"], 180);
+    assert_eq!(merged[0]["metrics"]["operations"]["get"]["latency_ns"]["n"], 180);
+    assert_eq!(merged[0]["facts"]["samples"], 180);
+    let compared = place.ok(&["report", "--compare", "a.json", "b.json"]);
+    assert!(compared.contains("get latency p50") && compared.contains("throughput"), "{compared}");
+    let rows = &place.json(&["report", "--compare", "a.json", "a.json"])[0]["rows"];
+    let differs =
+        |row: &serde_json::Value| row["differs"] == true || row["change"].as_f64().is_some_and(|c| c != 0.0);
+    assert!(!rows.as_array().unwrap().iter().any(differs), "a run does not differ from itself: {rows}");
+    assert!(place.fails(2, &["report", "--compare", "a.json"]).contains("two files"));
+}
+
+#[test]
+fn what_is_no_file_of_metrics_is_refused() {
+    let place = Place::new();
+    place.fails(3, &["report", "missing.json"]);
+    for (name, content, needle) in [
+        ("empty.json", "", "no line has metrics"),
+        ("other.json", "{\"type\":\"summary\"}\n", "no line has metrics"),
+        ("broken.json", "{\"metrics\":", "line 1 column"),
+        ("later.json", "{\"metrics\":{\"schema_version\":9}}", "schema version 9"),
+        ("less.json", "{\"metrics\":{\"schema_version\":1}}", "missing field"),
+    ] {
+        place.write(name, content);
+        let text = place.fails(4, &["report", name]);
+        assert!(text.contains(needle) && text.contains(name), "{text}");
+    }
+}
