@@ -27,6 +27,7 @@ pub struct Snapshot {
     /// By name; [`crate::names`] says what each means.
     pub counters: BTreeMap<String, u64>,
     /// Bytes granted by the budget and not yet given back.
+    #[serde(default)]
     pub inflight_bytes: GaugeReading,
     /// Operations begun and not ended.
     pub queue_depth: GaugeReading,
@@ -38,8 +39,10 @@ pub struct Snapshot {
     /// What was really done to the page cache.
     pub page_cache: PageCache,
     /// Pipeline stages, source first.
+    #[serde(default)]
     pub stages: Vec<StageStats>,
     /// Pipeline queues, source first.
+    #[serde(default)]
     pub queues: Vec<QueueStats>,
 }
 

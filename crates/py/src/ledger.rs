@@ -70,9 +70,14 @@ impl Ledger {
 
     /// The report of a terminal.
     pub(crate) fn report(&self, snapshot: &Snapshot, options: &forebay_loader::LoaderOptions) -> String {
+        Report::new(snapshot, &self.facts(options)).to_string()
+    }
+
+    /// What only the one who runs the loader can know.
+    pub(crate) fn facts(&self, options: &forebay_loader::LoaderOptions) -> RunFacts {
         let now = self.ended.unwrap_or_else(Moment::now);
         let begun = self.begun.unwrap_or(now);
-        let facts = RunFacts {
+        RunFacts {
             cpu_user: Some(now.cpu.0.saturating_sub(begun.cpu.0)),
             cpu_system: Some(now.cpu.1.saturating_sub(begun.cpu.1)),
             samples: self.samples,
@@ -82,7 +87,6 @@ impl Ledger {
             max_bytes_in_flight: Some(options.max_bytes_in_flight),
             page_cache_requested: Some(options.page_cache_mode.name().to_owned()),
             ..RunFacts::new(now.wall.saturating_duration_since(begun.wall))
-        };
-        Report::new(snapshot, &facts).to_string()
+        }
     }
 }

@@ -67,7 +67,7 @@ mod _forebay {
     #[pymodule_export]
     use loader::{Loader, create_async_loader};
     #[pymodule_export]
-    use metrics::snapshot;
+    use metrics::{diff, merge, read, snapshot, write};
     #[pymodule_export]
     use options::LoaderOptions;
     #[pymodule_export]

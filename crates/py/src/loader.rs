@@ -213,6 +213,16 @@ impl Loader {
         Ok(ledger.report(&snapshot, self.options.rust()))
     }
 
+    /// The run so far as a dict: `facts` (wall and processor time, samples, bytes) and `metrics` (as
+    /// snapshot()), as `forebay report` reads it.
+    fn get_performance_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let live = self.live(py)?;
+        let snapshot = live.snapshot();
+        let facts = live.ledger().facts(self.options.rust());
+        let report = serde_json::json!({ "facts": facts, "metrics": metrics::to_value(&snapshot)? });
+        value::to_python(py, &report)
+    }
+
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
         let dataset = self.dataset.bind(py).repr()?;
         Ok(format!("Loader({dataset}, {})", self.options.__repr__(py)?))

@@ -1,8 +1,13 @@
-"""forebay.metrics.snapshot, Loader.snapshot, Loader.report."""
+"""forebay.metrics, Loader.snapshot, Loader.report, Loader.get_performance_report."""
 
+import csv
 import json
 
 import forebay
+import pytest
+from forebay import metrics
+from hdrh.histogram import HdrHistogram
+from prometheus_client.parser import text_string_to_metric_families
 
 
 def counters():
@@ -81,3 +86,80 @@ def test_the_report_is_for_people(folder):
     assert "80 samples in 20 batches, 2 epochs" in report
     assert "asked for dont_need, used dont_need" in report
     assert "Sink" in report and max(map(len, report.splitlines())) <= 80
+
+
+def loaded(folder, sizes=range(0, 400_000, 1000)):
+    loader = forebay.create_async_loader(folder(list(sizes)), {"batch_size": 4})
+    list(loader)
+    return loader
+
+
+def test_snapshots_add_up_to_what_one_process_would_have_counted(folder):
+    loader = loaded(folder)
+    first = loader.snapshot()
+    list(loader)
+    both = loader.snapshot()
+    second = metrics.diff(both, first)
+    assert second["counters"]["gets"] == 400
+    again = metrics.merge(first, second)
+    assert again["counters"] == both["counters"]
+    assert again["operations"]["get"]["latency_ns"] | {"min": 0, "max": 0} == both["operations"]["get"]["latency_ns"] | {"min": 0, "max": 0}
+    assert metrics.merge(first)["operations"] == first["operations"]
+    with pytest.raises(ValueError, match="not an earlier"):
+        metrics.diff(first, both)
+
+
+def test_json_comes_back_and_rubbish_is_refused(folder):
+    snapshot = loaded(folder, [100] * 8).snapshot()
+    assert metrics.from_json(metrics.to_json(snapshot)) == snapshot
+    whole = metrics.snapshot()
+    assert metrics.merge(whole)["counters"] == whole["counters"]
+    for wrong in ("", "{}", '{"schema_version": 99}'):
+        with pytest.raises(forebay.InvalidConfigError):
+            metrics.from_json(wrong)
+    with pytest.raises(forebay.InvalidConfigError):
+        metrics.to_csv({"schema_version": 1})
+
+
+def test_the_table_has_a_figure_a_row(folder):
+    rows = list(csv.DictReader(metrics.to_csv(loaded(folder, [100] * 8).snapshot()).splitlines()))
+    (gets,) = [row for row in rows if (row["section"], row["metric"]) == ("counter", "gets")]
+    assert (gets["value"], gets["unit"], gets["schema_version"]) == ("8", "operations", "1")
+    assert all(None not in row and None not in row.values() for row in rows)
+
+
+def test_prometheus_reads_what_is_written_for_it(folder):
+    snapshot = loaded(folder).snapshot()
+    families = {family.name: family for family in text_string_to_metric_families(metrics.to_prometheus(snapshot))}
+    assert families["forebay_gets"].type == "counter" and families["forebay_gets"].samples[0].value == 400
+    sizes = families["forebay_operation_request_bytes"]
+    assert sizes.type == "histogram" and "served get" in sizes.documentation
+    buckets = {float(s.labels["le"]): s.value for s in sizes.samples if s.name.endswith("_bucket")}
+    for bound, value in buckets.items():
+        assert value == sum(size <= bound for size in range(0, 400_000, 1000)), bound
+    (total,) = [s.value for s in sizes.samples if s.name.endswith("_sum")]
+    assert total == sum(range(0, 400_000, 1000))
+    (seconds,) = [s.value for s in families["forebay_operation_latency_seconds"].samples if s.name.endswith("_sum")]
+    assert seconds == pytest.approx(snapshot["operations"]["get"]["latency_ns"]["sum"] / 1e9)
+
+
+def test_hdrhistogram_reads_every_bucket(folder):
+    get = (snapshot := loaded(folder).snapshot())["operations"]["get"]
+    lines = [line for line in metrics.to_hlog(snapshot, 1000.5, 2).splitlines() if not line.startswith("#")]
+    found = {}
+    for line in lines:
+        tag, begin, length, _, encoded = line.split(",")
+        assert (begin, length) == ("1000.500", "2.000")
+        found[tag.removeprefix("Tag=")] = HdrHistogram.decode(encoded)
+    for name in ("latency_ns", "request_bytes"):
+        histogram = found[f"operation.get.{name}"]
+        buckets = get[name]["recorded"]["buckets"]
+        assert histogram.get_total_count() == 400 == sum(n for _, n in buckets)
+        assert all(histogram.get_count_at_value(low) == n for low, n in buckets)
+
+
+def test_the_performance_report_is_what_the_command_reads(folder):
+    report = loaded(folder, [100] * 8).get_performance_report()
+    assert (report["facts"]["samples"], report["facts"]["bytes"], report["facts"]["batches"]) == (8, 800, 2)
+    assert report["facts"]["elapsed_s"] > 0
+    assert report["metrics"]["counters"]["gets"] == 8
