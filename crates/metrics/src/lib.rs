@@ -67,6 +67,7 @@ pub mod names;
 #[cfg(feature = "io")]
 mod observe;
 mod operation;
+mod preset;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod queue;
@@ -90,6 +91,7 @@ pub use histogram::Histogram;
 pub use layout::{Digits, Layout, LayoutError};
 pub use names::Counter;
 pub use operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
+pub use preset::Preset;
 pub use queue::{QueueRole, QueueStats};
 pub use report::Report;
 pub use run_facts::RunFacts;
