@@ -5,8 +5,9 @@
 //! its slot, large ones in parts side by side, ranges are pinned to one version, lengths and checksums are
 //! checked, uploads go in parts and are taken back when they fail, listings come page by page.
 //!
-//! What it never does: retry (that is a wrapper's, [`forebay_io::layer::Retrying`]), read the environment,
-//! or let a secret into a message.
+//! What it never does: retry on its own account (that is a wrapper's, [`forebay_io::layer::Retrying`], which may
+//! share its policy and budget for parts of large objects: [`ObjectBackend::with_part_retries`]), read the
+//! environment, or let a secret into a message.
 #![forbid(unsafe_code)]
 
 mod answer;

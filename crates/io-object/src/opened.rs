@@ -34,9 +34,12 @@ impl ObjectOpened {
             let range = offset..offset.saturating_add(buf.len() as u64);
             return Err(read.outside(&range, Some(self.meta.size)));
         }
-        if !buf.is_empty() {
-            let filled = read.stretches(offset, buf, self.meta.version.as_ref(), Some(self.meta.size)).await;
-            filled.map_err(|failure| failure.into_error(operation, &self.location))?;
+        let (version, size) = (self.meta.version.as_ref(), self.meta.size);
+        if self.stretch.is_some_and(|stretch| buf.len() as u64 > stretch.get()) {
+            read.stretches(offset, buf, version, size).await?;
+        } else if !buf.is_empty() {
+            let filled = read.stretch(offset, buf, version, size).await;
+            filled.map_err(|failure| read.fail(failure))?;
         }
         Ok(served(buf.len() as u64, begin, None))
     }

@@ -2,7 +2,9 @@
 //!
 //! The first request of a read asks for the first stretch and learns the object's size and version from
 //! its answer; only then is memory asked for, and only then are the others made, pinned to that version.
-//! So most reads are one request, nothing is asked before it, and no bytes of two versions ever meet.
+//! So most reads are one request, nothing is asked before it, and no bytes of two versions ever meet. Of a
+//! read in parts, one that fails is asked for again by itself, if the store was told to
+//! ([`ObjectBackend::with_part_retries`](crate::ObjectBackend::with_part_retries)).
 
 use crate::attempt::Try;
 use crate::backend::Shared;
@@ -80,7 +82,7 @@ pub(crate) async fn get(
 }
 
 impl<'a> Read<'a> {
-    fn fail(&self, failure: Failure) -> Error {
+    pub(crate) fn fail(&self, failure: Failure) -> Error {
         failure.into_error(self.operation, self.location)
     }
 
@@ -195,12 +197,21 @@ impl<'a> Read<'a> {
         let answer_end = answer.range.end.min(range.start.saturating_add(stretch));
         let version = answer.head.version.clone();
         let (head, tail) = buf.split_at_mut((answer_end - range.start) as usize);
-        let first = self.receive(attempt, watch, answer, head, permit);
         if tail.is_empty() {
-            first.await.map_err(|failure| self.fail(failure))?;
+            let all = self.receive(attempt, watch, answer, head, permit);
+            all.await.map_err(|failure| self.fail(failure))?;
         } else {
-            let rest = self.stretches(answer_end, tail, version.as_ref(), Some(size));
-            futures::try_join!(first, rest).map_err(|failure| self.fail(failure))?;
+            let version = version.as_ref();
+            let first = async {
+                let Err(failure) = self.receive(attempt, watch, answer, head, permit).await else {
+                    self.shared.part_done();
+                    return Ok(());
+                };
+                let mut made = 0;
+                self.part_again(failure, range.start..answer_end, version, &mut made).await?;
+                self.part(range.start, head, version, size, made).await
+            };
+            futures::try_join!(first, self.stretches(answer_end, tail, version, size))?;
         }
         Ok(served(buf.len() as u64, begin, first_byte))
     }
@@ -211,35 +222,67 @@ impl<'a> Read<'a> {
         offset: u64,
         into: &mut [u8],
         version: Option<&Version>,
-        size: Option<u64>,
-    ) -> Result<(), Failure> {
+        size: u64,
+    ) -> Result<()> {
         let stretch = self.stretch.map_or(usize::MAX, |s| usize::try_from(s.get()).unwrap_or(usize::MAX));
-        if into.len() <= stretch {
-            return self.stretch(offset, into, version, size).await;
-        }
         let mut at = offset;
         let parts = into.chunks_mut(stretch).map(|part| {
             let start = at;
             at += part.len() as u64;
-            Ok(self.stretch(start, part, version, size))
+            Ok(self.part(start, part, version, size, 0))
         });
         let most = self.shared.options.concurrency.get() as usize;
         stream::iter(parts.collect::<Vec<_>>()).try_buffer_unordered(most).try_collect::<()>().await
     }
 
-    /// Fills `part` with one request.
-    async fn stretch(
+    /// Fills `part`, with as many requests as it is tried; `made` were before.
+    async fn part(
         &self,
         start: u64,
         part: &mut [u8],
         version: Option<&Version>,
-        size: Option<u64>,
+        size: u64,
+        mut made: u32,
+    ) -> Result<()> {
+        loop {
+            match self.stretch(start, part, version, size).await {
+                Ok(()) => {
+                    self.shared.part_done();
+                    return Ok(());
+                }
+                Err(failure) => {
+                    self.part_again(failure, start..start + part.len() as u64, version, &mut made).await?;
+                }
+            }
+        }
+    }
+
+    /// After a part failed: comes back when it may be asked for again. Where no version pins it, it may not:
+    /// that is what tells an object that changed meanwhile.
+    async fn part_again(
+        &self,
+        failure: Failure,
+        range: Range<u64>,
+        version: Option<&Version>,
+        made: &mut u32,
+    ) -> Result<()> {
+        let error = self.fail(failure.context(format_args!("bytes {}..{}", range.start, range.end)));
+        if version.is_none() { Err(error) } else { self.shared.part_again(error, made).await }
+    }
+
+    /// Fills `part` with one request.
+    pub(crate) async fn stretch(
+        &self,
+        start: u64,
+        part: &mut [u8],
+        version: Option<&Version>,
+        size: u64,
     ) -> Result<(), Failure> {
         let range = start..start + part.len() as u64;
         let Begun { attempt, watch, answer, permit } =
             self.begin(Some(range.clone()), version, false).await?;
         let now = answer.head.size;
-        if now < range.end || size.is_some_and(|size| size != now) {
+        if now < range.end || size != now {
             let said =
                 format!("the object has {now} bytes now, not those with which it was found; it changed");
             return attempt.end(Err(Failure::new(Kind::Precondition, said)));

@@ -63,8 +63,7 @@ async fn in_parts(
             .chain(parts.stream(size, most))
             .map_ok(|(number, payload)| async move {
                 let len = payload.len();
-                let name = upload.send(number, payload).await.map_err(fail)?;
-                Ok((number, len, name))
+                Ok((number, len, upload.part(number, payload).await?))
             })
             .try_buffer_unordered(SIDE_BY_SIDE)
             .try_collect()
@@ -89,6 +88,24 @@ struct Upload<'a> {
 impl Upload<'_> {
     fn name(&self) -> &str {
         self.name.as_deref().unwrap_or_default()
+    }
+
+    /// Sends a part, as often as it is tried: a part that came twice is kept once.
+    async fn part(&self, number: u32, payload: Payload) -> Result<String> {
+        let mut made = 0;
+        loop {
+            match self.send(number, payload.clone()).await {
+                Ok(name) => {
+                    self.shared.part_done();
+                    return Ok(name);
+                }
+                Err(failure) => {
+                    let failure = failure.context(format_args!("part {number}"));
+                    let error = failure.into_error(Operation::Put, self.location);
+                    self.shared.part_again(error, &mut made).await?;
+                }
+            }
+        }
     }
 
     async fn send(&self, number: u32, payload: Payload) -> Result<String, Failure> {

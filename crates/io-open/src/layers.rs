@@ -14,7 +14,7 @@ use crate::value::{count, duration, fraction, list, or_none, size};
 use crate::{Scheme, StoreOptions};
 use forebay_io::layer::{
     AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Observed,
-    RetryBudget, RetryPolicy, Retrying,
+    Retries, RetryBudget, RetryPolicy, Retrying,
 };
 use forebay_io::{Result, Store};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -171,7 +171,12 @@ impl StoreOptions {
     }
 
     /// All endpoints together, and what stands before them.
-    pub(crate) fn house(&self, scheme: &Scheme, doors: Vec<Arc<dyn Store>>) -> Result<Arc<dyn Store>> {
+    pub(crate) fn house(
+        &self,
+        scheme: &Scheme,
+        doors: Vec<Arc<dyn Store>>,
+        retries: Option<Arc<Retries>>,
+    ) -> Result<Arc<dyn Store>> {
         let layers = &self.layers;
         let endpoints = u32::try_from(doors.len()).unwrap_or(u32::MAX);
         let mut store = match <[_; 1]>::try_from(doors) {
@@ -191,8 +196,8 @@ impl StoreOptions {
             let most = self.concurrency(scheme)?.map(|each| each.saturating_mul(endpoints_of(endpoints)));
             limits.concurrency = limits.concurrency.or(most);
         }
-        if let Some(policy) = self.retry_policy(scheme) {
-            store = Arc::new(Retrying::new(store, policy, self.events()));
+        if let Some(retries) = retries {
+            store = Arc::new(Retrying::sharing(store, retries));
         }
         if limits != Default::default() {
             store = Arc::new(Limited::new(store, limits));
@@ -203,7 +208,9 @@ impl StoreOptions {
         Ok(store)
     }
 
-    fn retry_policy(&self, scheme: &Scheme) -> Option<RetryPolicy> {
+    /// What is tried again, and out of which budget: one for all endpoints, and for the parts of large
+    /// objects.
+    pub(crate) fn retries(&self, scheme: &Scheme) -> Option<Arc<Retries>> {
         let retries = self.retries.unwrap_or(scheme.retries);
         let usual = RetryBudget::default();
         let budget = Choice::or(self.layers.retry_budget, Some(usual.per_success)).map(|per_success| {
@@ -211,7 +218,8 @@ impl StoreOptions {
             RetryBudget { per_success, per_second, ..usual }
         });
         let max_attempts = NonZeroU32::MIN.saturating_add(retries);
-        (retries > 0).then(|| RetryPolicy { max_attempts, budget, seed: self.seed, ..RetryPolicy::default() })
+        let policy = RetryPolicy { max_attempts, budget, seed: self.seed, ..RetryPolicy::default() };
+        (retries > 0).then(|| Arc::new(Retries::new(policy, self.events())))
     }
 
     /// How many requests the backend of a service sends at once.

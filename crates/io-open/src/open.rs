@@ -1,9 +1,11 @@
 //! The stack itself.
 
 use crate::{Scheme, StoreOptions};
+use forebay_io::layer::Retries;
 use forebay_io::{Error, Kind, Location, Operation, Result, Store};
 use forebay_io_direct::DirectStore;
 use forebay_io_fs::{FsOptions, FsStore};
+use forebay_io_object::ObjectBackend;
 use std::sync::Arc;
 
 /// The store that holds `location`, wrapped as `options` ask. It serves every location of the same
@@ -18,11 +20,19 @@ pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store
     options.check(scheme.name).map_err(|e| e.at(location))?;
     options.check_layers(scheme).map_err(|e| e.at(location))?;
     let endpoints = options.for_each_endpoint().map_err(|e| e.at(location))?;
-    let doors = endpoints.iter().map(|options| options.door(scheme, backend(scheme, location, options)?));
-    options.house(scheme, doors.collect::<Result<_>>()?)
+    let retries = options.retries(scheme);
+    let doors = endpoints
+        .iter()
+        .map(|options| options.door(scheme, backend(scheme, location, options, retries.as_ref())?));
+    options.house(scheme, doors.collect::<Result<_>>()?, retries.clone())
 }
 
-fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store>> {
+fn backend(
+    scheme: &Scheme,
+    location: &Location,
+    options: &StoreOptions,
+    retries: Option<&Arc<Retries>>,
+) -> Result<Arc<dyn Store>> {
     match scheme.name {
         "file" => {
             let default = FsOptions::default();
@@ -44,13 +54,13 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
                                clock (StoreOptions::with_surroundings); do so, or set anonymous=true";
                 return Err(Error::invalid(context).at(location));
             }
-            Ok(Arc::new(forebay_io_s3::open(location, &s3, &around, options.attempts())?))
+            Ok(object(forebay_io_s3::open(location, &s3, &around, options.attempts())?, retries))
         }
         "az" | "https" => {
             let services = &options.services;
             let (az, http) = (services.az(location)?, services.http()?);
             let around = services.around();
-            Ok(Arc::new(forebay_io_az::open(location, &az, http, &around, options.attempts())?))
+            Ok(object(forebay_io_az::open(location, &az, http, &around, options.attempts())?, retries))
         }
         "mem" => {
             // One made here would be empty, and nobody could ever put anything there.
@@ -62,5 +72,13 @@ fn backend(scheme: &Scheme, location: &Location, options: &StoreOptions) -> Resu
             Ok(Arc::new(store))
         }
         other => unreachable!("scheme {other} is said to be available"),
+    }
+}
+
+/// A service's store. Parts of large objects are tried again beneath the layers, out of the same budget.
+fn object(store: ObjectBackend, retries: Option<&Arc<Retries>>) -> Arc<dyn Store> {
+    match retries {
+        Some(retries) => Arc::new(store.with_part_retries(retries.clone())),
+        None => Arc::new(store),
     }
 }

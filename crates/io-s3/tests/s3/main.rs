@@ -2,6 +2,7 @@
 
 mod conformance;
 mod faults;
+mod part_retries;
 mod server;
 mod under_faults;
 mod writing;
