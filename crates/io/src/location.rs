@@ -182,16 +182,13 @@ impl Location {
             return self.clone();
         }
         let slash = !self.path.is_empty() && !self.path.ends_with(b"/");
-        // One allocation: this runs once a sample.
-        let path: Arc<[u8]> = if slash {
-            let mut joined = Vec::with_capacity(self.path.len() + 1 + key.len());
-            joined.extend_from_slice(&self.path);
-            joined.push(b'/');
-            joined.extend_from_slice(key);
-            joined.into()
-        } else {
-            [&self.path, key].concat().into()
-        };
+        let begin = self.path.len() + usize::from(slash);
+        // One allocation, because this runs once a sample: an iterator that knows its length is collected into
+        // the shared slice itself.
+        let mut path: Arc<[u8]> = std::iter::repeat_n(b'/', begin + key.len()).collect();
+        let bytes = Arc::get_mut(&mut path).expect("nobody else has it yet");
+        bytes[..self.path.len()].copy_from_slice(&self.path);
+        bytes[begin..].copy_from_slice(key);
         Location { scheme: self.scheme.clone(), host: self.host.clone(), path }
     }
 
