@@ -1,15 +1,18 @@
 //! What `cargo xtask bench` asks of the loader itself, measured in one process, interleaved:
 //!
 //! * `metrics FOLDER`: epochs with metrics and without, in turn; the price of measuring.
+//! * `trace FOLDER`: the same with a trace and without.
 //! * `startup FOLDER`: a bare listing, and the time to a loader's first batch, in turn; and what the
 //!   list of samples keeps resident.
 //!
 //! Prints one line of JSON: for each contender the seconds and CPU seconds of each repeat.
 
+use forebay_io::layer::Observed;
 use forebay_io::{ListOptions, Location, Store};
 use forebay_io_open::StoreOptions;
 use forebay_loader::{Dataset, Loader, LoaderOptions};
 use forebay_metrics::Collector;
+use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use std::error::Error;
 use std::path::Path;
@@ -23,15 +26,16 @@ fn main() -> Result<()> {
     // Cargo adds `--bench`; run without a subcommand, as `cargo test` does, there is nothing to do.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [what, folder, repeats] = arguments.as_slice() else {
-        println!("usage: loading metrics|startup FOLDER REPEATS");
+        println!("usage: loading metrics|trace|startup FOLDER REPEATS");
         return Ok(());
     };
     let bench = Bench::new(Path::new(folder))?;
     let repeats: usize = repeats.parse()?;
     let result = match what.as_str() {
         "metrics" => bench.metrics(repeats)?,
+        "trace" => bench.trace(repeats)?,
         "startup" => bench.startup(repeats)?,
-        other => return Err(format!("{other:?} is not one of metrics, startup").into()),
+        other => return Err(format!("{other:?} is not one of metrics, trace, startup").into()),
     };
     println!("{result}");
     Ok(())
@@ -83,14 +87,38 @@ impl Bench {
         LoaderOptions { batch_size: 32, shuffle: true, ..LoaderOptions::default() }
     }
 
-    /// Epochs for at least a second each, so that a difference of a percent can be told from noise.
     fn metrics(&self, repeats: usize) -> Result<Value> {
         let dataset = self.dataset()?;
         let loader = |collector| {
             Loader::with_collector(self.store.clone(), dataset.clone(), self.options(), collector)
         };
-        let on = loader(Some(Arc::new(Collector::new())))?;
-        let off = loader(None)?;
+        let (on, off) = (loader(Some(Arc::new(Collector::new())))?, loader(None)?);
+        self.compare(&on, &off, repeats, dataset.len())
+    }
+
+    fn trace(&self, repeats: usize) -> Result<Value> {
+        let dataset = self.dataset()?;
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("bench.jsonl.zst");
+        let header = Header::new("bench", "", Clock { realtime_ns: 0, monotonic_ns: None });
+        let recorder = Recorder::create(&path, header, Instant::now(), &RecorderOptions::default())?;
+        let loader = |store| {
+            let collector = Some(Arc::new(Collector::new()));
+            Loader::with_collector(store, dataset.clone(), self.options(), collector)
+        };
+        let on = loader(Arc::new(Observed::new(self.store.clone(), recorder.clone())))?;
+        let off = loader(self.store.clone())?;
+        let mut result = self.compare(&on, &off, repeats, dataset.len())?;
+        let recorded = recorder.finish().ok_or("the recording ended before")?;
+        let facts = &mut result["facts"];
+        facts["records"] = recorded.records.into();
+        facts["dropped"] = recorded.dropped.into();
+        facts["bytes_a_record"] = (recorded.bytes as f64 / recorded.records.max(1) as f64).into();
+        Ok(result)
+    }
+
+    /// Epochs for at least a second each, so that a difference of a percent can be told from noise.
+    fn compare(&self, on: &Loader, off: &Loader, repeats: usize, samples: u64) -> Result<Value> {
         let once = |loader: &Loader| -> Result<()> {
             let mut epoch = loader.start(self.runtime.handle())?;
             while let Some(batch) = epoch.next_blocking() {
@@ -99,19 +127,19 @@ impl Bench {
             Ok(())
         };
         let warm = Instant::now();
-        once(&on)?;
-        once(&off)?;
+        once(on)?;
+        once(off)?;
         let epochs = (Duration::from_secs(2).as_secs_f64() / warm.elapsed().as_secs_f64()).ceil() as usize;
         let mut series = [Series("on", Vec::new()), Series("off", Vec::new())];
         for repeat in 0..repeats {
             // Whoever goes second finds caches and clocks as the first left them, so they take turns.
             for turn in 0..2 {
                 let which = (repeat + turn) % 2;
-                let loader = [&on, &off][which];
+                let loader = [on, off][which];
                 series[which].time(|| (0..epochs).try_for_each(|_| once(loader)))?;
             }
         }
-        Ok(result(&series, json!({ "samples": dataset.len(), "epochs": epochs })))
+        Ok(result(&series, json!({ "samples": samples, "epochs": epochs })))
     }
 
     fn startup(&self, repeats: usize) -> Result<Value> {

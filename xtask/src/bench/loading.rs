@@ -85,17 +85,29 @@ pub(super) fn startup(workspace: &Workspace, data: &Path, rounds: usize) -> anyh
 
 /// Epochs over cached files with metrics and without, in turn.
 pub(super) fn metrics(workspace: &Workspace, dataset: &Dataset, rounds: usize) -> anyhow::Result<Measured> {
+    on_and_off(workspace, "metrics", "metrics on and off", dataset, rounds, 1.01)
+}
+
+/// Epochs over cached files with something and without it, in turn.
+pub(super) fn on_and_off(
+    workspace: &Workspace,
+    what: &str,
+    title: &str,
+    dataset: &Dataset,
+    rounds: usize,
+    most: f64,
+) -> anyhow::Result<Measured> {
     page_cache::warm(&dataset.files)?;
-    let measured = measure(workspace, "metrics", &dataset.folder, rounds)?;
-    println!("\nmetrics on and off, {} cached\n{}", dataset.folder.display(), measured.table());
+    let measured = measure(workspace, what, &dataset.folder, rounds)?;
+    println!("\n{title}, {} cached\n{}", dataset.folder.display(), measured.table());
     let ratio = measured.ratio("on", "off", |series| &series.seconds)?;
-    println!("{}", bar("time with metrics, times that without", ratio, 1.01));
+    println!("{}", bar("time with it, times that without", ratio, most));
     let cpu = measured.ratio("on", "off", |series| &series.cpu_seconds)?;
-    println!("       CPU with metrics, times that without: {cpu:.3}");
+    println!("       CPU with it, times that without: {cpu:.3}");
     Ok(measured)
 }
 
-fn bar(text: &str, got: f64, most: f64) -> String {
+pub(super) fn bar(text: &str, got: f64, most: f64) -> String {
     let verdict = if got <= most { "met" } else { "MISSED" };
     format!("{verdict:6} {text}: {got:.3}, at most {most}")
 }

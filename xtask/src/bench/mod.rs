@@ -16,6 +16,7 @@ mod s3;
 pub(crate) mod shard_limit;
 mod shard_set;
 mod shards;
+mod trace;
 
 use std::path::PathBuf;
 
@@ -66,6 +67,8 @@ enum Name {
     S3,
     /// Random samples out of tar shards, cached
     Shards,
+    /// What a trace costs while it is recorded, and how true a replay is
+    Trace,
 }
 
 /// Whether other loaders take part.
@@ -118,6 +121,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         }
         Name::S3 => s3::run(workspace, args),
         Name::Shards => shards::run(workspace, args),
+        Name::Trace => trace(workspace, args),
     }
 }
 
@@ -149,6 +153,18 @@ fn metrics(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         all.push(loading::metrics(workspace, &shape.make(&data)?, args.rounds)?);
     }
     results::write(workspace, "metrics", &machine::describe(workspace.root(), &data), &all)
+}
+
+fn trace(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+    let data = data_folder(workspace)?;
+    let mut all = vec![trace::recording(workspace)?];
+    for shape in
+        files::SHAPES.iter().filter(|shape| matches!(shape.name, "4k" | "64k") && args.wants(shape.name))
+    {
+        all.push(serde_json::to_value(trace::loading(workspace, &shape.make(&data)?, args.rounds)?)?);
+    }
+    all.push(trace::replaying(workspace, &data)?);
+    results::write(workspace, "trace", &machine::describe(workspace.root(), &data), &all)
 }
 
 /// What is measured, built for release.
