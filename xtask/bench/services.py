@@ -1,8 +1,8 @@
-"""Loaders and listings on an object service, one in each run, for `cargo xtask bench s3`.
+"""Loaders and listings on an object service, one in each run, for `cargo xtask bench s3` and `bench az`.
 
-The service's endpoint and keys are in the environment, as each program finds them there by itself. Objects are
-`objects/00000000` and so on. All read in shuffled order, at most `--at-once` requests at a time, and all but
-`s3dlio` and `s3torch` end in one contiguous batch, as Forebay does.
+The service's endpoint and keys are in the environment. The folder is the bucket or container, as `s3://BUCKET` or
+`az://CONTAINER`; objects are `objects/00000000` and so on. All read in shuffled order, at most `--at-once` requests
+at a time, and all but `s3dlio`, `s3torch` and `adlfs` end in one contiguous batch, as Forebay does.
 """
 
 import http.client
@@ -14,7 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import measure
 
-BUCKET = "forebay-test"
+
+def bucket(args):
+    return args.folder.partition("://")[2]
 
 
 def names(args):
@@ -49,7 +51,7 @@ def forebay_loader(args):
     import forebay
 
     loader = forebay.create_async_loader(
-        f"s3://{BUCKET}/objects/",
+        f"{args.folder}/objects/",
         {
             "batch_size": args.batch_size,
             "shuffle": True,
@@ -75,14 +77,23 @@ def obstore_loader(args):
 
     import numpy
     import obstore
-    from obstore.store import S3Store
+    from obstore.store import AzureStore, S3Store
 
-    store = S3Store(
-        BUCKET,
-        endpoint=os.environ["AWS_ENDPOINT_URL"],
-        client_options={"allow_http": True},
-        virtual_hosted_style_request=False,
-    )
+    if args.folder.startswith("az://"):
+        store = AzureStore(
+            bucket(args),
+            endpoint=os.environ["AZURE_STORAGE_ENDPOINT"],
+            account_name=os.environ["AZURE_STORAGE_ACCOUNT_NAME"],
+            account_key=os.environ["AZURE_STORAGE_ACCOUNT_KEY"],
+            client_options={"allow_http": True},
+        )
+    else:
+        store = S3Store(
+            bucket(args),
+            endpoint=os.environ["AWS_ENDPOINT_URL"],
+            client_options={"allow_http": True},
+            virtual_hosted_style_request=False,
+        )
 
     async def all_of(number):
         gate = asyncio.Semaphore(args.at_once)
@@ -118,7 +129,7 @@ def s3dlio_loader(args):
     import s3dlio
 
     def fetch(batch):
-        got = s3dlio.get_many([f"s3://{BUCKET}/{name}" for name in batch], max_in_flight=args.at_once)
+        got = s3dlio.get_many([f"{args.folder}/{name}" for name in batch], max_in_flight=args.at_once)
         return len(got), sum(len(view) for _, view in got)
 
     return side_by_side(args, fetch, max(1, args.at_once // args.batch_size))
@@ -136,7 +147,7 @@ def s3torch_loader(args):
     )
 
     def one(name):
-        return len(client.get_object(BUCKET, name).read())
+        return len(client.get_object(bucket(args), name).read())
 
     def epoch(number):
         samples = size = 0
@@ -149,31 +160,56 @@ def s3torch_loader(args):
     return epoch
 
 
+def adlfs_loader(args):
+    """`cat` of a batch, which asks for its blobs side by side on a loop of its own."""
+    import adlfs
+
+    endpoint = os.environ["AZURE_STORAGE_ENDPOINT"]
+    account, key = os.environ["AZURE_STORAGE_ACCOUNT_NAME"], os.environ["AZURE_STORAGE_ACCOUNT_KEY"]
+    filesystem = adlfs.AzureBlobFileSystem(
+        connection_string=(
+            f"DefaultEndpointsProtocol=http;AccountName={account};AccountKey={key};BlobEndpoint={endpoint};"
+        )
+    )
+
+    def fetch(batch):
+        got = filesystem.cat([f"{bucket(args)}/{name}" for name in batch], batch_size=args.at_once)
+        return len(got), sum(map(len, got.values()))
+
+    return side_by_side(args, fetch, max(1, args.at_once // args.batch_size))
+
+
 def forebay_listing(args):
     import forebay
 
     def epoch(_):
-        return len(forebay.create_dataset(f"s3://{BUCKET}/keys/", {})), 0
+        return len(forebay.create_dataset(f"{args.folder}/keys/", {})), 0
 
     return epoch
 
 
-def raw_listing(_):
+def raw_listing(args):
     """What the server needs to serve the pages: each is read and thrown away, but for where the next begins."""
-    endpoint = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    if args.folder.startswith("az://"):
+        endpoint = urllib.parse.urlsplit(os.environ["AZURE_STORAGE_ENDPOINT"])
+        first = f"{endpoint.path}/{bucket(args)}?restype=container&comp=list&prefix=keys/"
+        name, marker, following = b"<Name>", rb"<NextMarker>([^<]+)<", "&marker="
+    else:
+        endpoint = urllib.parse.urlsplit(os.environ["AWS_ENDPOINT_URL"])
+        first = f"/{bucket(args)}?list-type=2&encoding-type=url&prefix=keys/"
+        name, marker, following = b"<Key>", rb"<NextContinuationToken>([^<]+)<", "&continuation-token="
 
     def epoch(_):
         connection = http.client.HTTPConnection(endpoint.hostname, endpoint.port)
         keys, token = 0, ""
         while True:
-            query = f"list-type=2&encoding-type=url&prefix=keys/{token}"
-            connection.request("GET", f"/{BUCKET}?{query}")
+            connection.request("GET", first + token)
             page = connection.getresponse().read()
-            keys += page.count(b"<Key>")
-            found = re.search(rb"<NextContinuationToken>([^<]+)<", page)
+            keys += page.count(name)
+            found = re.search(marker, page)
             if found is None:
                 return keys, 0
-            token = "&continuation-token=" + urllib.parse.quote(found.group(1).decode(), safe="")
+            token = following + urllib.parse.quote(found.group(1).decode(), safe="")
 
     return epoch
 
@@ -183,6 +219,7 @@ PROGRAMS = {
     "obstore": obstore_loader,
     "s3dlio": s3dlio_loader,
     "s3torch": s3torch_loader,
+    "adlfs": adlfs_loader,
     "forebay-list": forebay_listing,
     "raw-list": raw_listing,
 }

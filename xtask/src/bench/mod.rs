@@ -12,7 +12,7 @@ mod order;
 mod page_cache;
 mod reading;
 mod results;
-mod s3;
+mod services;
 pub(crate) mod shard_limit;
 mod shard_set;
 mod shards;
@@ -65,6 +65,8 @@ enum Name {
     Loader,
     /// Objects of a server in memory into batches, from Python; under faults; a listing of a million keys
     S3,
+    /// The same of Azure Blob
+    Az,
     /// Random samples out of tar shards, cached
     Shards,
     /// What a trace costs while it is recorded, and how true a replay is
@@ -96,7 +98,7 @@ impl Args {
 
 fn shape_names() -> Vec<&'static str> {
     let ours = files::SHAPES.iter().map(|shape| shape.name).chain(direct::names());
-    let mut names: Vec<_> = ours.chain(s3::SHAPES.iter().map(|shape| shape.name)).collect();
+    let mut names: Vec<_> = ours.chain(services::SHAPES.iter().map(|shape| shape.name)).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -119,7 +121,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             order(workspace, args)?;
             shards::run(workspace, args)
         }
-        Name::S3 => s3::run(workspace, args),
+        Name::S3 => services::run(workspace, args, &services::S3),
+        Name::Az => services::run(workspace, args, &services::AZ),
         Name::Shards => shards::run(workspace, args),
         Name::Trace => trace(workspace, args),
     }

@@ -1,27 +1,18 @@
 //! The promises of every store, kept against Azurite.
 
-use forebay_io::{Location, Unobserved};
-use forebay_io_az::{AzOptions, open};
-use forebay_io_object::{HttpOptions, Surroundings};
+use crate::server;
+use forebay_io_object::HttpOptions;
 use forebay_io_testkit::Fixture;
 use forebay_io_testkit::servers::Azurite;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 /// A container of its own on the shared server; `settings` say which client and credential.
 fn fixture(settings: &[(&str, &str)], http: HttpOptions) -> Fixture {
     let azurite = Azurite::shared().expect("Azurite starts");
     let container = azurite.new_container().expect("a container");
-    let root: Location = format!("az://{container}").parse().expect("a location");
-    let mut options = AzOptions::default();
-    options.set("endpoint", &azurite.endpoint()).expect("an endpoint");
-    options.set("account_name", Azurite::ACCOUNT).expect("an account");
-    for (name, value) in settings {
-        options.set(name, value).expect("an option");
-    }
-    let around = Surroundings::new([], || SystemTime::UNIX_EPOCH);
-    let store = open(&root, &options, http, &around, Arc::new(Unobserved)).expect("a store");
+    let store = server::store(&container, &azurite.endpoint(), settings, http);
+    let root = format!("az://{container}").parse().expect("a location");
     Fixture::new(Arc::new(store), root).keep(azurite)
 }
 

@@ -1,5 +1,6 @@
-//! `cargo xtask bench s3`: objects of a server in memory into batches, from Python, beside other loaders;
-//! the same under faults; and a listing of a million keys beside what the server needs to serve its pages.
+//! `cargo xtask bench s3` and `bench az`: objects of a server in memory into batches, from Python, beside other
+//! loaders; the same under faults; and a listing of a million keys beside what the server needs to serve its
+//! pages.
 //!
 //! The server is a process of its own, so that its CPU time is not counted with its client's. Both share the
 //! machine: rates are only good for ratios.
@@ -22,6 +23,20 @@ use crate::workspace::Workspace;
 /// Requests at a time.
 const AT_ONCE: usize = 32;
 
+/// An object service, and who else reads from it.
+pub(super) struct Service {
+    /// The measurement's name, and the scheme of its locations.
+    name: &'static str,
+    /// What `forebay-testserver` calls the server.
+    server: &'static str,
+    /// Other loaders, named as in `bench/services.py`.
+    peers: &'static [&'static str],
+}
+
+pub(super) const S3: Service =
+    Service { name: "s3", server: "fast-s3", peers: &["obstore", "s3dlio", "s3torch"] };
+pub(super) const AZ: Service = Service { name: "az", server: "fast-az", peers: &["obstore", "adlfs"] };
+
 /// Objects of one size.
 pub(super) struct Shape {
     pub(super) name: &'static str,
@@ -42,8 +57,6 @@ pub(super) const SHAPES: [Shape; 2] = [
     Shape { name: "8m", size: 8 << 20, count: 64, batch: 4, bar: Bar::SecondsPerGib(0.125) },
 ];
 
-/// Other loaders, named as in `bench/services.py`.
-const PEERS: [&str; 3] = ["obstore", "s3dlio", "s3torch"];
 const OURS: &str = "forebay";
 
 /// What goes wrong in the run under faults, and of how many objects.
@@ -63,14 +76,14 @@ struct Case {
 }
 
 /// Runs every case asked for and writes the results.
-pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
+pub(super) fn run(workspace: &Workspace, args: &Args, service: &Service) -> anyhow::Result<()> {
     let programs = Programs::build(workspace, args.peers)?;
     if args.peers.runs() {
         programs.venv.install_file(&workspace.root().join("xtask/bench/requirements-services.txt"))?;
     }
     let build = ["build", "--quiet", "--release", "-p", "forebay-io-testkit", "--features", "servers"];
     shell::run(&mut shell::cargo(workspace.root(), build))?;
-    let bench = Bench { workspace, args, programs: &programs };
+    let bench = Bench { workspace, args, programs: &programs, service };
     let mut cases = Vec::new();
     for shape in SHAPES.iter().filter(|shape| args.wants(shape.name)) {
         cases.push(bench.reading(shape)?);
@@ -86,19 +99,20 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         println!("\n{}\n{}", case.name, contest::table(&case.outcomes, reference));
         bars(case).iter().for_each(|bar| println!("{bar}"));
     }
-    results::write(workspace, "s3", &machine, &cases)
+    results::write(workspace, service.name, &machine, &cases)
 }
 
 struct Bench<'a> {
     workspace: &'a Workspace,
     args: &'a Args,
     programs: &'a Programs,
+    service: &'a Service,
 }
 
 impl Bench<'_> {
     fn reading(&self, shape: &Shape) -> anyhow::Result<Case> {
-        let server = Server::start(self.workspace, shape.count, shape.size, 0, None)?;
-        let peers = if self.args.peers.runs() { &PEERS[..] } else { &[] };
+        let server = self.server(shape.count, shape.size, 0, None)?;
+        let peers = if self.args.peers.runs() { self.service.peers } else { &[] };
         let program = |name: &'static str| {
             let server = &server;
             Contender::new(name, move || self.run(name, server, shape.count, shape, self.args.seconds))
@@ -111,7 +125,7 @@ impl Bench<'_> {
     fn under_faults(&self) -> anyhow::Result<Case> {
         let shape = &SHAPES[0];
         // Faults go through a proxy, and so does the run that they are compared with.
-        let start = |faults| Server::start(self.workspace, OBJECTS_UNDER_FAULTS, shape.size, 0, Some(faults));
+        let start = |faults| self.server(OBJECTS_UNDER_FAULTS, shape.size, 0, Some(faults));
         let (faulty, sound) = (start(FAULTS)?, start("reset=0")?);
         // One epoch each: what is drawn for a request the second time is another thing.
         let program = |name: &'static str, server| {
@@ -130,7 +144,7 @@ impl Bench<'_> {
     }
 
     fn listing(&self) -> anyhow::Result<Case> {
-        let server = Server::start(self.workspace, 0, 0, KEYS, None)?;
+        let server = self.server(0, 0, KEYS, None)?;
         let program = |name: &'static str| {
             let server = &server;
             Contender::new(name, move || {
@@ -144,6 +158,16 @@ impl Bench<'_> {
         Ok(Case { name: format!("listing of {KEYS} keys"), outcomes })
     }
 
+    fn server(
+        &self,
+        objects: usize,
+        size: usize,
+        keys: usize,
+        faults: Option<&str>,
+    ) -> anyhow::Result<Server> {
+        Server::start(self.workspace, self.service.server, objects, size, keys, faults)
+    }
+
     fn run(
         &self,
         program: &str,
@@ -153,7 +177,7 @@ impl Bench<'_> {
         seconds: f64,
     ) -> anyhow::Result<Reading> {
         let mut python = self.programs.venv.python([bench_script("services.py")]);
-        python.args(["-", program, "--objects", &objects.to_string()]);
+        python.args([&server.uri, program, "--objects", &objects.to_string()]);
         python.args(["--batch-size", &shape.batch.to_string(), "--at-once", &AT_ONCE.to_string()]);
         let in_flight = 2 * AT_ONCE.max(8 * shape.batch) * shape.size;
         python.args(["--max-bytes-in-flight", &in_flight.to_string(), "--seconds", &seconds.to_string()]);
@@ -167,12 +191,15 @@ struct Server {
     child: Child,
     /// Its side of the output, so that it is never written to a closed pipe.
     _output: BufReader<ChildStdout>,
+    /// Of its bucket or container, without a `/` at its end.
+    uri: String,
     env: Vec<(String, String)>,
 }
 
 impl Server {
     fn start(
         workspace: &Workspace,
+        name: &str,
         objects: usize,
         size: usize,
         keys: usize,
@@ -189,11 +216,13 @@ impl Server {
         output.read_line(&mut line)?;
         let said: Value = serde_json::from_str(&line).with_context(|| format!("the server said `{line}`"))?;
         let servers = said["servers"].as_array().context("no servers")?;
-        let s3 = servers.iter().find(|server| server["name"] == "fast-s3").context("no fast-s3")?;
-        let env = s3["env"].as_object().context("no environment")?;
+        let server = servers.iter().find(|server| server["name"] == name);
+        let server = server.with_context(|| format!("the server said nothing of {name}"))?;
+        let uri = server["uri"].as_str().context("no location")?.to_owned();
+        let env = server["env"].as_object().context("no environment")?;
         let text =
             |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap_or_default().into());
-        Ok(Self { child, _output: output, env: env.iter().map(text).collect() })
+        Ok(Self { child, _output: output, uri, env: env.iter().map(text).collect() })
     }
 }
 
