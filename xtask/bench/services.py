@@ -57,8 +57,8 @@ def forebay_loader(args):
             "shuffle": True,
             "seed": args.seed,
             "max_bytes_in_flight": args.max_bytes_in_flight,
-            "concurrency": args.at_once,
         },
+        storage_options={"concurrency": args.at_once},
     )
 
     def epoch(_):
