@@ -7,6 +7,7 @@ use crate::stores::Stores;
 use crate::tally::Tally;
 use crate::trace::Recording;
 use forebay_io::{Location, Store};
+use forebay_metrics::Collector;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ pub(crate) struct Context {
     pub(crate) stores: Arc<Stores>,
     /// Where relative paths begin.
     pub(crate) cwd: Arc<PathBuf>,
+    /// What a run of the loader counts, and its stores' requests with it.
+    pub(crate) collector: Arc<Collector>,
     /// Where operations are recorded, if they are.
     pub(crate) recording: Option<Recording>,
     /// Whether somebody wants the command to end.

@@ -65,7 +65,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         None => None,
     };
 
-    let loader = Loader::new(store, dataset.clone(), options.clone())?;
+    let collector = Some(context.collector.clone());
+    let loader = Loader::with_collector(store, dataset.clone(), options.clone(), collector)?;
     let batches = loader.batches().min(args.limit.unwrap_or(u64::MAX));
     let mut display = Display::new(context, args.epochs, batches);
     let mut run = Run {

@@ -49,6 +49,7 @@ use context::{Context, Stop};
 use exit::Exit;
 use failure::{Failure, Result};
 use forebay_io::Kind;
+use forebay_metrics::Collector;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -233,12 +234,16 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         }
         None => None,
     };
+    let collector = Arc::new(Collector::new());
+    let loads = matches!(command, Command::Load(_)) || own.is_some();
     let context = Context {
         console: console.clone(),
         tally: Arc::new(command.tally()),
         stores: Arc::new(
-            Stores::new(&options, surroundings())?.watched(recording.as_ref().map(Recording::observer)),
+            Stores::new(&options, surroundings())?
+                .watched(recording.as_ref().map(Recording::observer), loads.then(|| collector.clone() as _)),
         ),
+        collector,
         recording: recording.clone(),
         cwd: Arc::new(cwd),
         stop: Stop::new(),

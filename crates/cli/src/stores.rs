@@ -70,9 +70,16 @@ impl Stores {
         Ok(Stores { settings, surroundings, state: Mutex::default() })
     }
 
-    /// The same stores, with `observer` seeing what they are asked. Before any is open.
-    pub(crate) fn watched(self, observer: Option<Arc<dyn Observe>>) -> Self {
-        self.state().base.caller = observer;
+    /// The same stores, with `operations` seeing what they are asked, and `requests` what their backends then
+    /// do. Before any is open.
+    pub(crate) fn watched(
+        self,
+        operations: Option<Arc<dyn Observe>>,
+        requests: Option<Arc<dyn Observe>>,
+    ) -> Self {
+        let mut state = self.state();
+        (state.base.caller, state.base.requests) = (operations, requests);
+        drop(state);
         self
     }
 

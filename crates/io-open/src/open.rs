@@ -37,7 +37,7 @@ fn backend(
         "file" => {
             let default = FsOptions::default();
             let files = FsOptions { threads: options.threads.unwrap_or(default.threads) };
-            let store = match options.device.is_some() || options.caller.is_some() {
+            let store = match options.is_observed() {
                 true => FsStore::observed(files, options.attempts()),
                 false => FsStore::new(files),
             };

@@ -29,6 +29,9 @@ pub struct StoreOptions {
     pub device: Option<Arc<dyn Observe>>,
     /// Sees what the caller asks, retries and waits for limits included, and hears of each retry.
     pub caller: Option<Arc<dyn Observe>>,
+    /// Hears of each request that the backend makes, and of retries and what else the layers do about trouble,
+    /// in place of the two above; of operations it hears nothing. For who counts those elsewhere.
+    pub requests: Option<Arc<dyn Observe>>,
     /// The store behind `mem://`.
     pub memory: Option<MemoryStore>,
     /// What was said about `direct://`.
@@ -122,16 +125,23 @@ impl StoreOptions {
         }
     }
 
-    /// Who hears of each request that a backend makes: whoever watches the device, else the caller's
-    /// observer. For the construction of backends.
+    /// Who hears of each request that a backend makes: who asked for just that, else whoever watches the
+    /// device, else the caller's observer. For the construction of backends.
     pub fn attempts(&self) -> Arc<dyn Observe> {
-        let observer = self.device.clone().or_else(|| self.caller.clone());
+        let observers = [&self.requests, &self.device, &self.caller];
+        let observer = observers.into_iter().flatten().next().cloned();
         observer.unwrap_or_else(|| Arc::new(Unobserved))
+    }
+
+    /// Whether somebody hears of them.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.requests.is_some() || self.device.is_some() || self.caller.is_some()
     }
 
     /// Who hears of retries and what else the layers do about trouble.
     pub(crate) fn events(&self) -> Arc<dyn Observe> {
-        let observer = self.caller.clone().or_else(|| self.device.clone());
+        let observers = [&self.requests, &self.caller, &self.device];
+        let observer = observers.into_iter().flatten().next().cloned();
         observer.unwrap_or_else(|| Arc::new(Unobserved))
     }
 }
@@ -144,6 +154,7 @@ impl fmt::Debug for StoreOptions {
             .field("limits", &self.limits)
             .field("device", &self.device.is_some())
             .field("caller", &self.caller.is_some())
+            .field("requests", &self.requests.is_some())
             .field("memory", &self.memory)
             .field("direct", &self.direct)
             .field("layers", &self.layers)

@@ -75,6 +75,24 @@ fn json_is_one_object_with_options_facts_and_metrics() {
 }
 
 #[test]
+fn the_report_has_the_requests_that_were_really_made() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "10", "--sizes", "fixed:10KiB", "--seed", "1"]);
+    let arguments = ["load", "set", "--target-request-bytes", "4096"];
+    for more in [&[][..], &["--trace", "trace"]] {
+        let summary = lines(&place.run(&[&arguments, more, &["--json"]].concat()).out).pop().unwrap();
+        let metrics = &summary["metrics"];
+        assert_eq!(
+            (&metrics["counters"]["gets"], &metrics["counters"]["bytes_read"]),
+            (&10.into(), &102_400.into())
+        );
+        let attempts = &metrics["operations"]["get"]["attempts"];
+        assert_eq!((&attempts["requests"], &attempts["bytes"]), (&30.into(), &102_400.into()), "{metrics}");
+    }
+    assert!(place.ok(&arguments).contains("Asked of the backend, get"));
+}
+
+#[test]
 fn epochs_globs_limits_and_shards_choose_what_is_loaded() {
     let place = place();
     let samples = |more: &[&str]| {
