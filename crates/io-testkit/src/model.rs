@@ -145,6 +145,8 @@ pub fn check(factory: impl AsyncFn() -> Fixture) {
     let config =
         Config { cases: Config::default().cases.min(64), failure_persistence: None, ..Config::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // Alive throughout: a server that fixtures share while there are any is started once, not for each case.
+    let _first = runtime.block_on(factory());
     TestRunner::new(config)
         .run(&proptest::collection::vec(step(), 1..40), |steps| {
             runtime.block_on(async {
