@@ -5,6 +5,7 @@ use forebay_io_object::Secret;
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::RwLock;
 
@@ -24,7 +25,7 @@ pub struct Credentials {
 /// Gives credentials, again and again: for keys that change while a program runs.
 pub trait CredentialProvider: Send + Sync + fmt::Debug {
     /// The credentials of now. What it answers is kept until five minutes before it
-    /// [expires](Credentials::expires); what does not expire is asked for once.
+    /// [expires](Credentials::expires); and until the service refuses it as ended.
     fn credentials(&self) -> BoxFuture<'_, Result<Credentials>>;
 }
 
@@ -40,7 +41,19 @@ pub(crate) enum Source {
     /// They never change.
     Static(Arc<Credentials>),
     /// Asked of someone, and kept.
-    Asked { provider: Arc<dyn CredentialProvider>, kept: RwLock<Option<Arc<Credentials>>> },
+    Asked { provider: Arc<dyn CredentialProvider>, kept: RwLock<Option<Kept>> },
+}
+
+/// What a provider answered.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    credentials: Arc<Credentials>,
+    /// Whether the service has refused them, so that others are due.
+    refused: bool,
+    /// Whether they were asked for because those before were refused.
+    in_place_of_refused: bool,
+    /// Whether a request with them has succeeded.
+    accepted: AtomicBool,
 }
 
 impl Source {
@@ -53,26 +66,53 @@ impl Source {
     /// # Errors
     /// The provider's.
     pub(crate) async fn credentials(&self, now: SystemTime) -> Result<Option<Arc<Credentials>>> {
-        let fresh = |kept: &Arc<Credentials>| kept.expires.is_none_or(|end| now + EARLY < end);
+        let fresh =
+            |kept: &Kept| !kept.refused && kept.credentials.expires.is_none_or(|end| now + EARLY < end);
         match self {
             Source::Anonymous => Ok(None),
             Source::Static(credentials) => Ok(Some(credentials.clone())),
             Source::Asked { provider, kept } => {
                 if let Some(kept) = kept.read().await.as_ref().filter(|kept| fresh(kept)) {
-                    return Ok(Some(kept.clone()));
+                    return Ok(Some(kept.credentials.clone()));
                 }
                 // One asks, and the others wait for what it is told.
                 let mut kept = kept.write().await;
                 if let Some(kept) = kept.as_ref().filter(|kept| fresh(kept)) {
-                    return Ok(Some(kept.clone()));
+                    return Ok(Some(kept.credentials.clone()));
                 }
+                let in_place_of_refused = kept.as_ref().is_some_and(|kept| kept.refused);
                 let credentials = Arc::new(provider.credentials().await?);
                 if credentials.expires.is_some_and(|end| end <= now) {
                     return Err(Error::invalid("the credentials that were given have already expired"));
                 }
-                *kept = Some(credentials.clone());
+                let accepted = AtomicBool::new(false);
+                let made = credentials.clone();
+                *kept = Some(Kept { credentials: made, refused: false, in_place_of_refused, accepted });
                 Ok(Some(credentials))
             }
+        }
+    }
+
+    /// A request with these succeeded.
+    pub(crate) async fn accepted(&self, used: &Arc<Credentials>) {
+        let Source::Asked { kept, .. } = self else { return };
+        if let Some(kept) = kept.read().await.as_ref().filter(|kept| Arc::ptr_eq(&kept.credentials, used)) {
+            kept.accepted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The service refused these, as it does those that have ended: whether another try will be made with
+    /// others. Not after those that came in place of refused ones and were never good themselves.
+    pub(crate) async fn refused(&self, used: &Arc<Credentials>) -> bool {
+        let Source::Asked { kept, .. } = self else { return false };
+        match kept.write().await.as_mut() {
+            Some(kept) if Arc::ptr_eq(&kept.credentials, used) => {
+                // A later operation asks again in any case: what is lent later may be good.
+                kept.refused = true;
+                !kept.in_place_of_refused || kept.accepted.load(Ordering::Relaxed)
+            }
+            // Another request has seen to it.
+            _ => true,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The client that is ours: signed requests on [`Wire`], so that a body goes from the socket into the slot.
 
+use crate::credentials::Credentials;
 use crate::service::{Service, value};
 use crate::sign::{Covered, Signer, Unsigned};
 use crate::xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use forebay_io::{Kind, PutMode, Result};
+use forebay_io::{Kind, PutMode, Result, Retry};
 use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
@@ -14,6 +15,7 @@ use forebay_io_object::{
 use futures::FutureExt;
 use md5::{Digest, Md5};
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// A page of 1000 keys of the longest kind, escaped, with its owners and checksums.
 const LONGEST_PAGE: usize = 16 << 20;
@@ -68,16 +70,29 @@ impl SignedClient {
         let request = self.signer.request(&unsigned, credentials.as_deref(), now);
         let request = call.more.iter().fold(request, |request, (name, value)| request.field(name, value));
         let reply = self.wire.send(request, &call.payload).await?;
-        if reply.is_success() { Ok(reply) } else { Err(self.refusal(reply).await) }
+        if reply.is_success() {
+            if let Some(used) = &credentials {
+                self.service.source.accepted(used).await;
+            }
+            return Ok(reply);
+        }
+        Err(self.refusal(reply, credentials.as_ref()).await)
     }
 
-    async fn refusal(&self, mut reply: Reply) -> Failure {
+    /// What the service says where it refuses. Where that is the credentials, and others can be had, the next try
+    /// is made with those.
+    async fn refusal(&self, mut reply: Reply, used: Option<&Arc<Credentials>>) -> Failure {
         let status = reply.status();
         let after = retry_after(reply.field("retry-after"), reply.field("date"));
         let region = reply.field("x-amz-bucket-region").map(str::to_owned);
         let words = reply.gather(LONGEST_WORDS).await.unwrap_or_default();
         let (code, message) = xml::error(&words);
-        let failure = Failure::status(status, &code, &message, after);
+        let mut failure = Failure::status(status, &code, &message, after);
+        if let Some(used) = used.filter(|_| ended(status, &code))
+            && self.service.source.refused(used).await
+        {
+            failure = failure.with_retry(Retry::Backoff);
+        }
         match region.filter(|region| *region != self.service.region && matches!(status, 301 | 307 | 400)) {
             Some(region) => {
                 let said =
@@ -283,6 +298,20 @@ pub(crate) const FACTS: Facts = Facts {
     max_parts: 10_000,
     max_put: 5 << 30,
 };
+
+/// Whether this is how credentials are refused that have ended or were replaced. (An answer to HEAD has no code.)
+fn ended(status: u16, code: &str) -> bool {
+    match code {
+        "" => matches!(status, 400 | 401 | 403),
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch" => true,
+        _ => status == 401,
+    }
+}
 
 /// The field by which a put does not replace.
 fn only_new(mode: PutMode) -> &'static [(&'static str, &'static str)] {

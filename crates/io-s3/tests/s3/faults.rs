@@ -7,11 +7,13 @@ use forebay_io::{
     Attempt, Budget, End, Event, GetRequest, Kind, Location, Observe, Op, Pool, PutOptions, ReadOptions,
     Result, Retry, Store, Unobserved, read,
 };
-use forebay_io_s3::{ClientKind, S3Options};
+use forebay_io_s3::{ClientKind, CredentialProvider, Credentials, S3Options};
 use forebay_io_testkit::data;
 use forebay_io_testkit::servers::{At, FastServer, FaultPlan, FaultProxy, Framing, HttpFault, Rule};
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -138,6 +140,44 @@ async fn expired_credentials_are_denied_and_no_secret_is_said() {
     assert_eq!(error.kind(), Kind::Denied, "{error}");
     let text = format!("{error} {error:?} {:?}", setup.store());
     assert!(!text.contains("anything"), "{text}");
+}
+
+/// Lends other keys each time.
+#[derive(Debug, Default)]
+struct Lender(AtomicU32);
+
+impl CredentialProvider for Lender {
+    fn credentials(&self) -> BoxFuture<'_, Result<Credentials>> {
+        let asked = self.0.fetch_add(1, Ordering::Relaxed);
+        let keys = Credentials {
+            access_key_id: format!("anyone{asked}"),
+            secret_access_key: "anything".into(),
+            session_token: None,
+            expires: None,
+        };
+        async move { Ok(keys) }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn credentials_that_the_service_calls_expired_are_asked_for_again_once() {
+    let mut setup = Setup::new(FaultPlan::of([Rule::first(1, HttpFault::Expired)]));
+    let lender = Arc::new(Lender::default());
+    (setup.options.access_key_id, setup.options.secret_access_key) = (None, None);
+    setup.options.credentials = Some(forebay_io_s3::Callable(lender.clone()));
+    let content = data::bytes(5, 5000);
+    setup.server.put(setup.server.bucket(), "object", content.clone());
+    let store = setup.retrying();
+    let location = setup.at("object");
+    assert!(get(&*store, &location).await.unwrap() == content);
+    assert_eq!(lender.0.load(Ordering::Relaxed), 2);
+
+    // Those that are good now may end too; but who is refused with new ones is denied.
+    setup.proxy.set_plan(FaultPlan::of([Rule::always(HttpFault::Expired)])).unwrap();
+    let error = get(&*store, &location).await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (Kind::Denied, Retry::Never), "{error}");
+    assert_eq!(lender.0.load(Ordering::Relaxed), 3);
+    assert_eq!(setup.proxy.given()["expired"], 3, "one try in each plan, and one more with new keys");
 }
 
 /// The second half of the object would be another version's.
