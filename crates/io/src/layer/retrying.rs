@@ -35,7 +35,7 @@ pub struct Retrying {
 }
 
 impl Retrying {
-    /// Tries again what `store` fails at; `observer` hears of each time ([`Event::Retried`]).
+    /// Tries again what `store` fails at; `observer` hears of each time ([`Event::Retried`](crate::Event::Retried)).
     pub fn new(store: Arc<dyn Store>, policy: RetryPolicy, observer: Arc<dyn Observe>) -> Self {
         Retrying::sharing(store, Arc::new(Retries::new(policy, observer)))
     }
