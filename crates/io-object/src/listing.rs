@@ -6,7 +6,7 @@
 //! one is handed over.
 
 use crate::backend::Shared;
-use crate::{Failure, ListAsk, Listed, ListedObject};
+use crate::{ListAsk, Listed, ListedObject};
 use forebay_io::{EntryKind, Error, Kind, ListOptions, Location, Meta, Operation, Page, PageBuilder, Result};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, FuturesUnordered};
@@ -40,6 +40,9 @@ struct Job {
     prefix: String,
     token: Option<String>,
     what: What,
+    /// One of those that a listing begins with. If it fails, so does the listing, and whoever asked for it may
+    /// begin it again; later, entries would come twice, so a later page is tried again by itself.
+    first: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +55,7 @@ enum What {
     Level,
 }
 
-type Fetched = (Job, Result<Listed, Failure>);
+type Fetched = (Job, Result<Listed>);
 
 struct Walk {
     shared: Arc<Shared>,
@@ -74,10 +77,10 @@ impl Walk {
         let mut root = path.clone();
         if !path.is_empty() && !path.ends_with('/') {
             root.push('/');
-            todo.push_back(Job { prefix: path, token: None, what: What::Itself });
+            todo.push_back(Job { prefix: path, token: None, what: What::Itself, first: true });
         }
         let what = if options.recursive && fanout == 1 { What::Beneath } else { What::Level };
-        todo.push_back(Job { prefix: root.clone(), token: None, what });
+        todo.push_back(Job { prefix: root.clone(), token: None, what, first: true });
         // One more than asked for, so that the object itself is looked for while its children are.
         let fanout = fanout + usize::from(todo.len() > 1 && fanout == 1);
         Walk { shared, location, options, root, fanout, todo, running: FuturesUnordered::new(), ready: None }
@@ -99,7 +102,7 @@ impl Walk {
             };
             let listed = match listed {
                 Ok(listed) => listed,
-                Err(failure) => return Some(Err(failure.into_error(Operation::List, &self.location))),
+                Err(error) => return Some(Err(error)),
             };
             let page = self.take(job, listed);
             self.start();
@@ -148,7 +151,7 @@ impl Walk {
                 if self.options.recursive {
                     let enough = self.todo.len() + self.running.len() + 1 >= self.fanout;
                     let what = if enough { What::Beneath } else { What::Level };
-                    self.todo.push_back(Job { prefix, token: None, what });
+                    self.todo.push_back(Job { prefix, token: None, what, first: false });
                     continue;
                 }
                 let name = key.strip_suffix('/').filter(|name| !name.is_empty()).unwrap_or(key);
@@ -158,7 +161,7 @@ impl Walk {
             }
         }
         if let Some(token) = listed.next.filter(|_| job.what != What::Itself) {
-            self.todo.push_front(Job { token: Some(token), ..job });
+            self.todo.push_front(Job { token: Some(token), first: false, ..job });
         }
         Ok(builder.take())
     }
@@ -176,7 +179,25 @@ async fn fetch(shared: Arc<Shared>, location: Location, job: Job) -> Fetched {
         token: job.token.as_deref(),
         limit,
     };
-    let listed = shared.call(Operation::List, &location, 0, shared.client.list(ask)).await;
+    let mut made = 0;
+    let listed = loop {
+        let answer = shared.call(Operation::List, &location, 0, shared.client.list(ask)).await;
+        let error = match answer {
+            Ok(listed) => {
+                if !job.first {
+                    shared.part_done();
+                }
+                break Ok(listed);
+            }
+            Err(failure) => failure.into_error(Operation::List, &location),
+        };
+        if job.first {
+            break Err(error);
+        }
+        if let Err(error) = shared.part_again(error, &mut made).await {
+            break Err(error);
+        }
+    };
     (job, listed)
 }
 

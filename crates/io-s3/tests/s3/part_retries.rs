@@ -3,8 +3,8 @@
 use crate::server::{fast_options, observed};
 use forebay_io::layer::{Retries, RetryPolicy, Retrying};
 use forebay_io::{
-    Attempt, Body, Budget, End, Event, Kind, Location, Observe, Op, Pool, PutOptions, ReadOptions, Result,
-    Store, read,
+    Attempt, Body, Budget, End, Event, Kind, ListOptions, Location, Observe, Op, Pool, PutOptions,
+    ReadOptions, Result, Store, read,
 };
 use forebay_io_s3::S3Options;
 use forebay_io_testkit::data;
@@ -150,4 +150,26 @@ async fn a_part_of_an_upload_is_sent_again_and_so_a_stream_survives_a_fault() {
     let options = ReadOptions { target_request_bytes: NonZeroU64::new(4 << 20), ..Default::default() };
     let block = read(&setup.store, &setup.at("new"), None, options, &pool).await.unwrap();
     assert!(block.slot(0).unwrap() == content);
+}
+
+#[tokio::test]
+async fn a_page_of_a_long_listing_is_tried_again_and_nothing_is_listed_twice() {
+    const KEYS: usize = 20_500;
+    let policy = RetryPolicy { budget: None, max_attempts: 20.try_into().unwrap(), ..RetryPolicy::default() };
+    let setup = Setup::new("reset=0.2,503=0.1,truncate=0.2".parse().unwrap(), policy);
+    setup.server.fill(setup.server.bucket(), "objects/", KEYS as u64, 1);
+    let root = setup.at("objects/");
+    let mut pages = setup.store.list(&root, ListOptions::recursive());
+    let mut keys = Vec::new();
+    while let Some(page) = pages.next().await {
+        let page = page.unwrap();
+        keys.extend(page.iter().map(|entry| entry.key.to_vec()));
+    }
+    let listed = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!((listed, keys.len()), (KEYS, KEYS));
+    let [_, failed, retried, _] = setup.counts.now();
+    assert!(failed > 3, "some of the 21 pages failed: {failed}");
+    assert_eq!(retried, failed);
 }
