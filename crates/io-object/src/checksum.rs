@@ -30,7 +30,7 @@ pub enum Verify {
     /// Those that cost next to nothing: CRC-32, CRC-32C and CRC-64 run at tens of GiB a second.
     #[default]
     Cheap,
-    /// MD5 too, which costs more than ten times what the read itself does (about 1.5 CPU seconds a GiB).
+    /// MD5 too, which costs many times what the read itself does (an estimate: 1.5 CPU seconds a GiB).
     All,
 }
 
