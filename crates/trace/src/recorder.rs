@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecorderOptions {
     /// Operations that may wait to be written, of each thread that records. 8,192 are a hundredth of a second at
-    /// 800,000 operations a second, ten times what a thread has been seen to make.
+    /// 800,000 operations a second of one thread.
     pub queue: usize,
     /// Begin another file when one has reached this many bytes, as they lie on disk. None: one file.
     pub rotate_bytes: Option<u64>,

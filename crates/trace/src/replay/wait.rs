@@ -5,7 +5,8 @@ use std::fmt;
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// Sleeping threads are woken late by about this much on a virtual machine; the rest is waited for awake.
+/// A sleeping thread is woken late, on a virtual machine more so: the last stretch before an instant is waited for
+/// awake. A choice, not a measurement; the noise floor shows what it leaves.
 const AWAKE: Duration = Duration::from_micros(120);
 
 /// Asks the kernel to wake this thread when it is due, not up to 50 µs later to save power. A kernel that refuses
