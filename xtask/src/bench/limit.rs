@@ -78,24 +78,31 @@ fn read_all(args: &Args) -> anyhow::Result<Reading> {
         let shares =
             threads.into_iter().map(|thread| thread.join().expect("a reading thread does not panic"));
         let shares: Vec<Share> = shares.collect::<anyhow::Result<_>>()?;
-        // From the first that began to the last that ended: this thread may have been woken late.
-        let began = shares.iter().map(|share| share.began).min().expect("there are threads");
-        let ended = shares.iter().map(|share| share.ended).max().expect("there are threads");
-        Ok(Reading {
-            samples: shares.iter().map(|share| share.samples).sum(),
-            bytes: shares.iter().map(|share| share.bytes).sum(),
-            seconds: (ended - began).as_secs_f64(),
-            cpu_seconds: cpu_seconds() - cpu,
-        })
+        Ok(Share::together(&shares, cpu_seconds() - cpu))
     })
 }
 
 /// What one thread read, and when.
-struct Share {
-    samples: u64,
-    bytes: u64,
-    began: Instant,
-    ended: Instant,
+pub(super) struct Share {
+    pub(super) samples: u64,
+    pub(super) bytes: u64,
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
+}
+
+impl Share {
+    /// What all threads read, there being at least one: from the first that began to the last that ended.
+    /// Whoever started them may have been woken after they were, so its own clock would leave time out.
+    pub(super) fn together(shares: &[Share], cpu_seconds: f64) -> Reading {
+        let began = shares.iter().map(|share| share.began).min().expect("there are threads");
+        let ended = shares.iter().map(|share| share.ended).max().expect("there are threads");
+        Reading {
+            samples: shares.iter().map(|share| share.samples).sum(),
+            bytes: shares.iter().map(|share| share.bytes).sum(),
+            seconds: (ended - began).as_secs_f64(),
+            cpu_seconds,
+        }
+    }
 }
 
 /// Reads this thread's files over and over until the time is up, or once when there is none given.

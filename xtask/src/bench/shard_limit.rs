@@ -16,7 +16,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::files_under;
-use super::limit::{THREADS, cpu_seconds};
+use super::limit::{Share, THREADS, cpu_seconds};
 use super::reading::Reading;
 use super::shard_set::ShardSet;
 
@@ -76,37 +76,34 @@ fn read_all(args: &Args) -> anyhow::Result<Reading> {
             })
             .collect();
         ready.wait();
-        let (cpu, began) = (cpu_seconds(), Instant::now());
+        let cpu = cpu_seconds();
         let shares =
             threads.into_iter().map(|thread| thread.join().expect("a reading thread does not panic"));
-        let samples = shares.sum::<anyhow::Result<u64>>()?;
-        Ok(Reading {
-            samples,
-            bytes: samples * args.size as u64,
-            seconds: began.elapsed().as_secs_f64(),
-            cpu_seconds: cpu_seconds() - cpu,
-        })
+        let shares: Vec<Share> = shares.collect::<anyhow::Result<_>>()?;
+        Ok(Share::together(&shares, cpu_seconds() - cpu))
     })
 }
 
-/// Reads this thread's samples over and over until the time is up; how many it read.
+/// Reads this thread's samples over and over until the time is up.
 fn read_share(
     share: &[(usize, u64)],
     shards: &[File],
     buffers: &mut [Vec<u8>],
     deadline: Duration,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<Share> {
     let began = Instant::now();
-    let mut samples = 0u64;
+    let (mut samples, mut bytes) = (0u64, 0);
     loop {
         for some in share.chunks(READS_PER_LOOK) {
             for &(shard, offset) in some {
                 let buffer = &mut buffers[samples as usize % buffers.len()];
                 shards[shard].read_exact_at(buffer, offset)?;
                 samples += 1;
+                bytes += buffer.len() as u64;
             }
-            if began.elapsed() >= deadline {
-                return Ok(samples);
+            let ended = Instant::now();
+            if ended - began >= deadline {
+                return Ok(Share { samples, bytes, began, ended });
             }
         }
     }
