@@ -151,8 +151,8 @@ impl Console {
     }
 
     /// A progress bar over operations, with a message at the end.
-    pub(crate) fn operation_bar(&self, operations: u64) -> ProgressBar {
-        self.draw(Some(operations), "GAUGE {human_pos}/{human_len} operations  {msg}  {eta} left")
+    pub(crate) fn operation_bar(&self) -> ProgressBar {
+        self.draw(Some(0), "GAUGE {human_pos}/{human_len} operations  {msg}")
     }
 
     /// Not shown with `--json`, nor unless standard error is a terminal.

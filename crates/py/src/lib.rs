@@ -40,6 +40,7 @@ mod settings;
 mod store;
 mod tap;
 mod trace;
+mod trace_replay;
 mod value;
 mod wait;
 mod waker;
@@ -76,7 +77,9 @@ mod _forebay {
     use store::{delete, exists, get, get_many, get_range, list, put, stat};
 
     #[pymodule_export]
-    use trace::{begin_trace, end_trace, trace_convert, trace_diff, trace_info, trace_replay, trace_synth};
+    use trace::{begin_trace, end_trace, trace_convert, trace_diff, trace_info, trace_synth};
+    #[pymodule_export]
+    use trace_replay::trace_replay;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

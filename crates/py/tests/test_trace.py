@@ -86,6 +86,38 @@ def test_a_made_up_trace_is_prepared_and_mapped(tmp_path):
     assert (report["done"], report["exact"], report["bytes"]) == (300, True, 300 * 2048)
 
 
+def test_progress_is_told_and_a_replay_is_gone_on_with_where_it_ended(tmp_path):
+    path = tmp_path / "s.jsonl"
+    forebay.trace.synth(path, tmp_path, arrivals="poisson:200", sizes="fixed:1KiB", objects=5, operations=400)
+    told = []
+
+    def until_twenty(progress):
+        told.append(progress)
+        return progress["position"] < 20
+
+    first = forebay.trace.replay(path, prepare=True, progress=until_twenty)
+    assert first["stopped"] and 20 <= first["position"] < 400
+    assert told[0]["total"] == 400 and told[0]["left"] > 0 and told[-1]["position"] == first["position"]
+    rest = forebay.trace.replay(path, skip=first["position"], time_scale=0.01, progress=lambda _: None)
+    assert first["submitted"] + rest["submitted"] == 400 and not rest["stopped"]
+
+    with pytest.raises(ZeroDivisionError):
+        forebay.trace.replay(path, progress=lambda _: 1 / 0)
+
+
+def test_a_replay_is_held_to_bounds(tmp_path):
+    path = tmp_path / "s.jsonl"
+    forebay.trace.synth(path, tmp_path, arrivals="poisson:2000", sizes="fixed:1KiB", objects=5, operations=50)
+    report = forebay.trace.replay(path, max_failures=0)
+    assert report["failures"] == {"not_found": 50} and report["noise_floor_ns"]["n"] > 10
+    assert len(report["violations"]) == 1 and "failures" in report["violations"][0]
+    (tmp_path / "00000000.bin").write_bytes(b"small")
+    with pytest.raises(ValueError, match="5 bytes"):
+        forebay.trace.replay(path, prepare=True)
+    report = forebay.trace.replay(path, prepare=True, replace=True, max_failures=0, max_size_distance=0.01)
+    assert report["violations"] == [] and report["prepared"]["objects"] >= 1
+
+
 def test_mistakes_are_named(tmp_path, epoch):
     with pytest.raises(FileNotFoundError):
         forebay.trace.info(tmp_path / "missing.jsonl")
@@ -99,6 +131,9 @@ def test_mistakes_are_named(tmp_path, epoch):
         ({"map": ["a"]}, "dict"),
         ({"loops": -1}, "loops"),
         ({"prepare": 3}, "True or False"),
+        ({"replace": True}, "prepare=True"),
+        ({"max_drift": -1}, "drift_ppm"),
+        ({"max_failures": 0.5}, "whole number"),
     ]:
         with pytest.raises(ValueError, match=needle):
             forebay.trace.replay(epoch, **options)

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::time::Duration;
 
 /// The version of the format that this crate writes, and the only one it reads.
 pub const VERSION: u32 = 1;
@@ -40,6 +41,18 @@ pub struct Clock {
     /// machine and boot can be laid side by side by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monotonic_ns: Option<u64>,
+}
+
+impl Clock {
+    /// Both clocks as they are now. The time since 1970 is read by the caller: this crate looks at no clock of the day.
+    pub fn now(since_1970: Duration) -> Clock {
+        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let monotonic = i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec);
+        Clock {
+            realtime_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
+            monotonic_ns: u64::try_from(monotonic).ok(),
+        }
+    }
 }
 
 impl Header {

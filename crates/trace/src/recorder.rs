@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::{Header, Writer};
 use crossbeam_queue::ArrayQueue;
 use forebay_io::{Attempt, End, Event, Observe, Op};
+use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +46,17 @@ pub struct Recorded {
     pub bytes: u64,
     /// Why the file could not be written to its end, if so.
     pub failure: Option<String>,
+}
+
+impl Recorded {
+    /// All of it; files by name.
+    pub fn to_json(&self) -> Value {
+        let files: Vec<_> = self.files.iter().map(|file| file.to_string_lossy()).collect();
+        json!({
+            "files": files, "records": self.records, "dropped": self.dropped, "bytes": self.bytes,
+            "failure": self.failure,
+        })
+    }
 }
 
 /// Queues of entries. A power of two, more than a machine of usual size has threads that read.

@@ -5,8 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use forebay_metrics::units;
-use forebay_trace::export::{self, Target};
-use serde_json::json;
+use forebay_trace::export::Target;
 use std::path::PathBuf;
 
 /// Converts a trace, and says what is lost. Records come out in the order in which they were asked for.
@@ -15,7 +14,7 @@ use std::path::PathBuf;
 Formats to read: forebay, op-log (s3dlio, MinIO warp), fio (I/O log 2 and 3), darshan (DXT text), strace (-f -ttt). \
 Formats to write: forebay (.jsonl), fio (.iolog), op-log (.tsv), csv, parquet; .zst compresses all but parquet.
 
-With --json one line: {\"type\": \"trace_converted\", \"written\", \"left_out\", \"lacks\", \"loses\"}.")]
+With --json one line: {\"type\": \"trace_converted\", \"written\", \"left_out\", \"dropped\", \"lacks\", \"loses\"}.")]
 pub(crate) struct Args {
     /// The trace to read
     file: PathBuf,
@@ -38,20 +37,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
         ))
     })?;
     let input = args.input.input(&args.file, context)?;
-    let (header, records) = input.sorted()?;
-    let dropped = input.dropped()?.unwrap_or(0);
-    let out = context.cwd.join(&args.out);
-    let exported = export::write(&out, target, &header, records, dropped)?;
+    let converted = input.convert(&context.cwd.join(&args.out), target)?;
+    let exported = converted.exported;
     context.tally.add_things(exported.written);
     if context.console.json() {
-        context.console.record(&json!({
-            "type": "trace_converted",
-            "written": exported.written,
-            "left_out": exported.left_out,
-            "dropped": dropped,
-            "lacks": input.source.lacks(),
-            "loses": target.loses(),
-        }))?;
+        let mut line = converted.to_json();
+        line["type"] = "trace_converted".into();
+        context.console.record(&line)?;
         return Ok(Exit::Done);
     }
     context.console.print(format_args!(
@@ -60,13 +52,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
         args.out.display(),
         units::count(exported.left_out)
     ))?;
-    for (name, notes) in [("not in the source", input.source.lacks()), ("lost on the way", target.loses())] {
+    for (name, notes) in [("not in the source", input.source().lacks()), ("lost on the way", target.loses())]
+    {
         for note in notes {
             context.console.note(name, note);
         }
     }
-    if dropped > 0 {
-        context.console.note("incomplete", format!("the source lacks {} operations", units::count(dropped)));
+    if converted.dropped > 0 {
+        context
+            .console
+            .note("incomplete", format!("the source lacks {} operations", units::count(converted.dropped)));
     }
     Ok(Exit::Done)
 }

@@ -25,8 +25,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
-    let summary =
-        |path| -> Result<Summary> { Ok(Summary::of(args.input.input(path, context)?.sorted()?.1)?) };
+    let summary = |path| -> Result<Summary> { Ok(args.input.input(path, context)?.info()?.summary) };
     let (a, b) = (summary(&args.a)?, summary(&args.b)?);
     let difference = a.compare(&b);
     if context.console.json() {

@@ -6,14 +6,13 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use forebay_metrics::units;
 use forebay_trace::Summary;
-use serde_json::json;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 /// Says what a trace holds: operations, sizes, times, and whether anything is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json one line: {\"type\": \"trace_info\", \"header\", \"complete\" (null where the format does not say), \"dropped\", \"lacks\", \"summary\"}; \
+With --json one line: {\"type\": \"trace_info\", \"header\", \"format\", \"complete\" (null where the format does not say), \"dropped\", \"lacks\", \"summary\"}; \
 times are nanoseconds.")]
 pub(crate) struct Args {
     /// The trace
@@ -24,31 +23,23 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let input = args.input.input(&args.file, context)?;
-    let (header, records) = input.sorted()?;
-    let summary = Summary::of(records)?;
-    let dropped = input.dropped()?;
+    let info = input.info()?;
     if context.console.json() {
-        context.console.record(&json!({
-            "type": "trace_info",
-            "header": header,
-            "format": input.source.name(),
-            "complete": dropped.map(|dropped| dropped == 0),
-            "dropped": dropped,
-            "lacks": input.source.lacks(),
-            "summary": summary.to_json(),
-        }))?;
+        let mut line = info.to_json();
+        line["type"] = "trace_info".into();
+        context.console.record(&line)?;
         return Ok(Exit::Done);
     }
     let mut text = String::new();
-    let _ = writeln!(text, "Trace         {} ({})", args.file.display(), input.source);
-    let _ = writeln!(text, "Made by       {} {}", header.engine, header.host);
-    let missing = match dropped {
+    let _ = writeln!(text, "Trace         {} ({})", args.file.display(), info.source);
+    let _ = writeln!(text, "Made by       {} {}", info.header.engine, info.header.host);
+    let missing = match info.dropped {
         Some(0) => "complete".to_owned(),
         Some(dropped) => format!("INCOMPLETE: {} operations are missing", units::count(dropped)),
-        None => format!("the format does not say; it lacks {}", input.source.lacks().join("; ")),
+        None => format!("the format does not say; it lacks {}", info.source.lacks().join("; ")),
     };
     let _ = writeln!(text, "Missing       {missing}");
-    let _ = write!(text, "{}", describe(&summary));
+    let _ = write!(text, "{}", describe(&info.summary));
     context.console.print(text)?;
     Ok(Exit::Done)
 }

@@ -45,14 +45,7 @@ impl Recording {
     pub(crate) fn begin(path: &Path, arguments: &[String], rotate_bytes: Option<u64>) -> Result<Recording> {
         let origin = Instant::now();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        let clock = Clock {
-            realtime_ns: u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX),
-            monotonic_ns: u64::try_from(
-                i128::from(monotonic.tv_sec) * 1_000_000_000 + i128::from(monotonic.tv_nsec),
-            )
-            .ok(),
-        };
+        let clock = Clock::now(since_1970);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let engine = concat!("forebay ", env!("CARGO_PKG_VERSION"));
         let mut options = Map::new();
@@ -77,10 +70,7 @@ impl Recording {
     pub(crate) fn end(&self, console: &Console) {
         let Some(recorded) = self.recorder.finish() else { return };
         if console.json() {
-            console.err_record(&json!({ "trace": {
-                "files": recorded.files, "records": recorded.records, "dropped": recorded.dropped,
-                "bytes": recorded.bytes, "failure": recorded.failure,
-            } }));
+            console.err_record(&json!({ "trace": recorded.to_json() }));
             return;
         }
         let mut text = format!(

@@ -1,16 +1,14 @@
 //! `forebay trace replay`: asks a store for what a trace says, when it says so.
 
-use super::input::{Input, InputFlags, scratch};
-use super::replay_report::{Outcome, report};
+use super::input::InputFlags;
+use super::replay_report::report;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use forebay_io::{PageCacheMode, parse_size};
 use forebay_metrics::units;
 use forebay_trace::Bounds;
-use forebay_trace::replay::{
-    Mode, Plan, Remap, ReplayOptions, Rule, Stop, Stores, noise_floor, prepare, replay,
-};
+use forebay_trace::replay::{Mode, Outcome, Remap, ReplayOptions, Rule, Stop, Stores, prepare, replay};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,7 +149,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         let file = args.file.clone();
         super::blocking(context, move |context| flags.input(&file, &context)).await?
     };
-    let plan = Arc::new(plan(&input));
+    let plan = Arc::new(input.plan());
     let prepared = match args.prepare {
         true => Some(prepare(&plan, &options.remap, &*stores, 0, args.replace, 16).await?),
         false => None,
@@ -167,34 +165,28 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     });
     let runtime = tokio::runtime::Handle::current();
     let outcome = super::blocking(context, move |context| {
-        let (count, last) = input.measure()?;
-        let total = count.saturating_mul(options.loops.into()).saturating_sub(options.skip);
-        let bar = context.console.operation_bar(total);
+        let bar = context.console.operation_bar();
         let fidelity = replay(&plan, &options, &*stores, &runtime, &stop, |progress| {
+            bar.set_length(progress.total - options.skip.min(progress.total));
             bar.set_position(progress.position - options.skip);
             let rate = progress.bytes as f64 / progress.elapsed.as_secs_f64().max(1e-9);
-            bar.set_message(format!("{}  {} in flight", units::mib_per_second(rate), progress.in_flight));
+            let left = progress.left.map_or("-".to_owned(), |left| units::duration(left.as_nanos() as f64));
+            bar.set_message(format!(
+                "{}  {} in flight  {left} left",
+                units::mib_per_second(rate),
+                progress.in_flight
+            ));
         })?;
         context.tally.add_things(fidelity.done);
         context.tally.add_bytes(fidelity.bytes);
-        // As often as the trace asks, for a second, right after: what the machine was then.
-        let gap = Duration::from_nanos(last.checked_div(count).unwrap_or(0)).max(Duration::from_micros(20));
-        let floor = matches!(options.mode, Mode::Open { .. } | Mode::Dependency { .. })
-            .then(|| noise_floor(gap, Duration::from_secs(1)));
-        Ok(Outcome { position: options.skip + fidelity.submitted, fidelity, floor, prepared })
+        Ok(Outcome::of(fidelity, &options, prepared, &bounds))
     })
     .await?;
     context.console.clear_bar();
-    let violations = outcome.fidelity.violations(&bounds);
-    report(&outcome, &violations, context)?;
+    report(&outcome, context)?;
     if outcome.fidelity.stopped {
         return Ok(asked.await.unwrap_or(Exit::Interrupted));
     }
     asked.abort();
-    Ok(if violations.is_empty() { Exit::Done } else { Exit::Mismatch })
-}
-
-fn plan(input: &Input) -> Plan {
-    let input = input.clone();
-    Plan::new(move || Ok(Box::new(input.open()?)), &scratch())
+    Ok(if outcome.violations.is_empty() { Exit::Done } else { Exit::Mismatch })
 }

@@ -3,30 +3,15 @@
 use crate::context::Context;
 use crate::failure::Result;
 use forebay_metrics::units;
-use forebay_trace::replay::{NoiseFloor, Prepared};
-use forebay_trace::{Fidelity, percentiles};
-use serde_json::json;
+use forebay_trace::replay::Outcome;
 use std::fmt::Write;
 
-/// Everything there is to report.
-pub(super) struct Outcome {
-    pub(super) fidelity: Fidelity,
-    pub(super) floor: Option<NoiseFloor>,
-    pub(super) prepared: Option<Prepared>,
-    pub(super) position: u64,
-}
-
-pub(super) fn report(outcome: &Outcome, violations: &[String], context: &Context) -> Result<()> {
+pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
     let fidelity = &outcome.fidelity;
     if context.console.json() {
-        return context.console.record(&json!({
-            "type": "replay",
-            "fidelity": fidelity.to_json(),
-            "noise_floor_ns": outcome.floor.as_ref().map(|floor| percentiles(&floor.lateness)),
-            "prepared": outcome.prepared.map(|p| json!({ "objects": p.objects, "bytes": p.bytes, "present": p.present })),
-            "violations": violations,
-            "position": outcome.position,
-        }));
+        let mut line = outcome.to_json();
+        line["type"] = "replay".into();
+        return context.console.record(&line);
     }
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -132,7 +117,7 @@ pub(super) fn report(outcome: &Outcome, violations: &[String], context: &Context
             format!("{} times a stream waited for the trace to be read", units::count(fidelity.starved)),
         );
     }
-    for violation in violations {
+    for violation in &outcome.violations {
         line("EXCEEDED", violation.clone());
     }
     if fidelity.stopped {

@@ -82,11 +82,18 @@ def synth(
     return _trace_synth(out, prefix, arrivals, sizes, objects, operations, seed)
 
 
-def replay(path, *, options=None, format=None, bucket=None, **replay_options):
+def replay(path, *, options=None, format=None, bucket=None, progress=None, **replay_options):
     """Replays a trace against its locations, or others, and returns how true the replay was.
 
     Keywords: mode (open, closed, dependency), time_scale, concurrency, start and stop (seconds),
     max_in_flight, max_bytes_in_flight, page_cache_mode, map (a dict from locations to locations), mutate,
-    loops, skip, prepare. `options` are those of the stores. Ctrl-C ends it.
+    loops, skip, prepare, replace. `options` are those of the stores.
+
+    Bounds: max_submit_error (seconds), max_drift (parts of a million), max_gap_distance, max_size_distance,
+    max_envelope_deviation, max_failures. The result's `violations` says which were exceeded.
+
+    `progress` is called a few times a second with a dict: position, total, ended, bytes, in_flight, elapsed,
+    trace_time, left (seconds). If it returns False the replay ends; `skip` set to the result's `position` goes
+    on from there. Ctrl-C ends it with KeyboardInterrupt.
     """
-    return _trace_replay(path, replay_options, options, format, bucket)
+    return _trace_replay(path, replay_options, options, format, bucket, progress)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +42,7 @@ def replay(
     options: Any = None,
     format: str | None = None,
     bucket: str | None = None,
+    progress: Callable[[dict[str, Any]], object] | None = None,
     mode: str = "open",
     time_scale: float = 1.0,
     concurrency: int = 32,
@@ -54,4 +56,11 @@ def replay(
     loops: int = 1,
     skip: int = 0,
     prepare: bool = False,
+    replace: bool = False,
+    max_submit_error: float | None = None,
+    max_drift: float | None = None,
+    max_gap_distance: float | None = None,
+    max_size_distance: float | None = None,
+    max_envelope_deviation: float | None = None,
+    max_failures: int | None = None,
 ) -> dict[str, Any]: ...

@@ -2,9 +2,12 @@
 
 mod darshan;
 mod fio;
+mod input;
 mod op_log;
 mod strace;
 mod strace_call;
+
+pub use input::{Converted, Info, Input, Ordered};
 
 use crate::error::{Error, Result};
 use crate::reader::Lines;
@@ -131,7 +134,13 @@ pub struct ImportOptions {
 /// A trace of another tool that is being read, record by record.
 pub struct Import {
     header: Header,
-    records: Box<dyn Iterator<Item = Result<Record>> + Send>,
+    records: Records,
+}
+
+enum Records {
+    /// Of a trace of this crate's own, which says what is missing.
+    Own(Box<crate::Reader>),
+    Other(Box<dyn Iterator<Item = Result<Record>> + Send>),
 }
 
 impl Import {
@@ -146,18 +155,30 @@ impl Import {
         Ok(match source {
             Source::Forebay => {
                 let reader = crate::Reader::open(path)?;
-                Import { header: reader.header().clone(), records: Box::new(reader) }
+                Import { header: reader.header().clone(), records: Records::Own(Box::new(reader)) }
             }
             Source::OpLog => op_log::open(lines()?, options, header)?,
-            Source::Fio => Import { header, records: Box::new(fio::open(lines()?, options)?) },
-            Source::Darshan => Import { header, records: Box::new(darshan::open(lines()?)) },
+            Source::Fio => Import::other(header, fio::open(lines()?, options)?),
+            Source::Darshan => Import::other(header, darshan::open(lines()?)),
             Source::Strace => strace::open(lines()?, options, header)?,
         })
+    }
+
+    fn other(header: Header, records: impl Iterator<Item = Result<Record>> + Send + 'static) -> Import {
+        Import { header, records: Records::Other(Box::new(records)) }
     }
 
     /// What is known about the trace as a whole.
     pub fn header(&self) -> &Header {
         &self.header
+    }
+
+    /// Operations that happened and are not in the trace, as far as it was read; none where its format does not say.
+    pub fn dropped(&self) -> Option<u64> {
+        match &self.records {
+            Records::Own(reader) => Some(reader.dropped()),
+            Records::Other(_) => None,
+        }
     }
 }
 
@@ -165,7 +186,10 @@ impl Iterator for Import {
     type Item = Result<Record>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.records.next()
+        match &mut self.records {
+            Records::Own(reader) => reader.next(),
+            Records::Other(records) => records.next(),
+        }
     }
 }
 

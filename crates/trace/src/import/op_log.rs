@@ -51,7 +51,7 @@ pub(super) fn open(mut lines: Lines, options: &ImportOptions, mut header: Header
     if let Some(Ok(first)) = records.peek_mut() {
         header.clock.realtime_ns = first.t_intended.take().unwrap_or(0);
     }
-    Ok(Import { header, records: Box::new(records) })
+    Ok(Import::other(header, records))
 }
 
 fn columns(lines: &Lines) -> Result<Columns> {

@@ -21,7 +21,7 @@ pub(super) fn open(lines: Lines, options: &ImportOptions, mut header: Header) ->
     if let Some(Ok(first)) = records.peek_mut() {
         header.clock.realtime_ns = first.t_intended.take().unwrap_or(0);
     }
-    Ok(Import { header, records: Box::new(records) })
+    Ok(Import::other(header, records))
 }
 
 /// An open file: its name, and where the next `read` begins.

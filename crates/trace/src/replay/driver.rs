@@ -1,7 +1,7 @@
 //! The thread that paces, submits and takes note.
 
 use super::memory::Memory;
-use super::plan::{LeftOut, Plan, Step, Steps, scaled};
+use super::plan::{Outline, Plan, Step, Steps, scaled};
 use super::prepare::content;
 use super::targets::{Objects, Stores, Targets};
 use super::{Mode, ReplayOptions, wait};
@@ -39,6 +39,8 @@ impl Stop {
 pub struct Progress {
     /// Operations submitted, those that were skipped included: where to go on after an end before time.
     pub position: u64,
+    /// Operations of the whole plan, those that were skipped included.
+    pub total: u64,
     /// Operations that ended, well or not.
     pub ended: u64,
     /// Bytes that arrived.
@@ -49,6 +51,9 @@ pub struct Progress {
     pub elapsed: Duration,
     /// The instant of the trace that the last submission belongs to.
     pub trace_time: Duration,
+    /// How long it will last from here: by the trace's clock where that sets the pace, else as fast as it went so far.
+    /// None before anything has ended.
+    pub left: Option<Duration>,
 }
 
 /// How often progress is told.
@@ -159,7 +164,7 @@ struct Driver<'a> {
     targets: Targets<'a>,
     memory: Memory,
     schedule: Schedule<'a>,
-    left_out: LeftOut,
+    outline: Outline,
     in_flight: FuturesUnordered<BoxFuture<'static, Ended>>,
     bytes_in_flight: u64,
     fidelity: Fidelity,
@@ -190,8 +195,8 @@ struct Ended {
 
 impl<'a> Driver<'a> {
     fn new(plan: &'a Plan, options: &'a ReplayOptions, stores: &'a Stores) -> Result<Driver<'a>> {
-        let left_out = LeftOut::default();
-        let steps = Steps::new(plan, options, left_out.clone()).peekable();
+        let outline = Outline::default();
+        let steps = Steps::new(plan, options, outline.clone()).peekable();
         let mut schedule = match options.mode {
             Mode::Open { time_scale } => Schedule::Timed { steps: Box::new(steps), scale: Some(time_scale) },
             Mode::Closed { .. } => Schedule::Timed { steps: Box::new(steps), scale: None },
@@ -215,7 +220,7 @@ impl<'a> Driver<'a> {
             targets: Targets::new(stores),
             memory: Memory::new(options.max_bytes_in_flight),
             schedule,
-            left_out,
+            outline,
             in_flight: FuturesUnordered::new(),
             bytes_in_flight: 0,
             fidelity: Fidelity::new(),
@@ -229,12 +234,25 @@ impl<'a> Driver<'a> {
     }
 
     fn progress(&self) -> Progress {
+        let position = self.options.skip + self.fidelity.submitted;
+        let total = self.outline.total().max(position);
+        let elapsed = self.begin.elapsed();
+        let left = match self.options.mode {
+            Mode::Open { time_scale } => {
+                let left = self.outline.end().saturating_sub(self.trace_time);
+                scaled(left, time_scale).ok()
+            }
+            Mode::Closed { .. } | Mode::Dependency { .. } => (self.fidelity.submitted > 0)
+                .then(|| elapsed.mul_f64((total - position) as f64 / self.fidelity.submitted as f64)),
+        };
         Progress {
-            position: self.options.skip + self.fidelity.submitted,
+            position,
+            total,
+            left,
             ended: self.ended,
             bytes: self.fidelity.bytes,
             in_flight: self.in_flight.len(),
-            elapsed: self.begin.elapsed(),
+            elapsed,
             trace_time: self.trace_time,
         }
     }
@@ -386,7 +404,7 @@ impl<'a> Driver<'a> {
     }
 
     fn finish(mut self) -> Fidelity {
-        self.fidelity.left_out = self.left_out.counts();
+        self.fidelity.left_out = self.outline.left_out();
         self.fidelity
     }
 }

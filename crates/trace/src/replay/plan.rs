@@ -36,7 +36,17 @@ impl Plan {
     /// # Errors
     /// Those of the trace and of the scratch files.
     pub fn records(&self) -> Result<Sorted> {
-        Sorted::new((self.open)()?, &self.scratch, self.run)
+        self.records_seen(|_| {})
+    }
+
+    /// The same; `see` is shown each record before the first one comes.
+    fn records_seen(&self, mut see: impl FnMut(&Record)) -> Result<Sorted> {
+        let records = (self.open)()?.inspect(|record| {
+            if let Ok(record) = record {
+                see(record);
+            }
+        });
+        Sorted::new(records, &self.scratch, self.run)
     }
 }
 
@@ -52,58 +62,79 @@ pub(super) struct Step {
 pub(super) struct Steps<'a> {
     plan: &'a Plan,
     options: &'a ReplayOptions,
-    pass: Option<Box<dyn Iterator<Item = Result<Record>> + Send>>,
-    passes_left: u32,
-    /// Where this pass begins.
-    base: Duration,
-    /// When this pass asked for its last operation, and how many it had.
-    last: Duration,
-    count: u32,
+    pass: Option<Records>,
+    /// The passes that were begun.
+    passes: u32,
     to_skip: u64,
-    left_out: LeftOut,
+    /// Where the first operation that is not skipped stands: the replay begins with it.
+    skipped: Option<Duration>,
+    outline: Outline,
 }
 
-/// What was left out, by action: read by others while the steps are being taken.
+/// What is known about the whole: read by others while the steps are being taken.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LeftOut(Rc<RefCell<BTreeMap<Action, u64>>>);
+pub(super) struct Outline(Rc<RefCell<Whole>>);
 
-impl LeftOut {
-    fn add(&self, action: Action) {
-        *self.0.borrow_mut().entry(action).or_default() += 1;
+#[derive(Debug, Clone, Default)]
+struct Whole {
+    /// What was left out because it changes the store.
+    left_out: BTreeMap<Action, u64>,
+    /// Operations of one pass.
+    operations: u64,
+    /// When a pass asks for its last one.
+    last: Duration,
+    /// When the replay asks for its last one.
+    end: Duration,
+    total: u64,
+}
+
+impl Outline {
+    pub(super) fn left_out(&self) -> BTreeMap<Action, u64> {
+        self.0.borrow().left_out.clone()
     }
 
-    pub(super) fn counts(&self) -> BTreeMap<Action, u64> {
-        self.0.borrow().clone()
+    /// Operations of all passes, those that are skipped included.
+    pub(super) fn total(&self) -> u64 {
+        self.0.borrow().total
+    }
+
+    /// When the last of them is asked for, in the trace's own time.
+    pub(super) fn end(&self) -> Duration {
+        self.0.borrow().end
+    }
+}
+
+impl Whole {
+    /// How far apart passes begin: the next one as long after the last operation as operations are apart on average.
+    fn pass(&self) -> Duration {
+        self.last
+            + self.last.checked_div(u32::try_from(self.operations).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 }
 
 impl<'a> Steps<'a> {
-    pub(super) fn new(plan: &'a Plan, options: &'a ReplayOptions, left_out: LeftOut) -> Steps<'a> {
-        Steps {
-            plan,
-            options,
-            pass: None,
-            passes_left: options.loops,
-            base: Duration::ZERO,
-            last: Duration::ZERO,
-            count: 0,
-            to_skip: options.skip,
-            left_out,
-        }
+    pub(super) fn new(plan: &'a Plan, options: &'a ReplayOptions, outline: Outline) -> Steps<'a> {
+        Steps { plan, options, pass: None, passes: 0, to_skip: options.skip, skipped: None, outline }
     }
 
     fn begin_pass(&mut self) -> Result<bool> {
-        if self.passes_left == 0 {
+        if self.passes == self.options.loops {
             return Ok(false);
         }
-        self.passes_left -= 1;
-        // The next pass begins as long after the last operation as operations are apart on average.
-        if self.count > 0 {
-            let gap = (self.last.saturating_sub(self.base)) / self.count;
-            self.base = self.last + gap;
-        }
-        self.count = 0;
-        let sorted = self.plan.records()?;
+        self.passes += 1;
+        let (mut operations, mut last) = (0, Duration::ZERO);
+        let sorted = self.plan.records_seen(|record| {
+            if let Some(offset) = self.offset(record) {
+                operations += u64::from(!self.is_left_out(record));
+                last = last.max(offset);
+            }
+        })?;
+        let mut whole = self.outline.0.borrow_mut();
+        (whole.operations, whole.last) = (operations, last);
+        whole.total = operations.saturating_mul(self.options.loops.into());
+        whole.end = (whole.pass().saturating_mul(self.options.loops - 1) + last)
+            .saturating_sub(self.skipped.unwrap_or_default());
+        drop(whole);
         self.pass = Some(match self.options.mode {
             Mode::Dependency { .. } => Box::new(Lanes::new(sorted)),
             _ => Box::new(sorted),
@@ -111,21 +142,15 @@ impl<'a> Steps<'a> {
         Ok(true)
     }
 
-    fn wanted(&mut self, record: &Record) -> bool {
+    /// When a record is asked for, counted from the window's beginning; none outside of the window.
+    fn offset(&self, record: &Record) -> Option<Duration> {
         let submit = Duration::from_nanos(record.t_submit);
-        if submit < self.options.from || self.options.until.is_some_and(|until| submit >= until) {
-            return false;
-        }
-        let mutates = matches!(record.op, Action::Put | Action::Delete);
-        if mutates && !self.options.mutate {
-            self.left_out.add(record.op);
-            return false;
-        }
-        if self.to_skip > 0 {
-            self.to_skip -= 1;
-            return false;
-        }
-        true
+        let inside = self.options.until.is_none_or(|until| submit < until);
+        submit.checked_sub(self.options.from).filter(|_| inside)
+    }
+
+    fn is_left_out(&self, record: &Record) -> bool {
+        matches!(record.op, Action::Put | Action::Delete) && !self.options.mutate
     }
 
     fn next_step(&mut self) -> Result<Option<Step>> {
@@ -140,22 +165,28 @@ impl<'a> Steps<'a> {
                 self.pass = None;
                 continue;
             };
-            let in_window = Duration::from_nanos(record.t_submit) >= self.options.from;
-            if !self.wanted(&record) {
-                // Skipped operations still take their time of the schedule, those outside the window do not.
-                if in_window && self.to_skip == 0 {
-                    self.last = self.last.max(self.at(&record));
-                }
+            let Some(offset) = self.offset(&record) else { continue };
+            if self.is_left_out(&record) {
+                *self.outline.0.borrow_mut().left_out.entry(record.op).or_default() += 1;
                 continue;
             }
-            let at = self.at(&record);
-            (self.last, self.count) = (at, self.count.saturating_add(1));
-            return Ok(Some(Step { record, at }));
+            if self.to_skip > 0 {
+                self.to_skip -= 1;
+                continue;
+            }
+            let mut whole = self.outline.0.borrow_mut();
+            let at = whole.pass().saturating_mul(self.passes - 1) + offset;
+            // An earlier run spent the time of what is skipped.
+            let skipped = match self.skipped {
+                Some(skipped) => skipped,
+                None => {
+                    let skipped = if self.options.skip > 0 { at } else { Duration::ZERO };
+                    whole.end = whole.end.saturating_sub(skipped);
+                    *self.skipped.insert(skipped)
+                }
+            };
+            return Ok(Some(Step { record, at: at.saturating_sub(skipped) }));
         }
-    }
-
-    fn at(&self, record: &Record) -> Duration {
-        self.base + Duration::from_nanos(record.t_submit).saturating_sub(self.options.from)
     }
 }
 
@@ -165,7 +196,7 @@ impl Iterator for Steps<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let step = self.next_step();
         if step.is_err() {
-            (self.pass, self.passes_left) = (None, 0);
+            (self.pass, self.passes) = (None, self.options.loops);
         }
         step.transpose()
     }

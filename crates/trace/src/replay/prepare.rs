@@ -6,6 +6,7 @@ use forebay_io::{Body, Location, PutOptions};
 use futures::{StreamExt, stream};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What was made.
@@ -17,6 +18,13 @@ pub struct Prepared {
     pub bytes: u64,
     /// Objects that were there already, large enough.
     pub present: u64,
+}
+
+impl Prepared {
+    /// All of it.
+    pub fn to_json(&self) -> Value {
+        json!({ "objects": self.objects, "bytes": self.bytes, "present": self.present })
+    }
 }
 
 /// Pieces that a body is made of.
