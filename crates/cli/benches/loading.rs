@@ -11,7 +11,7 @@ use forebay_io::layer::Observed;
 use forebay_io::{ListOptions, Location, Store};
 use forebay_io_open::StoreOptions;
 use forebay_loader::{Dataset, Loader, LoaderOptions};
-use forebay_metrics::Collector;
+use forebay_metrics::MetricsCollector;
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -92,7 +92,7 @@ impl Bench {
         let loader = |collector| {
             Loader::with_collector(self.store.clone(), dataset.clone(), self.options(), collector)
         };
-        let (on, off) = (loader(Some(Arc::new(Collector::new())))?, loader(None)?);
+        let (on, off) = (loader(Some(Arc::new(MetricsCollector::new())))?, loader(None)?);
         self.compare(&on, &off, repeats, dataset.len())
     }
 
@@ -103,7 +103,7 @@ impl Bench {
         let header = Header::new("bench", "", Clock { realtime_ns: 0, monotonic_ns: None });
         let recorder = Recorder::create(&path, header, Instant::now(), &RecorderOptions::default())?;
         let loader = |store| {
-            let collector = Some(Arc::new(Collector::new()));
+            let collector = Some(Arc::new(MetricsCollector::new()));
             Loader::with_collector(store, dataset.clone(), self.options(), collector)
         };
         let on = loader(Arc::new(Observed::new(self.store.clone(), recorder.clone())))?;

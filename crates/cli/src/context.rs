@@ -7,7 +7,7 @@ use crate::stores::Stores;
 use crate::tally::Tally;
 use crate::trace::Recording;
 use forebay_io::{Location, Store};
-use forebay_metrics::Collector;
+use forebay_metrics::MetricsCollector;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) struct Context {
     /// Where relative paths begin.
     pub(crate) cwd: Arc<PathBuf>,
     /// What a run of the loader counts, and its stores' requests with it.
-    pub(crate) collector: Arc<Collector>,
+    pub(crate) collector: Arc<MetricsCollector>,
     /// Where operations are recorded, if they are.
     pub(crate) recording: Option<Recording>,
     /// Whether somebody wants the command to end.

@@ -12,7 +12,7 @@ use crate::problems::{self, Problem};
 use crate::quarantine;
 use forebay_io::{Kind, Location, PageCacheMode};
 use forebay_loader::{Batch, Dataset, Epoch, Format, Loader, LoaderOptions};
-use forebay_metrics::{Report, RunFacts, Snapshot, units};
+use forebay_metrics::{MetricsSnapshot, Report, RunFacts, units};
 use indicatif::ProgressBar;
 use serde_json::json;
 use std::ffi::OsString;
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         cpu: CpuTime::now(),
         batches: 0,
         epochs: 0,
-        pipeline: Snapshot::default(),
+        pipeline: MetricsSnapshot::default(),
         out,
     };
     let mut stopped = None;
@@ -106,7 +106,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         }
     }
     let facts = run.facts(&loader, context);
-    let snapshot = Snapshot { stages: run.pipeline.stages, queues: run.pipeline.queues, ..loader.snapshot() };
+    let snapshot =
+        MetricsSnapshot { stages: run.pipeline.stages, queues: run.pipeline.queues, ..loader.snapshot() };
     context.console.clear_bar();
     if let Some(out) = run.out {
         out.end(&facts, &snapshot)?;
@@ -117,8 +118,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
 }
 
 /// Stages and queues are an epoch's own; operations are counted by the loader over all of them.
-fn pipeline_only(snapshot: Snapshot) -> Snapshot {
-    Snapshot { stages: snapshot.stages, queues: snapshot.queues, ..Snapshot::default() }
+fn pipeline_only(snapshot: MetricsSnapshot) -> MetricsSnapshot {
+    MetricsSnapshot { stages: snapshot.stages, queues: snapshot.queues, ..MetricsSnapshot::default() }
 }
 
 enum Ended {
@@ -133,7 +134,7 @@ struct Run {
     cpu: CpuTime,
     batches: u64,
     epochs: u64,
-    pipeline: Snapshot,
+    pipeline: MetricsSnapshot,
     out: Option<MetricsOut>,
 }
 
@@ -182,7 +183,7 @@ impl Run {
     fn tick(&mut self, loader: &Loader, context: &Context) -> Result<()> {
         let facts = self.facts(loader, context);
         let pipeline = &self.pipeline;
-        let snapshot = Snapshot {
+        let snapshot = MetricsSnapshot {
             stages: pipeline.stages.clone(),
             queues: pipeline.queues.clone(),
             ..loader.snapshot()
@@ -219,7 +220,7 @@ fn report(
     root: &Location,
     loader: &Loader,
     facts: &RunFacts,
-    snapshot: &Snapshot,
+    snapshot: &MetricsSnapshot,
     check: Option<&mut Check>,
     context: &Context,
 ) -> Result<()> {

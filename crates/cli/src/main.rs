@@ -49,7 +49,7 @@ use context::{Context, Stop};
 use exit::Exit;
 use failure::{Failure, Result};
 use forebay_io::Kind;
-use forebay_metrics::Collector;
+use forebay_metrics::MetricsCollector;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -234,7 +234,7 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         }
         None => None,
     };
-    let collector = Arc::new(Collector::new());
+    let collector = Arc::new(MetricsCollector::new());
     let loads = matches!(command, Command::Load(_)) || own.is_some();
     let context = Context {
         console: console.clone(),

@@ -6,7 +6,7 @@
 use crate::failure::{Failure, Result};
 use forebay_io::Kind;
 use forebay_metrics::hlog::{self, Interval};
-use forebay_metrics::{RunFacts, Snapshot};
+use forebay_metrics::{MetricsSnapshot, RunFacts};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
@@ -57,7 +57,7 @@ struct Growing {
     every: Duration,
     next: Instant,
     /// The last that was written, to tell what an interval adds.
-    last: Snapshot,
+    last: MetricsSnapshot,
     /// When that was, since the beginning.
     told: Duration,
     /// Lines of the header that every log begins with and an added interval leaves out.
@@ -92,7 +92,7 @@ impl MetricsOut {
                     file,
                     every,
                     next: Instant::now() + every,
-                    last: Snapshot::default(),
+                    last: MetricsSnapshot::default(),
                     told: Duration::ZERO,
                     header_lines: 0,
                 })
@@ -107,7 +107,7 @@ impl MetricsOut {
     }
 
     /// An interval is over.
-    pub(crate) fn tick(&mut self, facts: &RunFacts, snapshot: &Snapshot) -> Result<()> {
+    pub(crate) fn tick(&mut self, facts: &RunFacts, snapshot: &MetricsSnapshot) -> Result<()> {
         if let Some(growing) = &mut self.growing {
             // From now on, not from when it was due: a stall is not made up for by a burst of lines.
             growing.next = Instant::now() + growing.every;
@@ -116,7 +116,7 @@ impl MetricsOut {
     }
 
     /// The run is over.
-    pub(crate) fn end(mut self, facts: &RunFacts, snapshot: &Snapshot) -> Result<()> {
+    pub(crate) fn end(mut self, facts: &RunFacts, snapshot: &MetricsSnapshot) -> Result<()> {
         if self.growing.is_some() {
             return self.add(facts, snapshot, true);
         }
@@ -135,7 +135,7 @@ impl MetricsOut {
             .map_err(|error| refused(&self.path, &error))
     }
 
-    fn add(&mut self, facts: &RunFacts, snapshot: &Snapshot, ended: bool) -> Result<()> {
+    fn add(&mut self, facts: &RunFacts, snapshot: &MetricsSnapshot, ended: bool) -> Result<()> {
         let begin = self.begin.duration_since(UNIX_EPOCH).unwrap_or_default();
         let Some(growing) = &mut self.growing else { return Ok(()) };
         let text = match self.format {
@@ -158,7 +158,7 @@ impl MetricsOut {
 }
 
 /// As the summary of `load --json` has them.
-fn line(facts: &RunFacts, snapshot: &Snapshot, ended: bool) -> String {
+fn line(facts: &RunFacts, snapshot: &MetricsSnapshot, ended: bool) -> String {
     format!("{}\n", json!({ "type": "metrics", "ended": ended, "facts": facts, "metrics": snapshot }))
 }
 

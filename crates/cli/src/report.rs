@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use comparison::Comparison;
 use forebay_io::Kind;
-use forebay_metrics::{Report, RunFacts, Snapshot};
+use forebay_metrics::{MetricsSnapshot, Report, RunFacts};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 pub(super) struct Measured {
     /// None in a bare snapshot.
     facts: Option<RunFacts>,
-    snapshot: Snapshot,
+    snapshot: MetricsSnapshot,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
@@ -113,7 +113,7 @@ impl Measured {
         };
         let snapshot = value.get_mut("metrics").map(Value::take).unwrap_or(value);
         let snapshot =
-            Snapshot::from_json(&snapshot.to_string()).map_err(|error| corrupt(error.to_string()))?;
+            MetricsSnapshot::from_json(&snapshot.to_string()).map_err(|error| corrupt(error.to_string()))?;
         Ok(Measured { facts, snapshot })
     }
 

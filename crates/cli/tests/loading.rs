@@ -6,7 +6,7 @@ use forebay_io::{Kind, ListOptions, Location, Store};
 use forebay_io_open::StoreOptions;
 use forebay_io_testkit::{Fault, FaultRates, FaultStore};
 use forebay_loader::{Dataset, Epoch, Loader, LoaderOptions};
-use forebay_metrics::{Collector, Counter};
+use forebay_metrics::{Counter, MetricsCollector};
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -114,7 +114,7 @@ fn a_tenth_of_all_reads_failing_loses_and_repeats_nothing_with_retries() {
     let folder = folder(1000);
     let job = job(folder.path());
     let faults = faulty(&job, 0.1);
-    let collector = Arc::new(Collector::new());
+    let collector = Arc::new(MetricsCollector::new());
     let retrying = Arc::new(Retrying::new(faults.clone(), patient(), collector.clone()));
     let loader = job.loader_of(retrying, LoaderOptions { shuffle: true, seed: 5, ..Default::default() });
     let (mut ids, error) = drain(&mut job.start(&loader));
@@ -137,7 +137,7 @@ fn every_read_failing_is_an_error_that_says_how_often_it_was_tried() {
     let (ids, error) = drain(&mut job.start(&loader));
     assert_eq!((ids.len(), error.unwrap().kind()), (0, Kind::Unavailable), "without retries");
 
-    let retrying = Arc::new(Retrying::new(faults, patient(), Arc::new(Collector::new())));
+    let retrying = Arc::new(Retrying::new(faults, patient(), Arc::new(MetricsCollector::new())));
     let loader = job.loader_of(retrying, LoaderOptions::default());
     let (ids, error) = drain(&mut job.start(&loader));
     let error = error.unwrap();

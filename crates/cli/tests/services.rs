@@ -104,7 +104,7 @@ fn every_command_works(service: &Service) {
         let loaded = service.json(here, &[arguments, &["--target-request-bytes", "4096"]].concat());
         let summary = last(&loaded);
         assert_eq!(summary["facts"]["samples"], 20);
-        let counters = &summary["metrics"]["counters"];
+        let counters = &summary["metrics"]["backend_counters"];
         assert_eq!(counters["gets"], 20);
         // 10 KiB in requests of 4 KiB. A request whose batch has to wait for memory may be given up and made again.
         let requests = &summary["metrics"]["operations"]["get"]["attempts"];

@@ -88,6 +88,19 @@ pub enum Event {
         /// As it is now.
         to: u32,
     },
+    /// A backend opened a connection to a service. Not told by clients of others, who do not say.
+    Connected,
+    /// Just before these reads a store looked for what of their bytes is in the page cache.
+    PageCache {
+        /// Reads that were looked at. Not all are: it costs a system call.
+        reads: u64,
+        /// Bytes that were in it.
+        hit: u64,
+        /// Bytes that were not.
+        miss: u64,
+        /// Bytes of which the kernel cannot tell, or not to this user.
+        unknown: u64,
+    },
     /// A policy could not be obeyed and the next best was used.
     Downgraded {
         /// What was asked for, or found impossible before.

@@ -3,7 +3,7 @@
 use crate::loader::Shared;
 use crate::{Batch, OnError, Progress, Treatment};
 use forebay_io::{Error, Kind, Operation, Result, Retry};
-use forebay_metrics::Snapshot;
+use forebay_metrics::MetricsSnapshot;
 use forebay_pipeline::{self as pipeline, PipelineError, PipelineStats, Sink};
 use futures::future::{Either, select};
 use std::fmt;
@@ -143,9 +143,9 @@ impl Epoch {
     }
 
     /// Everything measured: the loader's operations so far, and this epoch's stages and queues.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MetricsSnapshot {
         let stats = self.stats();
-        Snapshot { stages: stats.stages, queues: stats.queues, ..self.delivery.shared.snapshot() }
+        MetricsSnapshot { stages: stats.stages, queues: stats.queues, ..self.delivery.shared.snapshot() }
     }
 
     /// Gives up what is under way. The next call says that the epoch was ended.

@@ -9,7 +9,7 @@ use crate::{
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
 use forebay_io::{Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Unobserved};
-use forebay_metrics::{Collector, Snapshot};
+use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,7 +29,7 @@ pub(crate) struct Shared {
     pool: Pool,
     /// For samples that are read by id: see `pick`.
     picks: Pool,
-    collector: Option<Arc<Collector>>,
+    collector: Option<Arc<MetricsCollector>>,
     pub(crate) on_progress: Option<OnProgress>,
     cursor: Mutex<Cursor>,
     quarantine: Mutex<Quarantine>,
@@ -59,7 +59,7 @@ const RANGE_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).expect("is not 0");
 fn stack(
     store: Arc<dyn Store>,
     options: &LoaderOptions,
-    collector: Option<&Arc<Collector>>,
+    collector: Option<&Arc<MetricsCollector>>,
 ) -> Arc<dyn Store> {
     let mut store = store;
     if let Some(retries) = options.retries.and_then(NonZeroU32::new) {
@@ -86,7 +86,7 @@ impl Loader {
     /// # Errors
     /// `InvalidConfig` if the options make no sense; see [`LoaderOptions::validate`].
     pub fn new(store: Arc<dyn Store>, dataset: Arc<Dataset>, options: LoaderOptions) -> Result<Self> {
-        Self::with_collector(store, dataset, options, Some(Arc::new(Collector::new())))
+        Self::with_collector(store, dataset, options, Some(Arc::new(MetricsCollector::new())))
     }
 
     /// A loader that counts into `collector`, or nowhere.
@@ -97,7 +97,7 @@ impl Loader {
         store: Arc<dyn Store>,
         dataset: Arc<Dataset>,
         options: LoaderOptions,
-        collector: Option<Arc<Collector>>,
+        collector: Option<Arc<MetricsCollector>>,
     ) -> Result<Self> {
         options.validate()?;
         honoured::by_loader(&options)?;
@@ -159,7 +159,7 @@ impl Loader {
     }
 
     /// Everything measured so far.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MetricsSnapshot {
         self.0.snapshot()
     }
 
@@ -359,14 +359,14 @@ impl Shared {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> MetricsSnapshot {
         if let Some(collector) = &self.collector {
             let gauge = collector.inflight_bytes();
             gauge.set_cap(self.pool.budget().cap());
             gauge.reached(self.pool.budget().peak());
             collector.snapshot()
         } else {
-            Collector::new().snapshot()
+            MetricsCollector::new().snapshot()
         }
     }
 }

@@ -8,7 +8,9 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use forebay_metrics::{CacheUse, Collector, Digits, Ended, Extent, Histogram, Layout, Operation, Outcome};
+use forebay_metrics::{
+    CacheUse, Digits, Ended, Extent, Layout, MetricsCollector, Operation, Outcome, PerformanceHistogram,
+};
 
 const ROUNDS: usize = 11;
 const OPERATIONS: u64 = 2_000_000;
@@ -46,11 +48,11 @@ fn nanoseconds_each(work: &dyn Fn()) -> f64 {
 }
 
 fn main() {
-    let one = Histogram::new(Layout::latency(Digits::THREE));
-    let all = Histogram::new(Layout::latency(Digits::THREE));
-    let many = Histogram::new(Layout::latency(Digits::THREE));
-    let collector = Collector::new();
-    let singly = Collector::new();
+    let one = PerformanceHistogram::new(Layout::latency(Digits::THREE));
+    let all = PerformanceHistogram::new(Layout::latency(Digits::THREE));
+    let many = PerformanceHistogram::new(Layout::latency(Digits::THREE));
+    let collector = MetricsCollector::new();
+    let singly = MetricsCollector::new();
     let cases: [Case<'_>; 7] = [
         (
             "making up a value",
@@ -69,7 +71,7 @@ fn main() {
             }),
         ),
         (
-            "Histogram::record",
+            "PerformanceHistogram::record",
             Box::new(|| {
                 for i in 0..OPERATIONS {
                     one.record(black_box(latency(i)));
@@ -77,7 +79,7 @@ fn main() {
             }),
         ),
         (
-            "Histogram::record_all, 32 at a time",
+            "PerformanceHistogram::record_all, 32 at a time",
             Box::new(|| {
                 for first in (0..OPERATIONS).step_by(32) {
                     all.record_all((first..first + 32).map(|i| black_box(latency(i))));
@@ -85,7 +87,7 @@ fn main() {
             }),
         ),
         (
-            "Histogram::record, 2 threads at once",
+            "PerformanceHistogram::record, 2 threads at once",
             Box::new(|| {
                 std::thread::scope(|scope| {
                     for _ in 0..2 {
@@ -99,7 +101,7 @@ fn main() {
             }),
         ),
         (
-            "Collector, whole operation, 32 a batch",
+            "MetricsCollector, whole operation, 32 a batch",
             Box::new(|| {
                 for first in (0..OPERATIONS).step_by(32) {
                     collector.started(32);
@@ -108,7 +110,7 @@ fn main() {
             }),
         ),
         (
-            "Collector, whole operation, singly",
+            "MetricsCollector, whole operation, singly",
             Box::new(|| {
                 for i in 0..OPERATIONS {
                     singly.started(1);

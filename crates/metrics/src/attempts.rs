@@ -46,11 +46,14 @@ pub struct AttemptSummary {
     /// an answer are in none.
     pub statuses: BTreeMap<String, u64>,
     /// From start to end, of those that did not fail.
+    #[serde(rename = "latency_us_hist")]
     pub latency_ns: HistogramSummary,
     /// From start to first byte, where the backend could tell.
+    #[serde(rename = "first_byte_us_hist")]
     pub first_byte_ns: HistogramSummary,
     /// Bytes that each asked for, failed ones included; where a request did not say, what it brought if
     /// it did not fail.
+    #[serde(rename = "req_bytes_hist")]
     pub request_bytes: HistogramSummary,
 }
 
@@ -67,9 +70,9 @@ impl AttemptSummary {
 
     /// Adds another's requests to these; on error some may have been added. Names the field at fault.
     pub(crate) fn merge(&mut self, other: &AttemptSummary) -> Result<(), (&'static str, MergeError)> {
-        self.latency_ns.merge(&other.latency_ns).map_err(|e| ("latency_ns", e))?;
-        self.first_byte_ns.merge(&other.first_byte_ns).map_err(|e| ("first_byte_ns", e))?;
-        self.request_bytes.merge(&other.request_bytes).map_err(|e| ("request_bytes", e))?;
+        self.latency_ns.merge(&other.latency_ns).map_err(|e| ("latency_us_hist", e))?;
+        self.first_byte_ns.merge(&other.first_byte_ns).map_err(|e| ("first_byte_us_hist", e))?;
+        self.request_bytes.merge(&other.request_bytes).map_err(|e| ("req_bytes_hist", e))?;
         self.requests = self.requests.saturating_add(other.requests);
         self.bytes = self.bytes.saturating_add(other.bytes);
         for (ours, theirs) in [(&mut self.failures, &other.failures), (&mut self.statuses, &other.statuses)] {

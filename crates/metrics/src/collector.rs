@@ -22,7 +22,7 @@ use crate::layout::{Digits, Layout};
 use crate::names::Counter;
 use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 use crate::sharded::{Sharded, Tally, Writer};
-use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot};
+use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache};
 
 /// Counts, levels and histograms of one loader or store.
 ///
@@ -32,17 +32,27 @@ use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot};
 /// Where it stands among a store's wrappers says what it means: next to the device it sees every
 /// attempt, outside retries and caches it sees what the caller sees. Use one collector in one
 /// place; in two it counts everything twice.
-pub struct Collector {
+pub struct MetricsCollector {
     layouts: Layouts,
     shards: Sharded<Shard>,
     queue_depth: Gauge,
     inflight_bytes: Gauge,
     concurrency_limit: Gauge,
     happenings: [AtomicU64; Happening::COUNT],
+    cached: Cached,
     retries: AtomicU64,
     throttles: AtomicU64,
     /// `[asked for][used]`.
     downgrades: [[AtomicU64; CacheUse::COUNT]; CacheUse::COUNT],
+}
+
+/// Bytes of reads before which a store looked into the page cache, and these reads. Told once a batch.
+#[derive(Default)]
+struct Cached {
+    hit: AtomicU64,
+    miss: AtomicU64,
+    unknown: AtomicU64,
+    reads: AtomicU64,
 }
 
 struct Layouts {
@@ -100,21 +110,22 @@ impl Run<'_> {
     }
 }
 
-impl Collector {
+impl MetricsCollector {
     /// With three digits in every histogram.
-    pub fn new() -> Collector {
-        Collector::with_digits(Digits::THREE)
+    pub fn new() -> MetricsCollector {
+        MetricsCollector::with_digits(Digits::THREE)
     }
 
     /// With so many digits in every histogram; see [`Digits`] for what they cost.
-    pub fn with_digits(digits: Digits) -> Collector {
-        Collector {
+    pub fn with_digits(digits: Digits) -> MetricsCollector {
+        MetricsCollector {
             layouts: Layouts { latency: Layout::latency(digits), bytes: Layout::request_bytes(digits) },
             shards: Sharded::new(),
             queue_depth: Gauge::new(),
             inflight_bytes: Gauge::new(),
             concurrency_limit: Gauge::new(),
             happenings: [const { AtomicU64::new(0) }; Happening::COUNT],
+            cached: Cached::default(),
             retries: AtomicU64::new(0),
             throttles: AtomicU64::new(0),
             downgrades: [const { [const { AtomicU64::new(0) }; CacheUse::COUNT] }; CacheUse::COUNT],
@@ -126,7 +137,7 @@ impl Collector {
         self.queue_depth.add(operations);
     }
 
-    /// These operations ended. Each was announced to [`Collector::started`] before.
+    /// These operations ended. Each was announced to [`MetricsCollector::started`] before.
     pub fn ended(&self, operations: impl IntoIterator<Item = Ended>) {
         let (shard, writer) = self.shard();
         let mut ended = 0;
@@ -205,7 +216,16 @@ impl Collector {
         }
     }
 
-    /// A wrapper did something about trouble.
+    /// A store looked into the page cache before it made this many reads, and found of their bytes so many
+    /// there, so many not, and of so many it could not tell.
+    pub fn cached(&self, reads: u64, hit: u64, miss: u64, unknown: u64) {
+        let Cached { hit: hits, miss: misses, unknown: unknowns, reads: all } = &self.cached;
+        for (tally, n) in [(hits, hit), (misses, miss), (unknowns, unknown), (all, reads)] {
+            tally.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// A wrapper did something about trouble, or a backend opened a connection.
     pub fn happened(&self, happening: Happening) {
         self.happenings[happening as usize].fetch_add(1, Ordering::Relaxed);
     }
@@ -233,7 +253,7 @@ impl Collector {
         &self.concurrency_limit
     }
 
-    /// Operations in flight, kept by [`Collector::started`] and [`Collector::ended`].
+    /// Operations in flight, kept by [`MetricsCollector::started`] and [`MetricsCollector::ended`].
     pub fn queue_depth(&self) -> &Gauge {
         &self.queue_depth
     }
@@ -250,7 +270,7 @@ impl Collector {
     /// Everything until now. Stages and queues are left for a pipeline to fill in.
     ///
     /// Writers are not stopped, so a batch that is being written may be in it in part.
-    pub fn snapshot(&self) -> Snapshot {
+    pub fn snapshot(&self) -> MetricsSnapshot {
         let operations: BTreeMap<String, OperationSummary> = Operation::ALL
             .iter()
             .filter_map(|&operation| Some((operation.name().to_owned(), self.series(operation)?)))
@@ -265,9 +285,10 @@ impl Collector {
         let downgrades = self.downgrades();
         let ops = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.ops);
         let bytes = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.bytes);
+        let cached = |bytes: &AtomicU64| bytes.load(Ordering::Relaxed);
         let happened = |happening: Happening| self.happenings[happening as usize].load(Ordering::Relaxed);
         let requests = RequestTotals::of(&operations, self.retries.load(Ordering::Relaxed));
-        let counters = Counter::ALL
+        let backend_counters = Counter::ALL
             .iter()
             .map(|&counter| {
                 let n = match counter {
@@ -290,7 +311,7 @@ impl Collector {
                     Counter::BytesWritten => bytes(Operation::Put),
                     Counter::Requests => requests.made,
                     Counter::FailedRequests => requests.failed,
-                    Counter::BytesTransferred => requests.bytes,
+                    Counter::Bytes => requests.bytes,
                     Counter::RetriesWithheld => happened(Happening::RetryWithheld),
                     Counter::Hedges => happened(Happening::Hedged),
                     Counter::HedgesWon => happened(Happening::HedgeWon),
@@ -298,21 +319,32 @@ impl Collector {
                     Counter::BreakerRefusals => happened(Happening::BreakerRefused),
                     Counter::Failovers => happened(Happening::FailedOver),
                     Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
+                    Counter::Connections => happened(Happening::Connected),
                     Counter::Errors => operations.values().map(|o| o.failures.values().sum::<u64>()).sum(),
                     Counter::Cancelled => operations.values().map(|o| o.cancelled).sum(),
                     Counter::Clamped => operations.values().map(OperationSummary::clamped).sum(),
                 };
-                (counter.definition().name.to_owned(), n)
+                (counter, n)
             })
+            // Where no backend tells of connections, none is not a number of them.
+            .filter(|&(counter, n)| counter != Counter::Connections || n > 0)
+            .map(|(counter, n)| (counter.definition().name.to_owned(), n))
             .collect();
-        Snapshot {
-            counters,
+        MetricsSnapshot {
+            backend_counters,
             inflight_bytes: self.inflight_bytes.reading(),
             queue_depth: self.queue_depth.reading(),
             concurrency_limit: self.concurrency_limit.reading(),
             operations,
-            page_cache: PageCache { applied, downgrades },
-            ..Snapshot::default()
+            page_cache: PageCache {
+                hit: cached(&self.cached.hit),
+                miss: cached(&self.cached.miss),
+                unknown: cached(&self.cached.unknown),
+                reads_sampled: cached(&self.cached.reads),
+                applied,
+                downgrades,
+            },
+            ..MetricsSnapshot::default()
         }
     }
 
@@ -401,15 +433,15 @@ impl RequestTotals {
     }
 }
 
-impl Default for Collector {
-    fn default() -> Collector {
-        Collector::new()
+impl Default for MetricsCollector {
+    fn default() -> MetricsCollector {
+        MetricsCollector::new()
     }
 }
 
-impl fmt::Debug for Collector {
+impl fmt::Debug for MetricsCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Collector")
+        f.debug_struct("MetricsCollector")
             .field("queue_depth", &self.queue_depth.reading())
             .field("inflight_bytes", &self.inflight_bytes.reading())
             .finish_non_exhaustive()

@@ -7,32 +7,37 @@
 use std::fmt::{self, Write as _};
 
 use crate::names::{self, Unit};
-use crate::snapshot::Snapshot;
+use crate::snapshot::MetricsSnapshot;
 use crate::summary::HistogramSummary;
 
 /// The first line. The columns have stayed the same within a schema version.
 ///
-/// `section` is `counter`, `gauge`, `operation`, `attempt`, `page_cache`, `stage` or `queue`; `name` is
+/// `section` is `counter`, `gauge`, `reads` (gets and ranges together), `operation`, `attempt`, `page_cache`, `stage` or `queue`; `name` is
 /// the operation, stage or queue (or page-cache mode) that the figure is of.
 pub const HEADER: &str = "schema_version,section,name,metric,statistic,from,below,unit,value";
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// The table, its lines ended by `\n`, the first of them [`HEADER`](crate::csv::HEADER).
     pub fn to_csv(&self) -> String {
         let mut table = Table { text: format!("{HEADER}\n"), schema_version: self.schema_version };
-        for (name, n) in &self.counters {
+        for (name, n) in &self.backend_counters {
             table.row(["counter", "", name, "total"], unit_of(name), n);
         }
-        for (name, gauge) in [
-            ("inflight_bytes", &self.inflight_bytes),
-            ("queue_depth", &self.queue_depth),
-            ("concurrency_limit", &self.concurrency_limit),
+        for (name, statistic, value) in [
+            ("max_qd", "peak", Some(self.queue_depth.peak)),
+            ("queue_depth", "level", Some(self.queue_depth.level)),
+            ("peak_inflight", "peak", Some(self.inflight_bytes.peak)),
+            ("inflight_bytes", "level", Some(self.inflight_bytes.level)),
+            ("inflight_cap", "cap", self.inflight_bytes.cap),
+            ("concurrency_limit", "level", Some(self.concurrency_limit.level)),
+            ("concurrency_limit", "peak", Some(self.concurrency_limit.peak)),
         ] {
-            let unit = unit_of(name);
-            table.row(["gauge", "", name, "level"], unit, gauge.level);
-            table.row(["gauge", "", name, "peak"], unit, gauge.peak);
-            table.row(["gauge", "", name, "cap"], unit, Optional(gauge.cap));
+            table.row(["gauge", "", name, statistic], unit_of(name), Optional(value));
         }
+        let reads = self.reads();
+        table.histogram(["reads", "", "req_bytes_hist"], &reads.request_bytes);
+        table.histogram(["reads", "", "latency_us_hist"], &reads.latency_ns);
+        table.histogram(["reads", "", "first_byte_us_hist"], &reads.first_byte_ns);
         for (name, operation) in &self.operations {
             let count = |metric| ["operation", name, metric, "total"];
             table.row(count("ops"), Unit::Operations.name(), operation.ops);
@@ -41,9 +46,9 @@ impl Snapshot {
             for (kind, n) in &operation.failures {
                 table.row(["operation", name, "failures", kind], Unit::Operations.name(), n);
             }
-            table.histogram(["operation", name, "latency_ns"], &operation.latency_ns);
-            table.histogram(["operation", name, "first_byte_ns"], &operation.first_byte_ns);
-            table.histogram(["operation", name, "request_bytes"], &operation.request_bytes);
+            table.histogram(["operation", name, "latency_us_hist"], &operation.latency_ns);
+            table.histogram(["operation", name, "first_byte_us_hist"], &operation.first_byte_ns);
+            table.histogram(["operation", name, "req_bytes_hist"], &operation.request_bytes);
             let Some(attempts) = &operation.attempts else { continue };
             table.row(["attempt", name, "requests", "total"], Unit::Operations.name(), attempts.requests);
             table.row(["attempt", name, "bytes", "total"], Unit::Bytes.name(), attempts.bytes);
@@ -52,14 +57,23 @@ impl Snapshot {
                     table.row(["attempt", name, metric, which], Unit::Operations.name(), n);
                 }
             }
-            table.histogram(["attempt", name, "latency_ns"], &attempts.latency_ns);
-            table.histogram(["attempt", name, "first_byte_ns"], &attempts.first_byte_ns);
-            table.histogram(["attempt", name, "request_bytes"], &attempts.request_bytes);
+            table.histogram(["attempt", name, "latency_us_hist"], &attempts.latency_ns);
+            table.histogram(["attempt", name, "first_byte_us_hist"], &attempts.first_byte_ns);
+            table.histogram(["attempt", name, "req_bytes_hist"], &attempts.request_bytes);
         }
-        for (mode, n) in &self.page_cache.applied {
+        let cache = &self.page_cache;
+        for (metric, n) in [
+            ("hit", cache.hit),
+            ("miss", cache.miss),
+            ("unknown", cache.unknown),
+            ("reads_sampled", cache.reads_sampled),
+        ] {
+            table.row(["page_cache", "", metric, "total"], unit_of(metric), n);
+        }
+        for (mode, n) in &cache.applied {
             table.row(["page_cache", mode, "applied", "total"], Unit::Operations.name(), n);
         }
-        for downgrade in &self.page_cache.downgrades {
+        for downgrade in &cache.downgrades {
             let to = &downgrade.to;
             table.row(["page_cache", &downgrade.from, "downgraded_to", to], Unit::Events.name(), downgrade.n);
         }
@@ -68,9 +82,9 @@ impl Snapshot {
             table.row(count("concurrency"), Unit::Items.name(), stage.concurrency);
             table.row(count("tasks"), Unit::Items.name(), stage.tasks);
             table.row(count("failures"), Unit::Items.name(), stage.failures);
-            table.histogram(["stage", &stage.name, "service_ns"], &stage.service_ns);
-            table.histogram(["stage", &stage.name, "pool_wait_ns"], &stage.pool_wait_ns);
-            table.histogram(["stage", &stage.name, "blocked_ns"], &stage.blocked_ns);
+            table.histogram(["stage", &stage.name, "service_us_hist"], &stage.service_ns);
+            table.histogram(["stage", &stage.name, "pool_wait_us_hist"], &stage.pool_wait_ns);
+            table.histogram(["stage", &stage.name, "blocked_us_hist"], &stage.blocked_ns);
         }
         for queue in &self.queues {
             let figure = |metric, statistic| ["queue", &*queue.name, metric, statistic];
@@ -82,8 +96,8 @@ impl Snapshot {
             table.row(figure("data_readiness", "mean"), "fraction", Optional(queue.data_readiness()));
             table.row(figure("measured_ns", "total"), Unit::Nanoseconds.name(), queue.measured_ns);
             table.row(figure("empty_ns", "total"), Unit::Nanoseconds.name(), queue.empty_ns);
-            table.histogram(["queue", &queue.name, "get_wait_ns"], &queue.get_wait_ns);
-            table.histogram(["queue", &queue.name, "put_wait_ns"], &queue.put_wait_ns);
+            table.histogram(["queue", &queue.name, "get_wait_us_hist"], &queue.get_wait_ns);
+            table.histogram(["queue", &queue.name, "put_wait_us_hist"], &queue.put_wait_ns);
         }
         table.text
     }
@@ -100,21 +114,32 @@ impl Table {
     }
 
     fn histogram(&mut self, [section, name, metric]: [&str; 3], summary: &HistogramSummary) {
-        let unit = if metric.ends_with("_ns") { Unit::Nanoseconds } else { Unit::Bytes }.name();
+        let (unit, scale) = match summary.layout().unit() {
+            Unit::Nanoseconds => (Unit::Microseconds, 1e3),
+            unit => (unit, 1.0),
+        };
+        let unit = unit.name();
+        // An integer is written as one.
+        let scaled = |value: u64| value as f64 / scale;
         let values = Unit::Values.name();
         self.row([section, name, metric, "n"], values, summary.n());
-        self.row([section, name, metric, "sum"], unit, summary.sum());
-        self.row([section, name, metric, "min"], unit, Optional(summary.min()));
-        self.row([section, name, metric, "mean"], unit, Optional(summary.mean()));
+        self.row([section, name, metric, "of"], values, summary.offered());
+        self.row([section, name, metric, "sum"], unit, scaled(summary.sum()));
+        self.row([section, name, metric, "min"], unit, Optional(summary.min().map(scaled)));
+        self.row([section, name, metric, "mean"], unit, Optional(summary.mean().map(|mean| mean / scale)));
         for (statistic, fraction) in
             [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999), ("p99_99", 0.9999)]
         {
-            self.row([section, name, metric, statistic], unit, Optional(summary.percentile(fraction)));
+            self.row(
+                [section, name, metric, statistic],
+                unit,
+                Optional(summary.percentile(fraction).map(scaled)),
+            );
         }
-        self.row([section, name, metric, "max"], unit, Optional(summary.max()));
+        self.row([section, name, metric, "max"], unit, Optional(summary.max().map(scaled)));
         self.row([section, name, metric, "clamped"], values, summary.clamped());
         for class in summary.powers_of_two() {
-            let (from, below) = (class.from.to_string(), class.below.to_string());
+            let [from, below] = [class.from, class.below].map(|bound| scaled(bound).to_string());
             self.write([section, name, metric, "count", &from, &below, values], class.n);
         }
     }

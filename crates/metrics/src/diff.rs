@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 
 use crate::attempts::AttemptSummary;
 use crate::queue::QueueStats;
-use crate::snapshot::{Downgrade, OperationSummary, PageCache, Snapshot, SnapshotError};
+use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache, SnapshotError};
 use crate::stage::StageStats;
 use crate::summary::HistogramSummary;
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// What was counted after `earlier`, an earlier snapshot of the same collector.
     ///
     /// Levels, peaks and caps are the later ones: a peak is that of the whole run until then. A stage
@@ -21,7 +21,7 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError::NotEarlier`] if anything else in `earlier` is more than here, and
     /// [`SnapshotError::Merge`] for histograms of another range.
-    pub fn diff(&self, earlier: &Snapshot) -> Result<Snapshot, SnapshotError> {
+    pub fn diff(&self, earlier: &MetricsSnapshot) -> Result<MetricsSnapshot, SnapshotError> {
         let mut operations = BTreeMap::new();
         for name in earlier.operations.keys() {
             if !self.operations.contains_key(name) {
@@ -40,9 +40,10 @@ impl Snapshot {
                 operations.insert(name.clone(), interval);
             }
         }
-        let mut counters = subtract(&self.counters, &earlier.counters, "counters")?;
-        for name in self.counters.keys() {
-            counters.entry(name.clone()).or_default();
+        let place = "backend_counters";
+        let mut backend_counters = subtract(&self.backend_counters, &earlier.backend_counters, place)?;
+        for name in self.backend_counters.keys() {
+            backend_counters.entry(name.clone()).or_default();
         }
         let mut stages = Vec::new();
         for ours in &self.stages {
@@ -60,9 +61,9 @@ impl Snapshot {
                 _ => ours.clone(),
             });
         }
-        Ok(Snapshot {
+        Ok(MetricsSnapshot {
             schema_version: self.schema_version,
-            counters,
+            backend_counters,
             inflight_bytes: self.inflight_bytes,
             queue_depth: self.queue_depth,
             concurrency_limit: self.concurrency_limit,
@@ -87,9 +88,9 @@ impl OperationSummary {
             bytes: less(self.bytes, earlier.bytes, &at("bytes"))?,
             cancelled: less(self.cancelled, earlier.cancelled, &at("cancelled"))?,
             failures: subtract(&self.failures, &earlier.failures, &at("failures"))?,
-            latency_ns: interval(&self.latency_ns, &earlier.latency_ns, &at("latency_ns"))?,
-            first_byte_ns: interval(&self.first_byte_ns, &earlier.first_byte_ns, &at("first_byte_ns"))?,
-            request_bytes: interval(&self.request_bytes, &earlier.request_bytes, &at("request_bytes"))?,
+            latency_ns: interval(&self.latency_ns, &earlier.latency_ns, &at("latency_us_hist"))?,
+            first_byte_ns: interval(&self.first_byte_ns, &earlier.first_byte_ns, &at("first_byte_us_hist"))?,
+            request_bytes: interval(&self.request_bytes, &earlier.request_bytes, &at("req_bytes_hist"))?,
             attempts,
         })
     }
@@ -103,9 +104,9 @@ impl AttemptSummary {
             bytes: less(self.bytes, earlier.bytes, &at("bytes"))?,
             failures: subtract(&self.failures, &earlier.failures, &at("failures"))?,
             statuses: subtract(&self.statuses, &earlier.statuses, &at("statuses"))?,
-            latency_ns: interval(&self.latency_ns, &earlier.latency_ns, &at("latency_ns"))?,
-            first_byte_ns: interval(&self.first_byte_ns, &earlier.first_byte_ns, &at("first_byte_ns"))?,
-            request_bytes: interval(&self.request_bytes, &earlier.request_bytes, &at("request_bytes"))?,
+            latency_ns: interval(&self.latency_ns, &earlier.latency_ns, &at("latency_us_hist"))?,
+            first_byte_ns: interval(&self.first_byte_ns, &earlier.first_byte_ns, &at("first_byte_us_hist"))?,
+            request_bytes: interval(&self.request_bytes, &earlier.request_bytes, &at("req_bytes_hist"))?,
         })
     }
 }
@@ -123,7 +124,12 @@ impl PageCache {
                 downgrades.push(Downgrade { n, ..ours.clone() });
             }
         }
+        let of = |ours: u64, theirs: u64, name: &str| less(ours, theirs, &format!("page_cache.{name}"));
         Ok(PageCache {
+            hit: of(self.hit, earlier.hit, "hit")?,
+            miss: of(self.miss, earlier.miss, "miss")?,
+            unknown: of(self.unknown, earlier.unknown, "unknown")?,
+            reads_sampled: of(self.reads_sampled, earlier.reads_sampled, "reads_sampled")?,
             applied: subtract(&self.applied, &earlier.applied, "page_cache.applied")?,
             downgrades,
         })
@@ -148,9 +154,9 @@ impl StageStats {
             concurrency: self.concurrency,
             tasks: less(self.tasks, earlier.tasks, &at("tasks"))?,
             failures: less(self.failures, earlier.failures, &at("failures"))?,
-            service_ns: interval(&self.service_ns, &earlier.service_ns, &at("service_ns"))?,
-            pool_wait_ns: interval(&self.pool_wait_ns, &earlier.pool_wait_ns, &at("pool_wait_ns"))?,
-            blocked_ns: interval(&self.blocked_ns, &earlier.blocked_ns, &at("blocked_ns"))?,
+            service_ns: interval(&self.service_ns, &earlier.service_ns, &at("service_us_hist"))?,
+            pool_wait_ns: interval(&self.pool_wait_ns, &earlier.pool_wait_ns, &at("pool_wait_us_hist"))?,
+            blocked_ns: interval(&self.blocked_ns, &earlier.blocked_ns, &at("blocked_us_hist"))?,
         })
     }
 }
@@ -176,8 +182,8 @@ impl QueueStats {
             empty_ns: less(self.empty_ns, earlier.empty_ns, &at("empty_ns"))?,
             depth_ns: less(self.depth_ns, earlier.depth_ns, &at("depth_ns"))?,
             max_depth: self.max_depth,
-            get_wait_ns: interval(&self.get_wait_ns, &earlier.get_wait_ns, &at("get_wait_ns"))?,
-            put_wait_ns: interval(&self.put_wait_ns, &earlier.put_wait_ns, &at("put_wait_ns"))?,
+            get_wait_ns: interval(&self.get_wait_ns, &earlier.get_wait_ns, &at("get_wait_us_hist"))?,
+            put_wait_ns: interval(&self.put_wait_ns, &earlier.put_wait_ns, &at("put_wait_us_hist"))?,
         })
     }
 }

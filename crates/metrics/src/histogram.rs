@@ -21,15 +21,15 @@ use crate::sharded::{Sharded, Tally, Writer};
 use crate::summary::HistogramSummary;
 
 /// Log-linear counts of values, recorded in per-thread shards; see the [module](self).
-pub struct Histogram {
+pub struct PerformanceHistogram {
     layout: Layout,
     shards: Sharded<HistogramShard>,
 }
 
-impl Histogram {
+impl PerformanceHistogram {
     /// An empty histogram.
-    pub fn new(layout: Layout) -> Histogram {
-        Histogram { layout, shards: Sharded::new() }
+    pub fn new(layout: Layout) -> PerformanceHistogram {
+        PerformanceHistogram { layout, shards: Sharded::new() }
     }
 
     /// What is in range and how finely it is kept.
@@ -76,9 +76,9 @@ impl Histogram {
     }
 }
 
-impl fmt::Debug for Histogram {
+impl fmt::Debug for PerformanceHistogram {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Histogram").field("layout", &self.layout).finish_non_exhaustive()
+        f.debug_struct("PerformanceHistogram").field("layout", &self.layout).finish_non_exhaustive()
     }
 }
 

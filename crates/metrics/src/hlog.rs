@@ -1,7 +1,8 @@
 //! Snapshots as an interval log of HdrHistogram (`.hlog`, V2 compressed): every bucket of every
 //! distribution, for the tools of that family in Java, Python and Rust.
 //!
-//! Each distribution is one line with a tag such as `operation.get.latency_ns`. Those without a value
+//! Each distribution is one line with a tag such as `operation.get.latency_ns` or
+//! `operation.get.req_bytes`. Those without a value
 //! are left out. Values keep their unit, nanoseconds or bytes, in the histogram as well as in the column for
 //! the maximum. Counters are not in this form.
 
@@ -10,8 +11,9 @@ use std::time::Duration;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 
+use crate::names::Unit;
 use crate::series;
-use crate::snapshot::Snapshot;
+use crate::snapshot::MetricsSnapshot;
 
 /// When what a snapshot counts happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +25,8 @@ pub struct Interval {
 }
 
 /// The log of these snapshots, in the order given: for intervals, each with what happened in it alone
-/// (see [`Snapshot::diff`]).
-pub fn log<'a>(intervals: impl IntoIterator<Item = (Interval, &'a Snapshot)>) -> String {
+/// (see [`MetricsSnapshot::diff`]).
+pub fn log<'a>(intervals: impl IntoIterator<Item = (Interval, &'a MetricsSnapshot)>) -> String {
     let mut text = Vec::new();
     let mut serializer = V2DeflateSerializer::new();
     // The header that readers in other languages look for.
@@ -38,7 +40,12 @@ pub fn log<'a>(intervals: impl IntoIterator<Item = (Interval, &'a Snapshot)>) ->
             if series.summary.n() == 0 {
                 continue;
             }
-            let tag = tag(&format!("{}.{}.{}", series.section, series.name, series.metric));
+            let unit = match series.summary.layout().unit() {
+                Unit::Nanoseconds => "_ns",
+                // The name has it.
+                _ => "",
+            };
+            let tag = tag(&format!("{}.{}.{}{unit}", series.section, series.name, series.bare()));
             writer
                 .write_histogram(&series.summary.to_hdr(), interval.begin, interval.length, Tag::new(&tag))
                 .expect("every layout has a V2 form, and memory takes every byte");

@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::Unit;
+
 /// Significant decimal digits that a histogram keeps, 1 to 5.
 ///
 /// A reported percentile differs from the exact one by less than `10^-digits` of its value. Three
@@ -78,6 +80,7 @@ pub enum LayoutError {
 /// equally wide buckets, so no bucket ever straddles a power of two.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
+    unit: Unit,
     lowest: u64,
     highest: u64,
     digits: Digits,
@@ -86,30 +89,35 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// A layout for `lowest..=highest`. `lowest` is 0 or 1: zero is a legal request size (an empty
+    /// A layout for `lowest..=highest` in this unit. `lowest` is 0 or 1: zero is a legal request size (an empty
     /// file) but not a legal duration (an operation whose start and end cannot be told apart).
-    pub fn new(lowest: u64, highest: u64, digits: Digits) -> Result<Layout, LayoutError> {
+    pub fn new(unit: Unit, lowest: u64, highest: u64, digits: Digits) -> Result<Layout, LayoutError> {
         if lowest > 1 || !(2..=1 << 62).contains(&highest) {
             return Err(LayoutError::Range { lowest, highest });
         }
         // Single-unit resolution up to 2 * 10^digits, rounded up to a power of two, as hdrhistogram does.
         let single_unit = 2 * 10u64.pow(u32::from(digits.0));
-        Ok(Layout { lowest, highest, digits, page_bits: single_unit.next_power_of_two().ilog2() - 1 })
+        Ok(Layout { unit, lowest, highest, digits, page_bits: single_unit.next_power_of_two().ilog2() - 1 })
     }
 
     /// Durations in nanoseconds, 1 ns to 1 h.
     pub fn latency(digits: Digits) -> Layout {
-        Layout::new(1, 3_600_000_000_000, digits).expect("a constant range is valid")
+        Layout::new(Unit::Nanoseconds, 1, 3_600_000_000_000, digits).expect("a constant range is valid")
     }
 
     /// Waits in nanoseconds, 0 to 1 h. Unlike an operation, a wait may take no time at all.
     pub fn wait(digits: Digits) -> Layout {
-        Layout::new(0, 3_600_000_000_000, digits).expect("a constant range is valid")
+        Layout::new(Unit::Nanoseconds, 0, 3_600_000_000_000, digits).expect("a constant range is valid")
     }
 
     /// Request sizes in bytes, 0 to 1 TiB.
     pub fn request_bytes(digits: Digits) -> Layout {
-        Layout::new(0, 1 << 40, digits).expect("a constant range is valid")
+        Layout::new(Unit::Bytes, 0, 1 << 40, digits).expect("a constant range is valid")
+    }
+
+    /// What values count in.
+    pub fn unit(&self) -> Unit {
+        self.unit
     }
 
     /// The lowest value in range; what lies below is clamped to it.
@@ -187,7 +195,8 @@ impl Layout {
 
 impl fmt::Debug for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Layout({}..={}, {} digits)", self.lowest, self.highest, self.digits.0)
+        let Layout { unit, lowest, highest, digits, .. } = self;
+        write!(f, "Layout({lowest}..={highest} {}, {} digits)", unit.name(), digits.0)
     }
 }
 
@@ -203,7 +212,7 @@ mod tests {
         assert_eq!(Digits::new(6), Err(LayoutError::Digits(6)));
         for (lowest, highest) in [(2, 10), (0, 1), (1, 0), (0, (1 << 62) + 1)] {
             assert_eq!(
-                Layout::new(lowest, highest, Digits::THREE),
+                Layout::new(Unit::Values, lowest, highest, Digits::THREE),
                 Err(LayoutError::Range { lowest, highest })
             );
         }
@@ -225,7 +234,7 @@ mod tests {
             seed in any::<u64>(),
             narrow in 0u32..62,
         ) {
-            let layout = Layout::new(0, highest, Digits::new(digits).unwrap()).unwrap();
+            let layout = Layout::new(Unit::Values, 0, highest, Digits::new(digits).unwrap()).unwrap();
             let value = (seed >> narrow) % (highest + 1);
             let hdr = hdrhistogram::Histogram::<u64>::new_with_bounds(1, highest.min(1 << 40), digits).unwrap();
             let index = layout.index_of(value);

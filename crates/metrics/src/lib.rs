@@ -1,8 +1,8 @@
 //! What a Forebay job really did: exact counters, histograms, peaks, and a report to read.
 //!
-//! * A [`Collector`] counts what one loader or store does. Recording is wait-free and goes to the
-//!   calling thread's own shard; see [`Histogram`] for how and what it costs.
-//! * A [`Snapshot`] is its reading as plain data: JSON and back without loss, and mergeable.
+//! * A [`MetricsCollector`] counts what one loader or store does. Recording is wait-free and goes to the
+//!   calling thread's own shard; see [`PerformanceHistogram`] for how and what it costs.
+//! * A [`MetricsSnapshot`] is its reading as plain data: JSON and back without loss, and mergeable.
 //! * A [`Report`] is a snapshot for a terminal.
 //! * [`names`] is the registry: what each metric means and what a conspicuous value points to.
 //! * [`StageStats`] and [`QueueStats`] are the shapes a pipeline fills in.
@@ -11,7 +11,7 @@
 //! their range is clamped *and* counted. A percentile that too few values stand behind is absent,
 //! never made up.
 //!
-//! With the default feature `io`, a [`Collector`] is an observer of Forebay's stores. Without it this
+//! With the default feature `io`, a [`MetricsCollector`] is an observer of Forebay's stores. Without it this
 //! crate depends on no sibling. The default features `prometheus` and `hlog` are exports.
 //!
 //! What this crate never does: start a thread, keep a registry, read a clock, or print.
@@ -19,10 +19,10 @@
 //! ```
 //! use std::time::Duration;
 //! use forebay_metrics::{
-//!     CacheUse, Collector, Counter, Ended, Extent, Operation, Outcome, Report, RunFacts, Snapshot,
+//!     CacheUse, MetricsCollector, Counter, Ended, Extent, Operation, Outcome, Report, RunFacts, MetricsSnapshot,
 //! };
 //!
-//! let collector = Collector::new();
+//! let collector = MetricsCollector::new();
 //! collector.started(2);
 //! collector.ended([64 << 10, 0].map(|bytes| Ended {
 //!     operation: Operation::Get,
@@ -41,7 +41,7 @@
 //! let gets = snapshot.operation(Operation::Get).unwrap();
 //! assert_eq!(gets.request_bytes.max(), Some(65_536));
 //! assert_eq!(gets.latency_ns.percentile(0.99), None, "two values have no p99");
-//! assert_eq!(Snapshot::from_json(&snapshot.to_json())?, snapshot);
+//! assert_eq!(MetricsSnapshot::from_json(&snapshot.to_json())?, snapshot);
 //!
 //! let facts = RunFacts {
 //!     samples: 2,
@@ -78,6 +78,7 @@ mod run_facts;
 mod series;
 mod sharded;
 mod snapshot;
+mod snapshot_json;
 mod stage;
 mod summary;
 mod summary_json;
@@ -85,9 +86,9 @@ mod thread_slot;
 pub mod units;
 
 pub use attempts::{AttemptSummary, Attempted};
-pub use collector::Collector;
+pub use collector::MetricsCollector;
 pub use gauge::{Gauge, GaugeReading};
-pub use histogram::Histogram;
+pub use histogram::PerformanceHistogram;
 pub use layout::{Digits, Layout, LayoutError};
 pub use names::Counter;
 pub use operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
@@ -95,6 +96,8 @@ pub use preset::Preset;
 pub use queue::{QueueRole, QueueStats};
 pub use report::Report;
 pub use run_facts::RunFacts;
-pub use snapshot::{Downgrade, OperationSummary, PageCache, SCHEMA_VERSION, Snapshot, SnapshotError};
+pub use snapshot::{
+    Downgrade, MetricsSnapshot, OperationSummary, PageCache, Reads, SCHEMA_VERSION, SnapshotError,
+};
 pub use stage::StageStats;
 pub use summary::{HistogramSummary, MergeError, PowerOfTwo};

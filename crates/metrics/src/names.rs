@@ -3,8 +3,11 @@
 //! This is the only place where a metric's name is written. Snapshots, reports and exports take it
 //! from here.
 
+use serde::{Deserialize, Serialize};
+
 /// What a metric counts in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Operations of a store.
     Operations,
@@ -12,6 +15,8 @@ pub enum Unit {
     Bytes,
     /// Nanoseconds.
     Nanoseconds,
+    /// Microseconds.
+    Microseconds,
     /// Tries, answers or other happenings.
     Events,
     /// Recorded values.
@@ -48,6 +53,7 @@ impl Unit {
             Unit::Operations => "operations",
             Unit::Bytes => "bytes",
             Unit::Nanoseconds => "nanoseconds",
+            Unit::Microseconds => "microseconds",
             Unit::Events => "events",
             Unit::Values => "values",
             Unit::Items => "items",
@@ -167,7 +173,7 @@ counters! {
     FailedRequests, "failed_requests", Operations, Stable,
         "Requests that failed, whether or not a later one made it good. Where the backend reports no requests: errors and retries.",
         "Above 0: see `attempts` in `operations` for which kind and status.";
-    BytesTransferred, "bytes_transferred", Bytes, Stable,
+    Bytes, "bytes", Bytes, Stable,
         "Bytes that requests moved, those of failed and discarded ones included. Where the backend reports no requests: bytes read and written.",
         "More than bytes_read and bytes_written: broken, repeated and hedged transfers, or blocks around what was asked for.";
     RetriesWithheld, "retries_withheld", Events, Stable,
@@ -191,6 +197,9 @@ counters! {
     ConcurrencyCuts, "concurrency_cuts", Events, Stable,
         "Times that an endpoint's concurrency limit was lowered because the service asked for fewer requests.",
         "Many: the service grants less than is asked of it; see `concurrency_limit` for how much it settled on.";
+    Connections, "connections", Events, Stable,
+        "Connections to services that were opened, by backends that open them themselves. Absent where no backend has said: files have none, and clients of others do not tell.",
+        "Many beside `requests`: connections are not kept, or the service closes them.";
     Errors, "errors", Operations, Stable,
         "Operations that ended in failure. A failed attempt that a retry made good is not one.",
         "Above 0: see `operations` for which kind.";
@@ -204,60 +213,106 @@ counters! {
 
 /// Levels and distributions. Counters are in [`Counter::ALL`].
 pub const OTHERS: &[Definition] = &[
-    Definition {
-        name: "inflight_bytes",
-        shape: Shape::Gauge,
-        unit: Unit::Bytes,
-        means: "Bytes granted by the budget and not yet given back: arriving, waiting in batches, or held \
-                by the consumer.",
-        diagnosis: "Peak at the cap: reads wait for the consumer or for a larger cap. Far below: the cap \
-                    does not limit this run.",
-        stability: Stability::Stable,
-    },
-    Definition {
-        name: "queue_depth",
-        shape: Shape::Gauge,
-        unit: Unit::Operations,
-        means: "Operations begun and not ended, members of a batch counted singly.",
-        diagnosis: "A low peak on a slow device: it is asked for too little at once.",
-        stability: Stability::Stable,
-    },
-    Definition {
-        name: "concurrency_limit",
-        shape: Shape::Gauge,
-        unit: Unit::Operations,
-        means: "Operations that adaptive limits allow in flight now, summed over endpoints; 0 where none is \
-                adaptive.",
-        diagnosis: "Far below its peak: the service throttles, and that is what limits this run.",
-        stability: Stability::Stable,
-    },
-    Definition {
-        name: "latency_ns",
-        shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
-        means: "From the start of an operation to its last byte, of those served. In a batch, the time \
-                spent on that member alone.",
-        diagnosis: "p99 far above p50: a few objects stall batches that wait for all their members.",
-        stability: Stability::Stable,
-    },
-    Definition {
-        name: "first_byte_ns",
-        shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
-        means: "From the start of an operation to its first byte, where the store can tell.",
-        diagnosis: "Close to `latency_ns`: the round trip dominates, larger requests are cheap.",
-        stability: Stability::Stable,
-    },
-    Definition {
-        name: "request_bytes",
-        shape: Shape::Histogram,
-        unit: Unit::Bytes,
-        means: "Bytes of each served get, read or put, as the caller asked for it. Empty objects count with 0. \
-                The same name within `attempts`: what each request to the device or service asked for.",
-        diagnosis: "Mostly below 64 KiB: the cost is in requests, not in bytes.",
-        stability: Stability::Stable,
-    },
+    gauge(
+        "max_qd",
+        Unit::Operations,
+        "The most operations in flight at once, members of a batch counted singly.",
+        "Low on a slow device: it is asked for too little at once.",
+    ),
+    gauge(
+        "queue_depth",
+        Unit::Operations,
+        "Operations begun and not ended when the snapshot was taken.",
+        "Above 0 when nothing should be under way: somebody holds a read that nobody waits for.",
+    ),
+    gauge(
+        "peak_inflight",
+        Unit::Bytes,
+        "The most bytes granted by the budget at once: arriving, waiting in batches, or held by the consumer.",
+        "At `inflight_cap`: reads wait for the consumer or for a larger cap. Far below: the cap does not limit this run.",
+    ),
+    gauge(
+        "inflight_bytes",
+        Unit::Bytes,
+        "Bytes granted by the budget and not given back when the snapshot was taken.",
+        "Above 0 after an epoch: batches of it are still held.",
+    ),
+    gauge(
+        "inflight_cap",
+        Unit::Bytes,
+        "What the bytes in flight are never to exceed; null where nothing caps them.",
+        "Smaller than a few batches: little can be read ahead.",
+    ),
+    gauge(
+        "concurrency_limit",
+        Unit::Operations,
+        "Operations that adaptive limits allow in flight now, summed over endpoints, with its `peak`; 0 where none is adaptive.",
+        "Far below its peak: the service throttles, and that is what limits this run.",
+    ),
+    histogram(
+        "req_bytes_hist",
+        Unit::Bytes,
+        "Bytes of each served get, read or put, as the caller asked for it. Empty objects count with 0. Within `attempts`: what each request to the device or service asked for.",
+        "Mostly below 64 KiB: the cost is in requests, not in bytes.",
+    ),
+    histogram(
+        "latency_us_hist",
+        Unit::Microseconds,
+        "From the start of an operation to its last byte, of those served. In a batch, the time spent on that member alone.",
+        "p99 far above p50: a few objects stall batches that wait for all their members.",
+    ),
+    histogram(
+        "first_byte_us_hist",
+        Unit::Microseconds,
+        "From the start of an operation to its first byte, where the store can tell.",
+        "Close to `latency_us_hist`: the round trip dominates, larger requests are cheap.",
+    ),
 ];
+
+/// What was in the page cache just before reads through it.
+pub const PAGE_CACHE: &[Definition] = &[
+    counter(
+        "hit",
+        Unit::Bytes,
+        "Bytes that were in the page cache just before they were read, of the reads before which the store looked.",
+        "Most of them, of a data set that was to be read cold: the figures are those of memory.",
+    ),
+    counter(
+        "miss",
+        Unit::Bytes,
+        "Bytes that were not, of the same reads.",
+        "Most of them in a second epoch: the data set does not fit into memory.",
+    ),
+    counter(
+        "unknown",
+        Unit::Bytes,
+        "Bytes of the same reads of which the kernel cannot tell, or not to this user.",
+        "Most of them: nothing can be said of the page cache; never take it for a miss or a hit.",
+    ),
+    counter(
+        "reads_sampled",
+        Unit::Operations,
+        "Reads before which the store looked. The bytes above are of these alone, not scaled up.",
+        "Few: set `page_cache_sampling` to 1 to look before every read.",
+    ),
+];
+
+const fn counter(name: &'static str, unit: Unit, means: &'static str, diagnosis: &'static str) -> Definition {
+    Definition { name, shape: Shape::Counter, unit, means, diagnosis, stability: Stability::Stable }
+}
+
+const fn gauge(name: &'static str, unit: Unit, means: &'static str, diagnosis: &'static str) -> Definition {
+    Definition { name, shape: Shape::Gauge, unit, means, diagnosis, stability: Stability::Stable }
+}
+
+const fn histogram(
+    name: &'static str,
+    unit: Unit,
+    means: &'static str,
+    diagnosis: &'static str,
+) -> Definition {
+    Definition { name, shape: Shape::Histogram, unit, means, diagnosis, stability: Stability::Stable }
+}
 
 /// What a pipeline tells of each of its stages and queues.
 pub const PIPELINE: &[Definition] = &[
@@ -278,25 +333,25 @@ pub const PIPELINE: &[Definition] = &[
         stability: Stability::Stable,
     },
     Definition {
-        name: "service_ns",
+        name: "service_us_hist",
         shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
+        unit: Unit::Microseconds,
         means: "Time a task of a stage ran, without the waits before and after.",
         diagnosis: "The longest of all stages, with little blocked time: this stage is the work.",
         stability: Stability::Stable,
     },
     Definition {
-        name: "pool_wait_ns",
+        name: "pool_wait_us_hist",
         shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
+        unit: Unit::Microseconds,
         means: "From when a task's input was there to when a worker took it up.",
         diagnosis: "Long: the stage wants more concurrency.",
         stability: Stability::Stable,
     },
     Definition {
-        name: "blocked_ns",
+        name: "blocked_us_hist",
         shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
+        unit: Unit::Microseconds,
         means: "From when a task's result was ready to when the next queue had room.",
         diagnosis: "Long: what comes after is slower than this stage.",
         stability: Stability::Stable,
@@ -306,7 +361,7 @@ pub const PIPELINE: &[Definition] = &[
         shape: Shape::Counter,
         unit: Unit::Items,
         means: "Items taken out of a queue.",
-        diagnosis: "Fewer a second than the consumer wants: look at get_wait_ns.",
+        diagnosis: "Fewer a second than the consumer wants: look at get_wait_us_hist.",
         stability: Stability::Stable,
     },
     Definition {
@@ -334,17 +389,17 @@ pub const PIPELINE: &[Definition] = &[
         stability: Stability::Stable,
     },
     Definition {
-        name: "get_wait_ns",
+        name: "get_wait_us_hist",
         shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
+        unit: Unit::Microseconds,
         means: "How long each get waited for an item, with 0 for those that did not wait.",
         diagnosis: "Long at the sink: the training loop waits for data.",
         stability: Stability::Stable,
     },
     Definition {
-        name: "put_wait_ns",
+        name: "put_wait_us_hist",
         shape: Shape::Histogram,
-        unit: Unit::Nanoseconds,
+        unit: Unit::Microseconds,
         means: "How long each put waited for room, with 0 for those that did not wait.",
         diagnosis: "Long: what comes after the queue is too slow, which is what one wants to see of a training loop.",
         stability: Stability::Stable,
@@ -353,7 +408,7 @@ pub const PIPELINE: &[Definition] = &[
 
 /// Every definition, counters first.
 pub fn all() -> impl Iterator<Item = &'static Definition> {
-    Counter::ALL.iter().map(|counter| counter.definition()).chain(OTHERS).chain(PIPELINE)
+    Counter::ALL.iter().map(|counter| counter.definition()).chain(OTHERS).chain(PAGE_CACHE).chain(PIPELINE)
 }
 
 /// The definition of a metric by name.

@@ -1,21 +1,21 @@
-//! A [`Collector`] as an observer of Forebay's stores: the words of one crate in those of the other.
+//! A [`MetricsCollector`] as an observer of Forebay's stores: the words of one crate in those of the other.
 
 use std::time::Duration;
 
 use forebay_io as io;
 
 use crate::attempts::Attempted;
-use crate::collector::Collector;
+use crate::collector::MetricsCollector;
 use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 
-impl io::Observe for Collector {
+impl io::Observe for MetricsCollector {
     fn started(&self, ops: &[io::Op<'_>]) {
-        Collector::started(self, ops.len() as u64);
+        MetricsCollector::started(self, ops.len() as u64);
     }
 
     fn ended(&self, ops: &[io::Op<'_>], ends: &[io::End]) {
         debug_assert_eq!(ops.len(), ends.len(), "one end for each operation");
-        Collector::ended(
+        MetricsCollector::ended(
             self,
             ops.iter().zip(ends).map(|(op, end)| Ended {
                 operation: op.operation.into(),
@@ -29,7 +29,7 @@ impl io::Observe for Collector {
     }
 
     fn attempted(&self, attempts: &[io::Attempt<'_>]) {
-        Collector::attempted(self, attempts.iter().map(Attempted::from));
+        MetricsCollector::attempted(self, attempts.iter().map(Attempted::from));
     }
 
     fn noted(&self, event: io::Event) {
@@ -42,6 +42,8 @@ impl io::Observe for Collector {
             io::Event::BreakerOpened => self.happened(Happening::BreakerOpened),
             io::Event::BreakerRefused => self.happened(Happening::BreakerRefused),
             io::Event::FailedOver => self.happened(Happening::FailedOver),
+            io::Event::Connected => self.happened(Happening::Connected),
+            io::Event::PageCache { reads, hit, miss, unknown } => self.cached(reads, hit, miss, unknown),
             io::Event::ConcurrencyLimit { from, to } if to >= from => {
                 self.concurrency_limit().add(u64::from(to - from));
             }
@@ -190,7 +192,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_counted_member_by_member() {
-        let collector = Arc::new(Collector::new());
+        let collector = Arc::new(MetricsCollector::new());
         let observer: Arc<dyn io::Observe> = collector.clone();
         let location: io::Location = "mem://set/a".parse().unwrap();
         let ops = [op(&location, None), op(&location, Some(0..10)), op(&location, None), op(&location, None)];
@@ -247,7 +249,7 @@ mod tests {
             (Counter::Clamped, 0),
             (Counter::Requests, 2),
             (Counter::FailedRequests, 1),
-            (Counter::BytesTransferred, 20),
+            (Counter::Bytes, 20),
             (Counter::Hedges, 1),
             (Counter::ConcurrencyCuts, 1),
         ] {

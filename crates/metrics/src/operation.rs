@@ -96,7 +96,7 @@ named! {
 }
 
 named! {
-    /// What the wrappers of a store did about trouble, each counted by itself.
+    /// What the wrappers of a store did about trouble, and backends about connections, each counted by itself.
     Happening {
         /// A failed attempt was not made again because the retry budget was spent.
         RetryWithheld = "retries_withheld",
@@ -112,6 +112,8 @@ named! {
         FailedOver = "failovers",
         /// The concurrency limit of an endpoint was lowered.
         ConcurrencyCut = "concurrency_cuts",
+        /// A backend opened a connection.
+        Connected = "connections",
     }
 }
 

@@ -3,7 +3,7 @@
 //! A preset chooses digits only: every one takes sizes from 0 B to 1 TiB and times from 1 ns to 1 h, so that no
 //! choice clamps what another would have kept.
 
-use crate::collector::Collector;
+use crate::collector::MetricsCollector;
 use crate::layout::Digits;
 
 /// A choice of significant digits by purpose.
@@ -42,8 +42,8 @@ impl Preset {
     }
 
     /// A collector of this kind.
-    pub fn collector(self) -> Collector {
-        Collector::with_digits(self.digits())
+    pub fn collector(self) -> MetricsCollector {
+        MetricsCollector::with_digits(self.digits())
     }
 }
 

@@ -12,10 +12,9 @@ use metrics::{Key, Label, Level, Metadata, Recorder};
 use metrics_exporter_prometheus::formatting::{write_help_line, write_metric_line, write_type_line};
 use metrics_exporter_prometheus::{LabelSet, PrometheusBuilder, PrometheusRecorder};
 
-use crate::gauge::GaugeReading;
 use crate::names::{self, Unit};
 use crate::series::{self, Series};
-use crate::snapshot::Snapshot;
+use crate::snapshot::MetricsSnapshot;
 use crate::summary::HistogramSummary;
 
 /// The media type to serve the text with.
@@ -26,12 +25,12 @@ const DURATIONS: std::ops::RangeInclusive<u32> = 10..=42;
 /// Bounds of sizes: 2^k - 1 bytes, from an empty object to below 1 TiB.
 const SIZES: std::ops::RangeInclusive<u32> = 9..=40;
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// The text form, names beginning with `forebay_`, the same for the same snapshot. Durations are in
     /// seconds, as is usual there. See [`crate::prometheus`] for the bounds of buckets.
     pub fn to_prometheus(&self) -> String {
         let recorder = PrometheusBuilder::new().build_recorder();
-        for (name, &n) in &self.counters {
+        for (name, &n) in &self.backend_counters {
             let means = names::definition(name).map_or("", |definition| definition.means);
             counter(&recorder, &format!("forebay_{name}_total"), &[], means, n);
         }
@@ -54,21 +53,20 @@ impl Snapshot {
     }
 
     fn levels(&self, recorder: &PrometheusRecorder) {
-        let levels: [(&str, &GaugeReading); 3] = [
-            ("inflight_bytes", &self.inflight_bytes),
-            ("queue_depth", &self.queue_depth),
-            ("concurrency_limit", &self.concurrency_limit),
-        ];
-        for (name, reading) in levels {
+        for (name, level) in [
+            ("max_qd", Some(self.queue_depth.peak)),
+            ("queue_depth", Some(self.queue_depth.level)),
+            ("peak_inflight", Some(self.inflight_bytes.peak)),
+            ("inflight_bytes", Some(self.inflight_bytes.level)),
+            ("inflight_cap", self.inflight_bytes.cap),
+            ("concurrency_limit", Some(self.concurrency_limit.level)),
+        ] {
+            let Some(level) = level else { continue };
             let means = names::definition(name).map_or("", |definition| definition.means);
-            gauge(recorder, &format!("forebay_{name}"), &[], means, reading.level as f64);
-            let peak = "The highest that it has been.";
-            gauge(recorder, &format!("forebay_{name}_peak"), &[], peak, reading.peak as f64);
-            if let Some(cap) = reading.cap {
-                let never = "What it is never to exceed.";
-                gauge(recorder, &format!("forebay_{name}_cap"), &[], never, cap as f64);
-            }
+            gauge(recorder, &format!("forebay_{name}"), &[], means, level as f64);
         }
+        let (peak, means) = (self.concurrency_limit.peak, "The highest that the limit has been.");
+        gauge(recorder, "forebay_concurrency_limit_peak", &[], means, peak as f64);
     }
 
     fn operations(&self, recorder: &PrometheusRecorder) {
@@ -93,7 +91,14 @@ impl Snapshot {
                 );
             }
         }
-        for (mode, &n) in &self.page_cache.applied {
+        let cache = &self.page_cache;
+        for (state, n) in [("hit", cache.hit), ("miss", cache.miss), ("unknown", cache.unknown)] {
+            let means = "Bytes in the page cache just before they were read, of the reads before which the store looked.";
+            counter(recorder, "forebay_page_cache_bytes_total", &[("state", state)], means, n);
+        }
+        let means = "Reads before which the store looked into the page cache.";
+        counter(recorder, "forebay_page_cache_reads_sampled_total", &[], means, cache.reads_sampled);
+        for (mode, &n) in &cache.applied {
             let means = "Served reads by the page-cache mode that was applied to them.";
             counter(recorder, "forebay_page_cache_applied_total", &[("mode", mode)], means, n);
         }
@@ -146,20 +151,17 @@ fn gauge(
     recorder.register_gauge(&key(name, labels), &METADATA).set(level);
 }
 
-/// `forebay_operation_latency_seconds`, `forebay_queue_get_wait_seconds`, `forebay_attempt_request_bytes`.
+/// `forebay_operation_latency_seconds`, `forebay_queue_get_wait_seconds`, `forebay_attempt_req_bytes`.
 fn metric_name(series: &Series<'_>) -> String {
-    let metric = match series.metric.strip_suffix("_ns") {
-        Some(metric) => format!("{metric}_seconds"),
-        None => series.metric.to_owned(),
-    };
-    format!("forebay_{}_{metric}", series.section)
+    let unit = if in_seconds(series) { "_seconds" } else { "" };
+    format!("forebay_{}_{}{unit}", series.section, series.bare())
 }
 
 fn histogram(text: &mut String, name: &str, series: &Series<'_>) {
     let labels =
         LabelSet::from_key_and_global(&key("", &[(series.section, series.name)]), &Default::default());
     let summary = series.summary;
-    let in_seconds = names::definition(series.metric).is_some_and(|d| d.unit == Unit::Nanoseconds);
+    let in_seconds = in_seconds(series);
     let (bounds, scale) = if in_seconds { (DURATIONS, 1e9) } else { (SIZES, 1.0) };
     let zero = if in_seconds { None } else { Some(0) };
     for bound in zero.into_iter().chain(bounds.map(|bits| (1u64 << bits) - 1)) {
@@ -170,6 +172,10 @@ fn histogram(text: &mut String, name: &str, series: &Series<'_>) {
     let sum = summary.sum() as f64 / scale;
     write_metric_line(text, name, Some("sum"), &labels, None::<(&'static str, f64)>, sum, None);
     write_metric_line(text, name, Some("count"), &labels, None::<(&'static str, f64)>, summary.n(), None);
+}
+
+fn in_seconds(series: &Series<'_>) -> bool {
+    series.summary.layout().unit() == Unit::Nanoseconds
 }
 
 /// Values of at most `bound`, which is one less than a power of two.

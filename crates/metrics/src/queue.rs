@@ -103,7 +103,9 @@ struct Wire {
     measured_ns: u64,
     empty_ns: u64,
     depth_ns: u64,
+    #[serde(rename = "get_wait_us_hist")]
     get_wait_ns: HistogramSummary,
+    #[serde(rename = "put_wait_us_hist")]
     put_wait_ns: HistogramSummary,
 }
 

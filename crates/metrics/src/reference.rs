@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::layout::{Digits, Layout};
-use crate::names::{Counter, Definition, OTHERS, PIPELINE};
+use crate::names::{Counter, Definition, OTHERS, PAGE_CACHE, PIPELINE};
 use crate::snapshot::SCHEMA_VERSION;
 
 /// `docs/metrics.md`, in Markdown.
@@ -21,14 +21,26 @@ pub fn markdown() -> String {
          a histogram's range is clamped and counted in `clamped`.\n",
         crate::csv::HEADER
     );
-    table(&mut text, "Counters", "In `counters`.", Counter::ALL.iter().map(|counter| counter.definition()));
+    table(
+        &mut text,
+        "Counters",
+        "In `backend_counters`.",
+        Counter::ALL.iter().map(|counter| counter.definition()),
+    );
     table(
         &mut text,
         "Levels and distributions",
-        "Levels are at the top of a snapshot, each with `level`, `peak` and `cap`. Distributions are in \
-         `operations`, by kind of operation, and in `attempts` within these: the requests that the backend really \
-         made.",
+        "At the top of a snapshot, the distributions there over all reads (gets and ranges). The same distributions \
+         are in `operations`, by kind of operation, and in `attempts` within these: the requests that the backend \
+         really made. Their figures are in the unit that the name says; `recorded` in each has range, digits, sum \
+         and buckets in `recorded.unit`, times in whole nanoseconds, so that nothing is lost.",
         OTHERS.iter(),
+    );
+    table(
+        &mut text,
+        "Page cache",
+        "In `page_cache`, beside `applied` (served reads by the mode that was applied) and `downgrades`.",
+        PAGE_CACHE.iter(),
     );
     table(&mut text, "Pipeline", "In `stages` and `queues`, by name.", PIPELINE.iter());
     memory(&mut text);

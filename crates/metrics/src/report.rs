@@ -11,7 +11,7 @@ use crate::names::Counter;
 use crate::operation::Operation;
 use crate::queue::QueueRole;
 use crate::run_facts::RunFacts;
-use crate::snapshot::Snapshot;
+use crate::snapshot::MetricsSnapshot;
 use crate::summary::{HistogramSummary, PowerOfTwo};
 use crate::units;
 
@@ -20,7 +20,7 @@ const WIDTH: usize = 80;
 /// The text; write it with `{}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    snapshot: &'a Snapshot,
+    snapshot: &'a MetricsSnapshot,
     facts: &'a RunFacts,
     coloured: bool,
     of_a_run: bool,
@@ -28,7 +28,7 @@ pub struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// Plain text.
-    pub fn new(snapshot: &'a Snapshot, facts: &'a RunFacts) -> Report<'a> {
+    pub fn new(snapshot: &'a MetricsSnapshot, facts: &'a RunFacts) -> Report<'a> {
         Report { snapshot, facts, coloured: false, of_a_run: true }
     }
 
@@ -181,10 +181,28 @@ impl<'a> Report<'a> {
                 _ => format!("used {mode} for {reads}"),
             });
         }
-        if parts.is_empty() {
+        if !parts.is_empty() {
+            self.line(f, "Page cache", &parts.join(", "))?;
+        }
+        if cache.reads_sampled == 0 {
             return Ok(());
         }
-        self.line(f, "Page cache", &parts.join(", "))
+        let told = cache.hit + cache.miss;
+        let mut held = match cache.hit_ratio() {
+            Some(ratio) => format!("{} of {} was in it before", units::percent(ratio), units::bytes(told)),
+            None => "not known what was in it before".to_owned(),
+        };
+        let reads: u64 = cache.applied.values().sum();
+        let _ = write!(
+            held,
+            ", seen at {} of {}",
+            units::count(cache.reads_sampled),
+            plural(reads, "read", "reads")
+        );
+        if cache.unknown > 0 {
+            let _ = write!(held, "; the kernel did not tell of {}", units::bytes(cache.unknown));
+        }
+        self.line(f, if parts.is_empty() { "Page cache" } else { "" }, &held)
     }
 
     fn sink(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,6 +1,6 @@
 //! The distributions of a snapshot as one list, whichever part of it they are in: what an export goes through.
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::MetricsSnapshot;
 use crate::summary::HistogramSummary;
 
 /// One distribution.
@@ -14,28 +14,36 @@ pub(crate) struct Series<'a> {
     pub(crate) summary: &'a HistogramSummary,
 }
 
+impl Series<'_> {
+    /// Its name without the unit in which JSON has its figures: an export writes others.
+    pub(crate) fn bare(&self) -> &'static str {
+        let name = self.metric;
+        name.strip_suffix("_us_hist").or_else(|| name.strip_suffix("_hist")).unwrap_or(name)
+    }
+}
+
 /// Every distribution of a snapshot, the same ones of a metric beside each other.
-pub(crate) fn of(snapshot: &Snapshot) -> Vec<Series<'_>> {
+pub(crate) fn of(snapshot: &MetricsSnapshot) -> Vec<Series<'_>> {
     let mut all = Vec::new();
     let mut add = |section, name, metric, summary| all.push(Series { section, name, metric, summary });
     for (name, operation) in &snapshot.operations {
-        add("operation", &**name, "latency_ns", &operation.latency_ns);
-        add("operation", name, "first_byte_ns", &operation.first_byte_ns);
-        add("operation", name, "request_bytes", &operation.request_bytes);
+        add("operation", &**name, "latency_us_hist", &operation.latency_ns);
+        add("operation", name, "first_byte_us_hist", &operation.first_byte_ns);
+        add("operation", name, "req_bytes_hist", &operation.request_bytes);
         if let Some(attempts) = &operation.attempts {
-            add("attempt", name, "latency_ns", &attempts.latency_ns);
-            add("attempt", name, "first_byte_ns", &attempts.first_byte_ns);
-            add("attempt", name, "request_bytes", &attempts.request_bytes);
+            add("attempt", name, "latency_us_hist", &attempts.latency_ns);
+            add("attempt", name, "first_byte_us_hist", &attempts.first_byte_ns);
+            add("attempt", name, "req_bytes_hist", &attempts.request_bytes);
         }
     }
     for stage in &snapshot.stages {
-        add("stage", &stage.name, "service_ns", &stage.service_ns);
-        add("stage", &stage.name, "pool_wait_ns", &stage.pool_wait_ns);
-        add("stage", &stage.name, "blocked_ns", &stage.blocked_ns);
+        add("stage", &stage.name, "service_us_hist", &stage.service_ns);
+        add("stage", &stage.name, "pool_wait_us_hist", &stage.pool_wait_ns);
+        add("stage", &stage.name, "blocked_us_hist", &stage.blocked_ns);
     }
     for queue in &snapshot.queues {
-        add("queue", &queue.name, "get_wait_ns", &queue.get_wait_ns);
-        add("queue", &queue.name, "put_wait_ns", &queue.put_wait_ns);
+        add("queue", &queue.name, "get_wait_us_hist", &queue.get_wait_ns);
+        add("queue", &queue.name, "put_wait_us_hist", &queue.put_wait_ns);
     }
     all.sort_by_key(|series| (series.section, series.metric));
     all

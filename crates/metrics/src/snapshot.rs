@@ -9,41 +9,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::attempts::AttemptSummary;
 use crate::gauge::GaugeReading;
+use crate::layout::{Digits, Layout};
 use crate::names::Counter;
 use crate::operation::Operation;
 use crate::queue::QueueStats;
+use crate::snapshot_json::SnapshotJson;
 use crate::stage::StageStats;
 use crate::summary::{HistogramSummary, MergeError};
 
 /// The version of the JSON form. It changes when a key goes away or changes meaning, not when one is
 /// added.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// Counters, levels, histograms and pipeline statistics at one moment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Snapshot {
+///
+/// Fields are named here by the unit of their integers and in JSON as the registry has them: times are
+/// nanoseconds here, and `…_us_hist` in microseconds there.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "SnapshotJson")]
+pub struct MetricsSnapshot {
     /// [`SCHEMA_VERSION`] of the writer.
     pub schema_version: u32,
-    /// By name; [`crate::names`] says what each means.
-    pub counters: BTreeMap<String, u64>,
-    /// Bytes granted by the budget and not yet given back.
-    #[serde(default)]
+    /// By name; [`crate::names`] says what each means. `connections` is absent where no backend counts them.
+    pub backend_counters: BTreeMap<String, u64>,
+    /// Bytes granted by the budget and not yet given back. Its peak is `peak_inflight` in JSON.
     pub inflight_bytes: GaugeReading,
-    /// Operations begun and not ended.
+    /// Operations begun and not ended. Its peak is `max_qd` in JSON.
     pub queue_depth: GaugeReading,
     /// Operations that adaptive limits allow in flight.
-    #[serde(default)]
     pub concurrency_limit: GaugeReading,
-    /// By [`Operation`] name, those that ended or made a request at least once.
+    /// By [`Operation`] name or by the name that was given to it, those that ended or made a request at
+    /// least once.
     pub operations: BTreeMap<String, OperationSummary>,
-    /// What was really done to the page cache.
+    /// What was really in the page cache, and done to it.
     pub page_cache: PageCache,
     /// Pipeline stages, source first.
-    #[serde(default)]
     pub stages: Vec<StageStats>,
     /// Pipeline queues, source first.
-    #[serde(default)]
     pub queues: Vec<QueueStats>,
+}
+
+/// What all reads of data, gets and ranges, did together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reads {
+    /// Bytes of each.
+    pub request_bytes: HistogramSummary,
+    /// From start to end.
+    pub latency_ns: HistogramSummary,
+    /// From start to first byte, where the store could tell.
+    pub first_byte_ns: HistogramSummary,
 }
 
 /// One kind of operation.
@@ -58,11 +72,13 @@ pub struct OperationSummary {
     /// Operations that failed, by kind of error.
     pub failures: BTreeMap<String, u64>,
     /// From start to end, of those that did what was asked.
+    #[serde(rename = "latency_us_hist")]
     pub latency_ns: HistogramSummary,
     /// From start to first byte, where the store could tell.
+    #[serde(rename = "first_byte_us_hist")]
     pub first_byte_ns: HistogramSummary,
     /// Bytes of each, for operations that move bytes.
-    #[serde(flatten, with = "request_bytes")]
+    #[serde(rename = "req_bytes_hist")]
     pub request_bytes: HistogramSummary,
     /// The requests that the backend made for these, where it reports them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,9 +97,9 @@ impl OperationSummary {
             let place = format!("operations.{place}.{field}");
             move |source| SnapshotError::Merge { place, source }
         };
-        self.latency_ns.merge(&other.latency_ns).map_err(at("latency_ns"))?;
-        self.first_byte_ns.merge(&other.first_byte_ns).map_err(at("first_byte_ns"))?;
-        self.request_bytes.merge(&other.request_bytes).map_err(at("request_bytes"))?;
+        self.latency_ns.merge(&other.latency_ns).map_err(at("latency_us_hist"))?;
+        self.first_byte_ns.merge(&other.first_byte_ns).map_err(at("first_byte_us_hist"))?;
+        self.request_bytes.merge(&other.request_bytes).map_err(at("req_bytes_hist"))?;
         match (&mut self.attempts, &other.attempts) {
             (_, None) => {}
             (ours @ None, theirs) => ours.clone_from(theirs),
@@ -100,40 +116,37 @@ impl OperationSummary {
     }
 }
 
-/// Request sizes are also written by power of two, which is how people look at them.
-mod request_bytes {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use crate::summary::{HistogramSummary, PowerOfTwo};
-
-    #[derive(Serialize)]
-    struct Written<'a> {
-        request_bytes: &'a HistogramSummary,
-        request_bytes_by_power_of_two: Vec<PowerOfTwo>,
-    }
-
-    #[derive(Deserialize)]
-    struct Read {
-        request_bytes: HistogramSummary,
-    }
-
-    pub(super) fn serialize<S: Serializer>(summary: &HistogramSummary, to: S) -> Result<S::Ok, S::Error> {
-        Written { request_bytes: summary, request_bytes_by_power_of_two: summary.powers_of_two() }
-            .serialize(to)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<HistogramSummary, D::Error> {
-        Read::deserialize(from).map(|read| read.request_bytes)
-    }
-}
-
-/// What was really done to the page cache, read by read.
+/// What was really in the page cache before reads, and done to it by them.
+///
+/// `hit`, `miss` and `unknown` are bytes of those reads before which the store looked; they are not scaled
+/// up to all reads. Their proportions are what a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageCache {
+    /// Bytes that were in the page cache just before they were read.
+    #[serde(default)]
+    pub hit: u64,
+    /// Bytes that were not.
+    #[serde(default)]
+    pub miss: u64,
+    /// Bytes of which the kernel could or would not tell.
+    #[serde(default)]
+    pub unknown: u64,
+    /// Reads before which the store looked: those that the bytes are of.
+    #[serde(default)]
+    pub reads_sampled: u64,
     /// Served reads by the mode that was applied to them.
     pub applied: BTreeMap<String, u64>,
     /// Reads for which the mode asked for could not be had.
     pub downgrades: Vec<Downgrade>,
+}
+
+impl PageCache {
+    /// The part of the bytes looked at, as far as the kernel told, that was in the page cache: 0 to 1.
+    /// `None` where it told of none.
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let told = self.hit.saturating_add(self.miss);
+        (told > 0).then(|| self.hit as f64 / told as f64)
+    }
 }
 
 /// One mode used in place of another.
@@ -183,12 +196,17 @@ pub enum SnapshotError {
     },
 }
 
-impl Default for Snapshot {
+impl Default for MetricsSnapshot {
     /// Nothing happened yet.
-    fn default() -> Snapshot {
-        Snapshot {
+    fn default() -> MetricsSnapshot {
+        MetricsSnapshot {
             schema_version: SCHEMA_VERSION,
-            counters: Counter::ALL.iter().map(|c| (c.definition().name.to_owned(), 0)).collect(),
+            backend_counters: Counter::ALL
+                .iter()
+                // Nobody has said that connections are counted.
+                .filter(|counter| **counter != Counter::Connections)
+                .map(|c| (c.definition().name.to_owned(), 0))
+                .collect(),
             inflight_bytes: GaugeReading::default(),
             queue_depth: GaugeReading::default(),
             concurrency_limit: GaugeReading::default(),
@@ -200,10 +218,10 @@ impl Default for Snapshot {
     }
 }
 
-impl Snapshot {
+impl MetricsSnapshot {
     /// A counter's value.
     pub fn counter(&self, counter: Counter) -> u64 {
-        self.counters.get(counter.definition().name).copied().unwrap_or(0)
+        self.backend_counters.get(counter.definition().name).copied().unwrap_or(0)
     }
 
     /// One kind of operation, if it ever ended.
@@ -211,13 +229,34 @@ impl Snapshot {
         self.operations.get(operation.name())
     }
 
+    /// What gets and reads of ranges did together: the distributions at the top of the JSON form.
+    pub fn reads(&self) -> Reads {
+        let of = |part: fn(&OperationSummary) -> &HistogramSummary, layout: fn(Digits) -> Layout| {
+            let mut all: Option<HistogramSummary> = None;
+            for operation in [Operation::Get, Operation::Read] {
+                let Some(next) = self.operation(operation).map(part) else { continue };
+                match &mut all {
+                    None => all = Some(next.clone()),
+                    // Of one collector they have one layout; of what was put together by hand, the first.
+                    Some(all) => drop(all.merge(next)),
+                }
+            }
+            all.unwrap_or_else(|| HistogramSummary::empty(layout(Digits::THREE)))
+        };
+        Reads {
+            request_bytes: of(|o| &o.request_bytes, Layout::request_bytes),
+            latency_ns: of(|o| &o.latency_ns, Layout::latency),
+            first_byte_ns: of(|o| &o.first_byte_ns, Layout::latency),
+        }
+    }
+
     /// The JSON form, on one line.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("a snapshot has string keys and finite numbers only")
     }
 
-    /// Reads what [`Snapshot::to_json`] wrote. Keys that are not known are passed over.
-    pub fn from_json(json: &str) -> Result<Snapshot, SnapshotError> {
+    /// Reads what [`MetricsSnapshot::to_json`] wrote. Keys that are not known are passed over.
+    pub fn from_json(json: &str) -> Result<MetricsSnapshot, SnapshotError> {
         #[derive(Deserialize)]
         struct Versioned {
             schema_version: u64,
@@ -234,9 +273,9 @@ impl Snapshot {
     ///
     /// Counts and buckets add up. Peaks and caps are the higher of the two (see
     /// [`GaugeReading::merge`]). Stages and queues are matched by name.
-    pub fn merge(&mut self, other: &Snapshot) -> Result<(), SnapshotError> {
+    pub fn merge(&mut self, other: &MetricsSnapshot) -> Result<(), SnapshotError> {
         let mut merged = self.clone();
-        add_up(&mut merged.counters, &other.counters);
+        add_up(&mut merged.backend_counters, &other.backend_counters);
         merged.inflight_bytes.merge(&other.inflight_bytes);
         merged.queue_depth.merge(&other.queue_depth);
         merged.concurrency_limit.merge(&other.concurrency_limit);
@@ -248,7 +287,16 @@ impl Snapshot {
                 }
             }
         }
-        add_up(&mut merged.page_cache.applied, &other.page_cache.applied);
+        let (cache, theirs) = (&mut merged.page_cache, &other.page_cache);
+        for (ours, theirs) in [
+            (&mut cache.hit, theirs.hit),
+            (&mut cache.miss, theirs.miss),
+            (&mut cache.unknown, theirs.unknown),
+            (&mut cache.reads_sampled, theirs.reads_sampled),
+        ] {
+            *ours = ours.saturating_add(theirs);
+        }
+        add_up(&mut cache.applied, &theirs.applied);
         for theirs in &other.page_cache.downgrades {
             let downgrades = &mut merged.page_cache.downgrades;
             match downgrades.iter_mut().find(|d| d.from == theirs.from && d.to == theirs.to) {

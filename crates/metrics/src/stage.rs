@@ -23,12 +23,15 @@ pub struct StageStats {
     pub failures: u64,
     /// Time a task ran, from its start to its end. Not the wait before or after. Recorded with
     /// [`Layout::latency`](crate::Layout::latency).
+    #[serde(rename = "service_us_hist")]
     pub service_ns: HistogramSummary,
     /// From when a task's input was there to when one of the stage's workers took it up. Recorded with
     /// [`Layout::wait`](crate::Layout::wait).
+    #[serde(rename = "pool_wait_us_hist")]
     pub pool_wait_ns: HistogramSummary,
     /// From when a task's result was ready to when the next queue had room for it. Recorded with
     /// [`Layout::wait`](crate::Layout::wait).
+    #[serde(rename = "blocked_us_hist")]
     pub blocked_ns: HistogramSummary,
 }
 

@@ -25,6 +25,8 @@ pub struct HistogramSummary {
     min: u64,
     max: u64,
     clamped: u64,
+    /// Values that sampling left out.
+    skipped: u64,
 }
 
 impl HistogramSummary {
@@ -52,7 +54,12 @@ impl HistogramSummary {
             _ => (0, 0),
         };
         let n = buckets.iter().map(|&(_, count)| count).sum();
-        HistogramSummary { layout, buckets, n, sum, min, max, clamped }
+        HistogramSummary { layout, buckets, n, sum, min, max, clamped, skipped: 0 }
+    }
+
+    /// The same, of which so many values more were not recorded.
+    pub(crate) fn with_skipped(self, skipped: u64) -> HistogramSummary {
+        HistogramSummary { skipped, ..self }
     }
 
     /// Values recorded, clamped ones among them.
@@ -60,12 +67,18 @@ impl HistogramSummary {
         self.n
     }
 
+    /// Values there were, recorded or left out by sampling: exact always.
+    pub fn offered(&self) -> u64 {
+        self.n.saturating_add(self.skipped)
+    }
+
     /// Sum of all values.
     pub fn sum(&self) -> u64 {
         self.sum
     }
 
-    /// Values that were out of range and were recorded as the nearest value in range.
+    /// Values that were out of range and were recorded as the nearest value in range, or would have been had
+    /// sampling not left them out.
     pub fn clamped(&self) -> u64 {
         self.clamped
     }
@@ -141,6 +154,7 @@ impl HistogramSummary {
     pub(crate) fn follows(&self, earlier: &HistogramSummary) -> bool {
         let mut now = self.buckets.iter().peekable();
         earlier.clamped <= self.clamped
+            && earlier.skipped <= self.skipped
             && earlier.buckets.iter().all(|&(low, had)| {
                 while now.next_if(|bucket| bucket.0 < low).is_some() {}
                 now.next_if(|bucket| bucket.0 == low).is_some_and(|bucket| bucket.1 >= had)
@@ -202,7 +216,8 @@ impl HistogramSummary {
             self.min,
             self.max,
             self.clamped.saturating_sub(earlier.clamped),
-        ))
+        )
+        .with_skipped(self.skipped.saturating_sub(earlier.skipped)))
     }
 
     /// Adds another's values to these. Nothing is changed on error.
@@ -211,10 +226,15 @@ impl HistogramSummary {
             return Err(MergeError { ours: self.layout, theirs: other.layout });
         }
         if other.n == 0 {
+            self.clamped = self.clamped.saturating_add(other.clamped);
+            self.skipped = self.skipped.saturating_add(other.skipped);
             return Ok(());
         }
         if self.n == 0 {
+            let (clamped, skipped) = (self.clamped, self.skipped);
             *self = other.clone();
+            self.clamped = self.clamped.saturating_add(clamped);
+            self.skipped = self.skipped.saturating_add(skipped);
             return Ok(());
         }
         let mut merged = Vec::with_capacity(self.buckets.len().max(other.buckets.len()));
@@ -240,6 +260,7 @@ impl HistogramSummary {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.clamped = self.clamped.saturating_add(other.clamped);
+        self.skipped = self.skipped.saturating_add(other.skipped);
         Ok(())
     }
 }
@@ -266,10 +287,10 @@ pub struct MergeError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Digits, Histogram};
+    use crate::{Digits, PerformanceHistogram};
 
     fn of(values: impl IntoIterator<Item = u64>) -> HistogramSummary {
-        let histogram = Histogram::new(Layout::request_bytes(Digits::THREE));
+        let histogram = PerformanceHistogram::new(Layout::request_bytes(Digits::THREE));
         histogram.record_all(values);
         histogram.summary()
     }
@@ -321,7 +342,7 @@ mod tests {
 
     #[test]
     fn an_interval_is_what_was_recorded_in_it() {
-        let histogram = Histogram::new(Layout::request_bytes(Digits::THREE));
+        let histogram = PerformanceHistogram::new(Layout::request_bytes(Digits::THREE));
         histogram.record_all([5, 100, 5_000]);
         let earlier = histogram.summary();
         histogram.record_all([100, 5_000, 5_001, 900]);
@@ -337,7 +358,7 @@ mod tests {
     fn other_layouts_do_not_merge() {
         let mut bytes = of([1, 2, 3]);
         let before = bytes.clone();
-        let latency = Histogram::new(Layout::latency(Digits::THREE)).summary();
+        let latency = PerformanceHistogram::new(Layout::latency(Digits::THREE)).summary();
         let error = bytes.merge(&latency).unwrap_err().to_string();
         assert!(error.contains("0..=1099511627776") && error.contains("1..=3600000000000"), "{error}");
         assert_eq!(bytes, before);

@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use forebay_metrics::{Digits, Histogram, HistogramSummary, Layout};
+use forebay_metrics::{Digits, HistogramSummary, Layout, PerformanceHistogram};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,7 +34,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 fn record(layout: Layout, values: &[u64]) -> HistogramSummary {
-    let histogram = Histogram::new(layout);
+    let histogram = PerformanceHistogram::new(layout);
     histogram.record_all(values.iter().copied());
     histogram.summary()
 }
@@ -94,7 +94,7 @@ proptest! {
     ) {
         let all = values(shape, n, seed);
         let layout = Layout::latency(Digits::THREE);
-        let sharded = Histogram::new(layout);
+        let sharded = PerformanceHistogram::new(layout);
         let all_alive = Barrier::new(parts);
         std::thread::scope(|scope| {
             for part in 0..parts {
@@ -161,7 +161,7 @@ proptest! {
 #[test]
 fn eight_threads_recording_at_once_lose_nothing() {
     const EACH: u64 = 200_000;
-    let histogram = Histogram::new(Layout::latency(Digits::THREE));
+    let histogram = PerformanceHistogram::new(Layout::latency(Digits::THREE));
     let all_alive = Barrier::new(9);
     std::thread::scope(|scope| {
         for thread in 0..8u64 {
@@ -194,7 +194,7 @@ fn eight_threads_recording_at_once_lose_nothing() {
 
 #[test]
 fn an_empty_request_is_a_value_and_not_clamped() {
-    let histogram = Histogram::new(Layout::request_bytes(Digits::THREE));
+    let histogram = PerformanceHistogram::new(Layout::request_bytes(Digits::THREE));
     histogram.record_n(0, 3);
     histogram.record_n(7, 0);
     let summary = histogram.summary();

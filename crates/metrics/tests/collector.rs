@@ -3,8 +3,8 @@
 use std::sync::Barrier;
 
 use forebay_metrics::{
-    Attempted, CacheUse, Collector, Counter, Ended, Extent, Failure, Happening, Operation, Outcome, Snapshot,
-    SnapshotError, names,
+    Attempted, CacheUse, Counter, Ended, Extent, Failure, Happening, MetricsCollector, MetricsSnapshot,
+    Operation, Outcome, Report, RunFacts, SnapshotError, names,
 };
 
 fn done(operation: Operation, bytes: u64, latency_ns: u64) -> Ended {
@@ -21,7 +21,7 @@ fn failed(operation: Operation, failure: Failure) -> Ended {
 
 #[test]
 fn kinds_of_operation_are_kept_apart_within_one_batch() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     collector.started(7);
     collector.ended([
         done(Operation::Get, 100, 10),
@@ -61,7 +61,7 @@ fn kinds_of_operation_are_kept_apart_within_one_batch() {
 
 #[test]
 fn reads_of_a_range_are_counted_as_such_both_ways() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     collector.started(3);
     collector.ended([
         done(Operation::Read, 10, 1),
@@ -76,7 +76,7 @@ fn reads_of_a_range_are_counted_as_such_both_ways() {
 
 #[test]
 fn latencies_outside_the_range_are_in_the_clamped_counter() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     collector.started(3);
     collector.ended([0, 5, u64::MAX].map(|latency| done(Operation::Get, 1, latency)));
     let snapshot = collector.snapshot();
@@ -88,7 +88,7 @@ fn latencies_outside_the_range_are_in_the_clamped_counter() {
 #[test]
 fn eight_threads_in_batches_are_counted_exactly() {
     const BATCHES: u64 = 2_000;
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     let all_alive = Barrier::new(8);
     std::thread::scope(|scope| {
         for thread in 0..8u64 {
@@ -136,7 +136,7 @@ fn attempt(asked: Option<u64>, bytes: u64, status: Option<u16>, failure: Option<
 
 #[test]
 fn requests_are_counted_beside_operations() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     collector.started(2);
     collector.attempted([
         attempt(Some(64), 64, Some(206), None),
@@ -160,7 +160,7 @@ fn requests_are_counted_beside_operations() {
     for (counter, n) in [
         (Counter::Requests, 6 + 1),
         (Counter::FailedRequests, 4),
-        (Counter::BytesTransferred, 114),
+        (Counter::Bytes, 114),
         (Counter::BytesRead, 104),
         (Counter::Gets, 1),
         (Counter::Retries, 1),
@@ -171,7 +171,7 @@ fn requests_are_counted_beside_operations() {
 
 #[test]
 fn an_operation_counts_as_one_request_where_none_are_reported() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     collector.started(3);
     collector.retried(Failure::Unavailable);
     collector.retried(Failure::Unavailable);
@@ -183,24 +183,24 @@ fn an_operation_counts_as_one_request_where_none_are_reported() {
     let snapshot = collector.snapshot();
     assert_eq!(snapshot.counter(Counter::Requests), 5);
     assert_eq!(snapshot.counter(Counter::FailedRequests), 3);
-    assert_eq!(snapshot.counter(Counter::BytesTransferred), 10);
+    assert_eq!(snapshot.counter(Counter::Bytes), 10);
 }
 
 #[test]
 fn every_happening_has_a_counter_of_its_name() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     for (i, happening) in Happening::ALL.iter().enumerate() {
         (0..=i).for_each(|_| collector.happened(*happening));
     }
     let snapshot = collector.snapshot();
     for (i, happening) in Happening::ALL.iter().enumerate() {
-        assert_eq!(snapshot.counters.get(happening.name()), Some(&(i as u64 + 1)), "{happening}");
+        assert_eq!(snapshot.backend_counters.get(happening.name()), Some(&(i as u64 + 1)), "{happening}");
     }
 }
 
 #[test]
 fn collectors_know_nothing_of_each_other() {
-    let collectors: Vec<_> = (0..20).map(|_| Collector::new()).collect();
+    let collectors: Vec<_> = (0..20).map(|_| MetricsCollector::new()).collect();
     for (n, collector) in collectors.iter().enumerate() {
         collector.started(n as u64);
         collector.ended((0..n).map(|_| done(Operation::Get, 1, 1)));
@@ -212,21 +212,24 @@ fn collectors_know_nothing_of_each_other() {
 
 #[test]
 fn every_counter_of_a_snapshot_is_in_the_registry_and_the_reverse() {
-    let snapshot = Collector::new().snapshot();
-    assert_eq!(snapshot.counters.len(), Counter::ALL.len());
-    for name in snapshot.counters.keys() {
+    let snapshot = MetricsCollector::new().snapshot();
+    assert_eq!(snapshot.backend_counters.len(), Counter::ALL.len() - 1, "nobody told of connections");
+    assert!(!snapshot.backend_counters.contains_key("connections"));
+    for name in snapshot.backend_counters.keys() {
         assert!(names::definition(name).is_some(), "{name}");
     }
     let json: serde_json::Value = serde_json::from_str(&snapshot.to_json()).unwrap();
     for other in names::OTHERS {
-        let gauge = other.shape == names::Shape::Gauge;
-        assert_eq!(json.get(other.name).is_some(), gauge, "{}", other.name);
+        assert!(json.get(other.name).is_some(), "{}", other.name);
+    }
+    for of_the_cache in names::PAGE_CACHE {
+        assert!(json["page_cache"].get(of_the_cache.name).is_some(), "{}", of_the_cache.name);
     }
 }
 
 #[test]
 fn merged_snapshots_are_those_of_one_collector() {
-    let (a, b, both) = (Collector::new(), Collector::new(), Collector::new());
+    let (a, b, both) = (MetricsCollector::new(), MetricsCollector::new(), MetricsCollector::new());
     for (collector, operations) in [
         (&a, vec![done(Operation::Get, 10, 100), failed(Operation::Get, Failure::Corrupt)]),
         (&b, vec![done(Operation::Get, 20, 300), done(Operation::Put, 5, 7)]),
@@ -248,32 +251,75 @@ fn merged_snapshots_are_those_of_one_collector() {
 
 #[test]
 fn snapshots_of_other_precision_do_not_merge_and_nothing_changes() {
-    let (three, two) = (Collector::new(), Collector::with_digits(forebay_metrics::Digits::new(2).unwrap()));
+    let (three, two) =
+        (MetricsCollector::new(), MetricsCollector::with_digits(forebay_metrics::Digits::new(2).unwrap()));
     for collector in [&three, &two] {
         collector.started(1);
         collector.ended([done(Operation::Get, 1, 1)]);
     }
     let mut snapshot = three.snapshot();
     let error = snapshot.merge(&two.snapshot()).unwrap_err();
-    assert!(error.to_string().starts_with("operations.get.latency_ns: histograms of"), "{error}");
+    assert!(error.to_string().starts_with("operations.get.latency_us_hist: histograms of"), "{error}");
     assert_eq!(snapshot, three.snapshot());
 }
 
 #[test]
 fn other_schemas_and_other_texts_are_refused_by_name() {
-    let json = Snapshot::default().to_json();
-    let newer = json.replace("\"schema_version\":1", "\"schema_version\":2");
-    match Snapshot::from_json(&newer) {
-        Err(error @ SnapshotError::Version { found: 2 }) => {
+    let json = MetricsSnapshot::default().to_json();
+    let older = json.replace("\"schema_version\":2", "\"schema_version\":1");
+    match MetricsSnapshot::from_json(&older) {
+        Err(error @ SnapshotError::Version { found: 1 }) => {
             assert_eq!(
                 error.to_string(),
-                "metrics snapshot of schema version 2: this version reads version 1"
+                "metrics snapshot of schema version 1: this version reads version 2"
             );
         }
         other => panic!("{other:?}"),
     }
-    for text in ["", "[]", "{}", "{\"schema_version\":1}", &json[..json.len() - 1]] {
-        let error = Snapshot::from_json(text).unwrap_err();
+    for text in ["", "[]", "{}", "{\"schema_version\":2}", &json[..json.len() - 1]] {
+        let error = MetricsSnapshot::from_json(text).unwrap_err();
         assert!(error.to_string().starts_with("not a metrics snapshot: "), "{error}");
     }
+}
+
+#[test]
+fn connections_are_counted_only_where_somebody_tells_of_them() {
+    let (tells, silent) = (MetricsCollector::new(), MetricsCollector::new());
+    tells.happened(Happening::Connected);
+    let mut snapshot = silent.snapshot();
+    assert!(!snapshot.to_json().contains("connections"));
+    snapshot.merge(&tells.snapshot()).unwrap();
+    assert_eq!(snapshot.counter(Counter::Connections), 1);
+    let interval = tells.snapshot().diff(&tells.snapshot()).unwrap();
+    assert_eq!(interval.backend_counters.get("connections"), Some(&0), "counted, and none was opened");
+}
+
+#[test]
+fn what_was_in_the_page_cache_adds_up_and_is_never_made_up() {
+    let collector = MetricsCollector::new();
+    assert_eq!(collector.snapshot().page_cache.hit_ratio(), None);
+    collector.cached(2, 0, 0, 8_192);
+    assert_eq!(collector.snapshot().page_cache.hit_ratio(), None, "unknown is not a miss");
+    collector.cached(3, 3_000, 1_000, 0);
+    let mut snapshot = collector.snapshot();
+    assert_eq!(snapshot.page_cache.hit_ratio(), Some(0.75));
+    snapshot.merge(&collector.snapshot()).unwrap();
+    let cache = &snapshot.page_cache;
+    assert_eq!((cache.hit, cache.miss, cache.unknown, cache.reads_sampled), (6_000, 2_000, 16_384, 10));
+    let text = Report::new(&snapshot, &RunFacts::default()).to_string();
+    assert!(
+        text.contains("75.0 % of 7.81 KiB was in it before") && text.contains("did not tell of 16.0 KiB"),
+        "{text}"
+    );
+    for (form, wanted) in [
+        (snapshot.to_csv(), "page_cache,,hit,total,,,bytes,6000"),
+        (snapshot.to_prometheus(), "forebay_page_cache_bytes_total{state=\"unknown\"} 16384"),
+        (
+            snapshot.to_json(),
+            "\"page_cache\":{\"hit\":6000,\"miss\":2000,\"unknown\":16384,\"reads_sampled\":10",
+        ),
+    ] {
+        assert!(form.contains(wanted), "{wanted}");
+    }
+    assert_eq!(snapshot.diff(&collector.snapshot()).unwrap().page_cache, collector.snapshot().page_cache);
 }

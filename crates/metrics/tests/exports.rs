@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use forebay_metrics::hlog::{self, Interval};
-use forebay_metrics::{CacheUse, Collector, Ended, Extent, Operation, Outcome, Snapshot};
+use forebay_metrics::{CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome};
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
-fn collected(values: impl Iterator<Item = (u64, u64)>) -> Snapshot {
-    let collector = Collector::new();
+fn collected(values: impl Iterator<Item = (u64, u64)>) -> MetricsSnapshot {
+    let collector = MetricsCollector::new();
     for (bytes, latency_ns) in values {
         let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
         collector.started(1);
@@ -28,7 +28,7 @@ fn prometheus_buckets_are_exact_and_cumulative() {
     let snapshot = collected(sizes.iter().map(|&size| (size, 1_000 + size)));
     let text = snapshot.to_prometheus();
     let bucket = |le: &str| {
-        let line = format!("forebay_operation_request_bytes_bucket{{operation=\"get\",le=\"{le}\"}}");
+        let line = format!("forebay_operation_req_bytes_bucket{{operation=\"get\",le=\"{le}\"}}");
         value(&text, &line).unwrap_or_else(|| panic!("no {line} in\n{text}"))
     };
     assert_eq!(
@@ -37,7 +37,7 @@ fn prometheus_buckets_are_exact_and_cumulative() {
     );
     let of_get = "{operation=\"get\"}";
     let sum = sizes.iter().sum::<u64>().to_string();
-    assert_eq!(value(&text, &format!("forebay_operation_request_bytes_sum{of_get}")), Some(sum.clone()));
+    assert_eq!(value(&text, &format!("forebay_operation_req_bytes_sum{of_get}")), Some(sum.clone()));
     assert_eq!(value(&text, "forebay_bytes_read_total"), Some(sum));
     assert_eq!(value(&text, &format!("forebay_operation_latency_seconds_count{of_get}")), Some("8".into()));
     assert_eq!(text, snapshot.to_prometheus(), "the same each time");
@@ -64,7 +64,7 @@ fn interval_logs_are_read_back_exactly() {
     assert_eq!(read.len(), 4, "{log}");
     for (i, snapshot) in snapshots.iter().enumerate() {
         let get = snapshot.operation(Operation::Get).unwrap();
-        for (tag, summary) in [("latency_ns", &get.latency_ns), ("request_bytes", &get.request_bytes)] {
+        for (tag, summary) in [("latency_ns", &get.latency_ns), ("req_bytes", &get.request_bytes)] {
             let begin = 1_000 + 10 * i as u64;
             let tag = format!("operation.get.{tag}");
             let (.., found) = read.iter().find(|(t, b, _)| (t, *b) == (&tag, begin)).unwrap();

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use forebay_metrics::{
-    Attempted, CacheUse, Collector, Digits, Ended, Extent, Failure, Happening, Histogram, HistogramSummary,
-    Layout, Operation, Outcome, QueueRole, QueueStats, Report, RunFacts, Snapshot, StageStats,
+    Attempted, CacheUse, Digits, Ended, Extent, Failure, Happening, HistogramSummary, Layout,
+    MetricsCollector, MetricsSnapshot, Operation, Outcome, PerformanceHistogram, QueueRole, QueueStats,
+    Report, RunFacts, StageStats,
 };
 
 fn get(bytes: u64, latency_ns: u64) -> Ended {
@@ -16,20 +17,20 @@ fn get(bytes: u64, latency_ns: u64) -> Ended {
 }
 
 fn waits(values: impl IntoIterator<Item = u64>) -> HistogramSummary {
-    let histogram = Histogram::new(Layout::wait(Digits::THREE));
+    let histogram = PerformanceHistogram::new(Layout::wait(Digits::THREE));
     histogram.record_all(values);
     histogram.summary()
 }
 
 fn services(values: impl IntoIterator<Item = u64>) -> HistogramSummary {
-    let histogram = Histogram::new(Layout::latency(Digits::THREE));
+    let histogram = PerformanceHistogram::new(Layout::latency(Digits::THREE));
     histogram.record_all(values);
     histogram.summary()
 }
 
 /// Small enough to read in full.
-fn small() -> Snapshot {
-    let collector = Collector::new();
+fn small() -> MetricsSnapshot {
+    let collector = MetricsCollector::new();
     collector.started(4);
     collector.ended([
         get(0, 900),
@@ -76,8 +77,8 @@ fn small() -> Snapshot {
 }
 
 /// A run as it would be in earnest.
-fn large() -> (Snapshot, RunFacts) {
-    let collector = Collector::new();
+fn large() -> (MetricsSnapshot, RunFacts) {
+    let collector = MetricsCollector::new();
     collector.inflight_bytes().set_cap(64 << 20);
     collector.inflight_bytes().reached(50 << 20);
     let mut bytes = 0;
@@ -182,7 +183,7 @@ fn large() -> (Snapshot, RunFacts) {
 fn json_schema() {
     let snapshot = small();
     let json = snapshot.to_json();
-    assert_eq!(Snapshot::from_json(&json).unwrap(), snapshot);
+    assert_eq!(MetricsSnapshot::from_json(&json).unwrap(), snapshot);
     let value: serde_json::Value = serde_json::from_str(&json).unwrap();
     insta::assert_snapshot!("json_schema", serde_json::to_string_pretty(&value).unwrap());
 }
@@ -208,8 +209,8 @@ fn report_of_a_run() {
 }
 
 /// Objects of 4 MiB read in parts of 1 MiB from a service that is not well.
-fn from_a_service() -> Snapshot {
-    let collector = Collector::new();
+fn from_a_service() -> MetricsSnapshot {
+    let collector = MetricsCollector::new();
     let part = Attempted {
         operation: Operation::Get,
         asked: Some(1 << 20),
@@ -255,13 +256,13 @@ fn requests_survive_json_and_their_absence_does() {
     let snapshot = from_a_service();
     let json = snapshot.to_json();
     assert!(json.contains(r#""statuses":{"206":200,"503":5}"#), "{json}");
-    assert_eq!(Snapshot::from_json(&json).unwrap(), snapshot);
+    assert_eq!(MetricsSnapshot::from_json(&json).unwrap(), snapshot);
     assert!(!small().to_json().contains("attempts"));
 }
 
 #[test]
 fn report_of_nothing_makes_nothing_up() {
-    let text = Report::new(&Snapshot::default(), &RunFacts::default()).to_string();
+    let text = Report::new(&MetricsSnapshot::default(), &RunFacts::default()).to_string();
     assert_eq!(text, "Loaded        0 samples, 0 B in 0 ns\n");
 }
 

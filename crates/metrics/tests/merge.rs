@@ -1,7 +1,8 @@
 //! Merging is exact to the bucket, whoever counted what; and what was merged can be taken apart again.
 
 use forebay_metrics::{
-    Attempted, CacheUse, Collector, Ended, Extent, Failure, Operation, Outcome, Snapshot, SnapshotError,
+    Attempted, CacheUse, Ended, Extent, Failure, MetricsCollector, MetricsSnapshot, Operation, Outcome,
+    SnapshotError,
 };
 use proptest::prelude::*;
 
@@ -24,7 +25,7 @@ fn operation() -> impl Strategy<Value = Ended> {
     (kinds, outcome).prop_map(|(operation, outcome)| Ended { operation, extent: Extent::Part, outcome })
 }
 
-fn count(collector: &Collector, operation: Ended) {
+fn count(collector: &MetricsCollector, operation: Ended) {
     collector.started(1);
     // One backend makes requests for every operation, or for none: else their totals cannot be told.
     let (bytes, latency_ns, first_byte_ns, failure) = match operation.outcome {
@@ -54,15 +55,15 @@ proptest! {
     fn processes_that_share_the_work_count_what_one_would(
         work in prop::collection::vec((operation(), 0usize..4), 0..80),
     ) {
-        let (one, several) = (Collector::new(), [(); 4].map(|()| Collector::new()));
+        let (one, several) = (MetricsCollector::new(), [(); 4].map(|()| MetricsCollector::new()));
         for &(operation, whose) in &work {
             count(&one, operation);
             count(&several[whose], operation);
         }
-        let mut merged = Snapshot::default();
+        let mut merged = MetricsSnapshot::default();
         for collector in &several {
             // As they come from other processes.
-            merged.merge(&Snapshot::from_json(&collector.snapshot().to_json()).unwrap()).unwrap();
+            merged.merge(&MetricsSnapshot::from_json(&collector.snapshot().to_json()).unwrap()).unwrap();
         }
         prop_assert_eq!(merged, one.snapshot());
     }
@@ -72,7 +73,7 @@ proptest! {
         before in prop::collection::vec(operation(), 0..40),
         after in prop::collection::vec(operation(), 0..40),
     ) {
-        let (run, interval) = (Collector::new(), Collector::new());
+        let (run, interval) = (MetricsCollector::new(), MetricsCollector::new());
         before.iter().for_each(|&operation| count(&run, operation));
         let earlier = run.snapshot();
         after.iter().for_each(|&operation| {
@@ -81,7 +82,7 @@ proptest! {
         });
         let later = run.snapshot();
         let diff = later.diff(&earlier).unwrap();
-        prop_assert_eq!(&diff.counters, &interval.snapshot().counters);
+        prop_assert_eq!(&diff.backend_counters, &interval.snapshot().backend_counters);
         for (name, theirs) in &interval.snapshot().operations {
             let ours = &diff.operations[name];
             prop_assert_eq!(ours.latency_ns.buckets(), theirs.latency_ns.buckets());
@@ -89,7 +90,7 @@ proptest! {
         }
         let mut sum = earlier;
         sum.merge(&diff).unwrap();
-        prop_assert_eq!(sum.counters, later.counters);
+        prop_assert_eq!(sum.backend_counters, later.backend_counters);
         for (name, whole) in &later.operations {
             prop_assert_eq!(sum.operations[name].latency_ns.buckets(), whole.latency_ns.buckets());
         }
@@ -98,7 +99,7 @@ proptest! {
 
 #[test]
 fn a_later_snapshot_is_not_taken_for_an_earlier_one() {
-    let collector = Collector::new();
+    let collector = MetricsCollector::new();
     let outcome = Outcome::Failed(Failure::Denied);
     let failed = Ended { operation: Operation::Get, extent: Extent::Whole, outcome };
     count(&collector, failed);

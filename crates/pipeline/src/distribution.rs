@@ -1,21 +1,21 @@
 //! Durations of one kind, recorded as they happen: a count, a sum and a histogram.
 
-use forebay_metrics::{Digits, Histogram, HistogramSummary, Layout};
+use forebay_metrics::{Digits, HistogramSummary, Layout, PerformanceHistogram};
 
 /// Durations in nanoseconds, up to an hour; a longer one is recorded as an hour, and counted as
 /// clamped.
 #[derive(Debug)]
-pub(crate) struct Distribution(Histogram);
+pub(crate) struct Distribution(PerformanceHistogram);
 
 impl Distribution {
     /// Of times that work took.
     pub(crate) fn of_service() -> Self {
-        Self(Histogram::new(Layout::latency(Digits::THREE)))
+        Self(PerformanceHistogram::new(Layout::latency(Digits::THREE)))
     }
 
     /// Of waits, which may be 0.
     pub(crate) fn of_waits() -> Self {
-        Self(Histogram::new(Layout::wait(Digits::THREE)))
+        Self(PerformanceHistogram::new(Layout::wait(Digits::THREE)))
     }
 
     pub(crate) fn record(&self, nanos: u64) {

@@ -1,7 +1,7 @@
 //! What a loader has delivered, for its report: sums over epochs, and the stages and queues of the last.
 
 use crate::cpu;
-use forebay_metrics::{Report, RunFacts, Snapshot};
+use forebay_metrics::{MetricsSnapshot, Report, RunFacts};
 use forebay_pipeline::PipelineStats;
 use std::time::{Duration, Instant};
 
@@ -59,17 +59,21 @@ impl Ledger {
     }
 
     /// Adds stages and queues to what a loader counts.
-    pub(crate) fn complete(&self, snapshot: Snapshot) -> Snapshot {
+    pub(crate) fn complete(&self, snapshot: MetricsSnapshot) -> MetricsSnapshot {
         match &self.last {
             Some(stats) => {
-                Snapshot { stages: stats.stages.clone(), queues: stats.queues.clone(), ..snapshot }
+                MetricsSnapshot { stages: stats.stages.clone(), queues: stats.queues.clone(), ..snapshot }
             }
             None => snapshot,
         }
     }
 
     /// The report of a terminal.
-    pub(crate) fn report(&self, snapshot: &Snapshot, options: &forebay_loader::LoaderOptions) -> String {
+    pub(crate) fn report(
+        &self,
+        snapshot: &MetricsSnapshot,
+        options: &forebay_loader::LoaderOptions,
+    ) -> String {
         Report::new(snapshot, &self.facts(options)).to_string()
     }
 

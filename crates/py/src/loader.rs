@@ -13,7 +13,7 @@ use crate::options::{LoaderOptions, mapping};
 use crate::{errors, metrics, process, value, wait};
 use forebay_io::Error;
 use forebay_loader::{self as loader, State};
-use forebay_metrics::{Collector, Snapshot};
+use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
@@ -60,7 +60,7 @@ impl Live {
     }
 
     /// What was measured, with the stages and queues of the last epoch that was begun.
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> MetricsSnapshot {
         let running = open(&self.running).upgrade();
         let stats = running.and_then(|running| running.stats());
         let mut ledger = self.ledger();
@@ -101,7 +101,7 @@ impl Loader {
         let raise = |error: Error| errors::raise(py, &error);
         let store = self.dataset.get().store(py)?;
         let dataset = self.dataset.get().inner();
-        let collector = Some(Arc::new(Collector::new()));
+        let collector = Some(Arc::new(MetricsCollector::new()));
         let options = self.options.for_loader();
         let loader =
             loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;

@@ -3,7 +3,7 @@
 use crate::options::mapping;
 use crate::{errors, process, value};
 use forebay_io::Error;
-use forebay_metrics::Snapshot;
+use forebay_metrics::MetricsSnapshot;
 use forebay_metrics::hlog::{self, Interval};
 use pyo3::exceptions::PySystemError;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// What is known of one loader only, and would be zero here: see `Loader.snapshot`.
-const OF_A_LOADER: [&str; 3] = ["inflight_bytes", "stages", "queues"];
+const OF_A_LOADER: [&str; 5] = ["peak_inflight", "inflight_bytes", "inflight_cap", "stages", "queues"];
 
 /// Everything that this process read, wrote and listed through forebay, as a dict.
 #[pyfunction]
@@ -24,14 +24,14 @@ pub(crate) fn snapshot(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 }
 
 /// A snapshot in the shape of its JSON form.
-pub(crate) fn to_value(snapshot: &Snapshot) -> PyResult<Value> {
+pub(crate) fn to_value(snapshot: &MetricsSnapshot) -> PyResult<Value> {
     serde_json::to_value(snapshot).map_err(|error| PySystemError::new_err(error.to_string()))
 }
 
 /// Adds snapshots up, of one or several processes, bucket by bucket.
 #[pyfunction(name = "_metrics_merge")]
 pub(crate) fn merge<'py>(py: Python<'py>, snapshots: Vec<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-    let mut sum = Snapshot::default();
+    let mut sum = MetricsSnapshot::default();
     for snapshot in &snapshots {
         let next = from_dict(snapshot)?;
         sum.merge(&next).map_err(|error| refused(py, &error.to_string()))?;
@@ -53,7 +53,7 @@ pub(crate) fn diff<'py>(
 /// Reads a snapshot's JSON form, and checks it.
 #[pyfunction(name = "_metrics_read")]
 pub(crate) fn read<'py>(py: Python<'py>, text: &str) -> PyResult<Bound<'py, PyAny>> {
-    let snapshot = Snapshot::from_json(text).map_err(|error| refused(py, &error.to_string()))?;
+    let snapshot = MetricsSnapshot::from_json(text).map_err(|error| refused(py, &error.to_string()))?;
     value::to_python(py, &to_value(&snapshot)?)
 }
 
@@ -78,9 +78,9 @@ pub(crate) fn write(snapshot: &Bound<'_, PyAny>, form: &str, begin: f64, length:
     })
 }
 
-fn from_dict(snapshot: &Bound<'_, PyAny>) -> PyResult<Snapshot> {
+fn from_dict(snapshot: &Bound<'_, PyAny>) -> PyResult<MetricsSnapshot> {
     let text = Value::Object(mapping(snapshot, "what snapshot() returned")?).to_string();
-    Snapshot::from_json(&text).map_err(|error| refused(snapshot.py(), &error.to_string()))
+    MetricsSnapshot::from_json(&text).map_err(|error| refused(snapshot.py(), &error.to_string()))
 }
 
 fn refused(py: Python<'_>, text: &str) -> PyErr {

@@ -14,7 +14,7 @@ use crate::tap::Tap;
 use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
 use forebay_io_open::Surroundings;
-use forebay_metrics::Collector;
+use forebay_metrics::MetricsCollector;
 use pyo3::prelude::*;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -99,7 +99,7 @@ impl Process {
     }
 
     /// Counts everything that goes through [`Process::store`].
-    pub(crate) fn collector(&self) -> &Collector {
+    pub(crate) fn collector(&self) -> &MetricsCollector {
         self.tap.collector()
     }
 

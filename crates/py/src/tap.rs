@@ -1,19 +1,19 @@
 //! What sees every operation of this process: the counters always, and a recorder while one is at work.
 
 use forebay_io::{Attempt, End, Event, Observe, Op};
-use forebay_metrics::Collector;
+use forebay_metrics::MetricsCollector;
 use forebay_trace::Recorder;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// See the module's words. The lock is taken for a look only, and a forked child has a tap of its own.
 #[derive(Default)]
 pub(crate) struct Tap {
-    collector: Collector,
+    collector: MetricsCollector,
     recorder: RwLock<Option<Arc<Recorder>>>,
 }
 
 impl Tap {
-    pub(crate) fn collector(&self) -> &Collector {
+    pub(crate) fn collector(&self) -> &MetricsCollector {
         &self.collector
     }
 

@@ -40,7 +40,7 @@ def test_a_forked_child_of_a_warm_parent_loads(run, folder):
         loader.set_epoch(0)
         assert order(loader) == whole
         assert order(forebay.create_async_loader(root)) == list(range(40))
-        assert forebay.metrics.snapshot()["counters"]["gets"] == 121, "a child counts its own"
+        assert forebay.metrics.snapshot()["backend_counters"]["gets"] == 121, "a child counts its own"
         child(lambda: order(loader))
 
     for _ in range(5):

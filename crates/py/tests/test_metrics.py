@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def counters():
-    return forebay.metrics.snapshot()["counters"]
+    return forebay.metrics.snapshot()["backend_counters"]
 
 
 def test_the_process_counts_what_all_calls_do(folder):
@@ -39,14 +39,14 @@ def test_the_process_counts_what_all_calls_do(folder):
         "errors": 1,
         "requests": 14 + 4 + grown["lists"],
         "failed_requests": 1,
-        "bytes_transferred": 13_010 + 77,
+        "bytes": 13_010 + 77,
     }
 
 
 def test_a_snapshot_is_plain_data():
     snapshot = forebay.metrics.snapshot()
     assert json.loads(json.dumps(snapshot)) == snapshot
-    assert "inflight_bytes" not in snapshot, "which is known of one loader only"
+    assert "peak_inflight" not in snapshot, "which is known of one loader only"
 
 
 def test_a_loader_counts_its_own(folder):
@@ -55,15 +55,15 @@ def test_a_loader_counts_its_own(folder):
     for epoch in (1, 2):
         list(loader)
         snapshot = loader.snapshot()
-        assert snapshot["counters"]["gets"] == 40 * epoch
-        assert snapshot["counters"]["bytes_read"] == 40_000 * epoch
-    assert 4 * 1024 <= snapshot["inflight_bytes"]["peak"] <= snapshot["inflight_bytes"]["cap"] == 10_000
+        assert snapshot["backend_counters"]["gets"] == 40 * epoch
+        assert snapshot["backend_counters"]["bytes_read"] == 40_000 * epoch
+    assert 4 * 1024 <= snapshot["peak_inflight"] <= snapshot["inflight_cap"] == 10_000
     assert snapshot["page_cache"]["applied"] == {"default": 80}
-    assert snapshot["operations"]["get"]["latency_ns"]["count" if "count" in snapshot["operations"]["get"]["latency_ns"] else "n"] == 80
+    assert snapshot["operations"]["get"]["latency_us_hist"]["n"] == 80
     assert snapshot["queues"][-1]["items"] == 10, "of the last epoch"
     assert [stage["name"] for stage in snapshot["stages"]] == ["index", "read"]
     assert json.loads(json.dumps(snapshot)) == snapshot
-    assert other.snapshot()["counters"]["gets"] == 0
+    assert other.snapshot()["backend_counters"]["gets"] == 0
 
 
 def test_a_running_epoch_is_seen(folder):
@@ -100,10 +100,12 @@ def test_snapshots_add_up_to_what_one_process_would_have_counted(folder):
     list(loader)
     both = loader.snapshot()
     second = metrics.diff(both, first)
-    assert second["counters"]["gets"] == 400
+    assert second["backend_counters"]["gets"] == 400
     again = metrics.merge(first, second)
-    assert again["counters"] == both["counters"]
-    assert again["operations"]["get"]["latency_ns"] | {"min": 0, "max": 0} == both["operations"]["get"]["latency_ns"] | {"min": 0, "max": 0}
+    assert again["req_bytes_hist"]["recorded"] == both["req_bytes_hist"]["recorded"]
+    assert again["backend_counters"] == both["backend_counters"]
+    ours, whole = (s["operations"]["get"]["latency_us_hist"] for s in (again, both))
+    assert (ours["n"], ours["sum"], ours["recorded"]["buckets"]) == (whole["n"], whole["sum"], whole["recorded"]["buckets"])
     assert metrics.merge(first)["operations"] == first["operations"]
     with pytest.raises(ValueError, match="not an earlier"):
         metrics.diff(first, both)
@@ -113,18 +115,18 @@ def test_json_comes_back_and_rubbish_is_refused(folder):
     snapshot = loaded(folder, [100] * 8).snapshot()
     assert metrics.from_json(metrics.to_json(snapshot)) == snapshot
     whole = metrics.snapshot()
-    assert metrics.merge(whole)["counters"] == whole["counters"]
+    assert metrics.merge(whole)["backend_counters"] == whole["backend_counters"]
     for wrong in ("", "{}", '{"schema_version": 99}'):
         with pytest.raises(forebay.InvalidConfigError):
             metrics.from_json(wrong)
     with pytest.raises(forebay.InvalidConfigError):
-        metrics.to_csv({"schema_version": 1})
+        metrics.to_csv({"schema_version": 2})
 
 
 def test_the_table_has_a_figure_a_row(folder):
     rows = list(csv.DictReader(metrics.to_csv(loaded(folder, [100] * 8).snapshot()).splitlines()))
     (gets,) = [row for row in rows if (row["section"], row["metric"]) == ("counter", "gets")]
-    assert (gets["value"], gets["unit"], gets["schema_version"]) == ("8", "operations", "1")
+    assert (gets["value"], gets["unit"], gets["schema_version"]) == ("8", "operations", "2")
     assert all(None not in row and None not in row.values() for row in rows)
 
 
@@ -132,7 +134,7 @@ def test_prometheus_reads_what_is_written_for_it(folder):
     snapshot = loaded(folder).snapshot()
     families = {family.name: family for family in text_string_to_metric_families(metrics.to_prometheus(snapshot))}
     assert families["forebay_gets"].type == "counter" and families["forebay_gets"].samples[0].value == 400
-    sizes = families["forebay_operation_request_bytes"]
+    sizes = families["forebay_operation_req_bytes"]
     assert sizes.type == "histogram" and "served get" in sizes.documentation
     buckets = {float(s.labels["le"]): s.value for s in sizes.samples if s.name.endswith("_bucket")}
     for bound, value in buckets.items():
@@ -140,7 +142,7 @@ def test_prometheus_reads_what_is_written_for_it(folder):
     (total,) = [s.value for s in sizes.samples if s.name.endswith("_sum")]
     assert total == sum(range(0, 400_000, 1000))
     (seconds,) = [s.value for s in families["forebay_operation_latency_seconds"].samples if s.name.endswith("_sum")]
-    assert seconds == pytest.approx(snapshot["operations"]["get"]["latency_ns"]["sum"] / 1e9)
+    assert seconds == pytest.approx(snapshot["operations"]["get"]["latency_us_hist"]["sum"] / 1e6)
 
 
 def test_hdrhistogram_reads_every_bucket(folder):
@@ -151,8 +153,8 @@ def test_hdrhistogram_reads_every_bucket(folder):
         tag, begin, length, _, encoded = line.split(",")
         assert (begin, length) == ("1000.500", "2.000")
         found[tag.removeprefix("Tag=")] = HdrHistogram.decode(encoded)
-    for name in ("latency_ns", "request_bytes"):
-        histogram = found[f"operation.get.{name}"]
+    for tag, name in (("latency_ns", "latency_us_hist"), ("req_bytes", "req_bytes_hist")):
+        histogram = found[f"operation.get.{tag}"]
         buckets = get[name]["recorded"]["buckets"]
         assert histogram.get_total_count() == 400 == sum(n for _, n in buckets)
         assert all(histogram.get_count_at_value(low) == n for low, n in buckets)
@@ -162,4 +164,4 @@ def test_the_performance_report_is_what_the_command_reads(folder):
     report = loaded(folder, [100] * 8).get_performance_report()
     assert (report["facts"]["samples"], report["facts"]["bytes"], report["facts"]["batches"]) == (8, 800, 2)
     assert report["facts"]["elapsed_s"] > 0
-    assert report["metrics"]["counters"]["gets"] == 8
+    assert report["metrics"]["backend_counters"]["gets"] == 8

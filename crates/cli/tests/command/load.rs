@@ -66,10 +66,10 @@ fn json_is_one_object_with_options_facts_and_metrics() {
     assert!(facts["elapsed_s"].as_f64().unwrap() > 0.0 && facts["cpu_user_s"].is_number());
     assert_eq!(facts["max_bytes_in_flight"], 8 << 20);
     let metrics = &summary["metrics"];
-    assert_eq!(metrics["counters"]["gets"], 96);
-    assert_eq!(metrics["counters"]["bytes_read"], facts["bytes"]);
+    assert_eq!(metrics["backend_counters"]["gets"], 96);
+    assert_eq!(metrics["backend_counters"]["bytes_read"], facts["bytes"]);
     assert_eq!(metrics["page_cache"]["applied"]["dont_need"], 96);
-    assert!(metrics["inflight_bytes"]["peak"].as_u64().unwrap() <= 8 << 20);
+    assert!(metrics["peak_inflight"].as_u64().unwrap() <= 8 << 20);
     assert_eq!(metrics["queues"].as_array().unwrap().last().unwrap()["items"], 6);
     assert!(summary["problems"].is_null());
 }
@@ -83,7 +83,7 @@ fn the_report_has_the_requests_that_were_really_made() {
         let summary = lines(&place.run(&[&arguments, more, &["--json"]].concat()).out).pop().unwrap();
         let metrics = &summary["metrics"];
         assert_eq!(
-            (&metrics["counters"]["gets"], &metrics["counters"]["bytes_read"]),
+            (&metrics["backend_counters"]["gets"], &metrics["backend_counters"]["bytes_read"]),
             (&10.into(), &102_400.into())
         );
         let attempts = &metrics["operations"]["get"]["attempts"];

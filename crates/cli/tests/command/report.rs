@@ -43,7 +43,7 @@ fn intervals_are_lines_that_only_grow_and_end_with_the_whole() {
     let common = ["load", "set", "--epochs", "200", "--batch-size", "1", "--metrics-interval", "0.02"];
     place.ok(&[&common[..], &["--metrics-out", "m.json"]].concat());
     let written = lines(&text(&place, "m.json"));
-    let gets = |line: &serde_json::Value| line["metrics"]["counters"]["gets"].as_u64().unwrap();
+    let gets = |line: &serde_json::Value| line["metrics"]["backend_counters"]["gets"].as_u64().unwrap();
     assert!(written.len() >= 2, "{} lines", written.len());
     assert!(written.is_sorted_by_key(gets));
     let (last, before) = written.split_last().unwrap();
@@ -63,8 +63,8 @@ fn several_files_are_merged_and_two_compared() {
     place.ok(&["load", "set", "--metrics-out", "a.json"]);
     place.ok(&["load", "set", "--epochs", "2", "--metrics-out", "b.json"]);
     let merged = place.json(&["report", "a.json", "b.json"]);
-    assert_eq!(merged[0]["metrics"]["counters"]["gets"], 180);
-    assert_eq!(merged[0]["metrics"]["operations"]["get"]["latency_ns"]["n"], 180);
+    assert_eq!(merged[0]["metrics"]["backend_counters"]["gets"], 180);
+    assert_eq!(merged[0]["metrics"]["operations"]["get"]["latency_us_hist"]["n"], 180);
     assert_eq!(merged[0]["facts"]["samples"], 180);
     let compared = place.ok(&["report", "--compare", "a.json", "b.json"]);
     assert!(compared.contains("get latency p50") && compared.contains("throughput"), "{compared}");
