@@ -108,11 +108,13 @@ impl MetricsOut {
 
     /// An interval is over.
     pub(crate) fn tick(&mut self, facts: &RunFacts, snapshot: &MetricsSnapshot) -> Result<()> {
+        self.add(facts, snapshot, false)?;
         if let Some(growing) = &mut self.growing {
-            // From now on, not from when it was due: a stall is not made up for by a burst of lines.
+            // From now on, not from when it was due: a stall is not made up for by a burst of lines, and where
+            // writing one takes longer than the interval the load still goes on between two.
             growing.next = Instant::now() + growing.every;
         }
-        self.add(facts, snapshot, false)
+        Ok(())
     }
 
     /// The run is over.

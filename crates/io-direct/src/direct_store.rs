@@ -51,7 +51,7 @@ impl DirectStore {
     /// if the system starts no more threads.
     pub fn new(options: DirectOptions) -> Result<Self> {
         let shared = Shared::start(options)?;
-        let names = FsStore::new(FsOptions { threads: NAMING_THREADS })?;
+        let names = FsStore::new(FsOptions { threads: NAMING_THREADS, ..FsOptions::default() })?;
         Ok(DirectStore { shared, names })
     }
 

@@ -8,6 +8,7 @@ use crate::options::FsOptions;
 use crate::pool::{Pool, Turn};
 use crate::put::{Draft, Gathered};
 use crate::read_batch::{self, Files, ReadBatch, Stop, Terms};
+use crate::residency::Lookout;
 use crate::walk::Stride;
 use crate::{failure, list, split_read, version, waiting};
 use forebay_io::{
@@ -65,7 +66,8 @@ impl FsStore {
     }
 
     fn start(options: FsOptions, observer: Option<Arc<dyn Observe>>) -> Result<Self> {
-        let FsOptions { threads } = options.check()?;
+        let FsOptions { threads, page_cache_sampling } = options.check()?;
+        let lookout = observer.as_ref().and(page_cache_sampling).map(Lookout::new);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(FsStore {
             pool: Arc::new(Pool::new("forebay-fs", threads, cores)?),
@@ -73,6 +75,7 @@ impl FsStore {
                 descriptors: Descriptors::new(threads, read_batch::GROUP),
                 kept: KeptFiles::new(),
                 observer,
+                lookout,
             }),
         })
     }
@@ -201,8 +204,7 @@ impl Store for FsStore {
                 .await?;
             let meta = meta.ok_or_else(|| failure::not_a_file(Operation::Open, location))?;
             let opened = Opened { fd: Arc::new(fd), location: location.clone(), meta, mode, target };
-            let observer = self.files.observer.clone();
-            Ok(Arc::new(FsObject::new(opened, observer, self.pool.clone())) as Arc<dyn Object>)
+            Ok(Arc::new(FsObject::new(opened, self.files.clone(), self.pool.clone())) as Arc<dyn Object>)
         }
         .boxed()
     }

@@ -25,6 +25,8 @@ mod prune;
 mod put;
 mod read_batch;
 #[allow(unsafe_code)]
+mod residency;
+#[allow(unsafe_code)]
 mod split_read;
 mod version;
 mod waiting;

@@ -4,23 +4,24 @@ use crate::failure;
 use crate::file::{self, Beyond, Filled};
 use crate::parts::Parts;
 use crate::pool::Pool;
+use crate::read_batch::Files;
+use crate::residency::Held;
 use crate::split_read::{self, Region};
-use forebay_io::{
-    Buf, Error, Kind, Location, Meta, Object, Observe, Operation, PageCacheMode, Result, Served,
-};
+use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, PageCacheMode, Result, Served};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::fmt;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// See the module's words. The descriptor is closed when the object and every read of it are gone.
 pub(crate) struct FsObject {
     file: Arc<Opened>,
-    observer: Option<Arc<dyn Observe>>,
+    files: Arc<Files>,
     pool: Arc<Pool>,
 }
 
@@ -35,19 +36,31 @@ pub(crate) struct Opened {
 }
 
 impl FsObject {
-    /// `observer` hears of each request to the kernel.
-    pub(crate) fn new(file: Opened, observer: Option<Arc<dyn Observe>>, pool: Arc<Pool>) -> Self {
-        FsObject { file: Arc::new(file), observer, pool }
+    /// The observer of `files` hears of each request to the kernel.
+    pub(crate) fn new(file: Opened, files: Arc<Files>, pool: Arc<Pool>) -> Self {
+        FsObject { file: Arc::new(file), files, pool }
     }
 
     async fn read_all(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
         let bytes: u64 = ranges.iter().map(|(_, buf)| buf.len() as u64).sum();
         let file = self.file.clone();
-        let parts = Parts::new(file.target, self.observer.clone());
+        let mut parts = Parts::new(file.target, self.files.observer.clone());
+        let due = self.due(&ranges);
         let results = if bytes >= split_read::SPLIT_FROM && self.pool.threads() > 1 {
+            if !due.is_empty() {
+                let (file, files) = (file.clone(), self.files.clone());
+                let looked = self.pool.run(move |_| file.look(&files, &due)).await;
+                parts.looked(looked.unwrap_or_default());
+            }
             file.split(&self.pool, ranges, parts).await
         } else {
-            self.pool.run(move |gave_up| file.each(ranges, parts, gave_up)).await
+            let files = self.files.clone();
+            self.pool
+                .run(move |gave_up| {
+                    parts.looked(file.look(&files, &due));
+                    file.each(ranges, parts, gave_up)
+                })
+                .await
         };
         // The jobs make system calls and nothing else that could panic; a buffer that a panic took
         // cannot be given back.
@@ -55,7 +68,33 @@ impl FsObject {
     }
 }
 
+impl FsObject {
+    /// The ranges before which the page cache is looked into. Those that lie outside are not read.
+    fn due(&self, ranges: &[(u64, Buf)]) -> Vec<Range<u64>> {
+        let Some(lookout) = &self.files.lookout else { return Vec::new() };
+        let (first, size) = (lookout.draw(ranges.len()), self.file.meta.size);
+        let range = |(offset, buf): &(u64, Buf)| *offset..offset.saturating_add(buf.len() as u64);
+        (first..)
+            .zip(ranges)
+            .filter(|(number, _)| lookout.is_due(*number))
+            .map(|(_, range_of)| range(range_of))
+            .filter(|range| range.end <= size)
+            .collect()
+    }
+}
+
 impl Opened {
+    /// What of these ranges is in the page cache now.
+    fn look(&self, files: &Files, ranges: &[Range<u64>]) -> Held {
+        let mut held = Held::default();
+        for range in ranges {
+            if let Some(lookout) = &files.lookout {
+                held += lookout.look(self.fd.as_fd(), range);
+            }
+        }
+        held
+    }
+
     fn each(
         &self,
         ranges: Vec<(u64, Buf)>,

@@ -4,7 +4,8 @@
 
 use crate::failure;
 use crate::file::{Beyond, Filled};
-use forebay_io::{Attempt, Kind, Location, Observe, Operation};
+use crate::residency::Held;
+use forebay_io::{Attempt, Event, Kind, Location, Observe, Operation};
 use rustix::io::Errno;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -45,13 +46,15 @@ pub(crate) struct Parts {
     target: Option<NonZeroU64>,
     observer: Option<Arc<dyn Observe>>,
     made: Vec<Part>,
+    /// What of them was in the page cache, as far as that was looked at.
+    held: Held,
     /// When the part that is read now began. Known to be right only with an observer.
     begin: Instant,
 }
 
 impl Parts {
     pub(crate) fn new(target: Option<NonZeroU64>, observer: Option<Arc<dyn Observe>>) -> Self {
-        Parts { target, observer, made: Vec::new(), begin: Instant::now() }
+        Parts { target, observer, made: Vec::new(), held: Held::default(), begin: Instant::now() }
     }
 
     /// Whether somebody wants to hear of parts.
@@ -108,9 +111,18 @@ impl Parts {
         }
     }
 
-    /// Tells the observer of what was made.
+    /// Takes up what was in the page cache before a read.
+    pub(crate) fn looked(&mut self, held: Held) {
+        self.held += held;
+    }
+
+    /// Tells the observer of what was made, and of what was in the page cache before.
     pub(crate) fn tell<'a>(&mut self, operation: Operation, locate: impl Fn(usize) -> &'a Location) {
         let Some(observer) = &self.observer else { return };
+        let Held { reads, hit, miss, unknown } = std::mem::take(&mut self.held);
+        if reads > 0 {
+            observer.noted(Event::PageCache { reads, hit, miss, unknown });
+        }
         if self.made.is_empty() {
             return;
         }

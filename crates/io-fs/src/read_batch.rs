@@ -14,6 +14,7 @@ use crate::folder::Folder;
 use crate::kept_files::KeptFiles;
 use crate::parts::{Part, Parts};
 use crate::pool::Turn;
+use crate::residency::Lookout;
 use crate::split_read::Region;
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Observe, Operation, PageCacheMode, Place, Reservation, Result, Served,
@@ -83,6 +84,8 @@ pub(crate) struct ReadBatch {
     parts: Parts,
     /// Counts the open files while no thread works on the batch.
     held: Option<Held>,
+    /// The number of request 0 to the lookout.
+    number: u64,
     next: usize,
     /// Opened, without room yet; in the order of the requests.
     opened: Vec<OpenFile>,
@@ -107,6 +110,8 @@ pub(crate) struct Files {
     pub(crate) kept: KeptFiles,
     /// Hears of each request to the kernel.
     pub(crate) observer: Option<Arc<dyn Observe>>,
+    /// Looks into the page cache before some reads; only with an observer.
+    pub(crate) lookout: Option<Lookout>,
 }
 
 /// A file between the two phases.
@@ -163,7 +168,9 @@ impl ReadBatch {
     ) -> Box<Self> {
         let count = part.len();
         let parts = Parts::new(terms.target, files.observer.clone());
+        let drawn = files.lookout.as_ref().map_or(0, |lookout| lookout.draw(count));
         Box::new(ReadBatch {
+            number: drawn.wrapping_sub(part.start as u64),
             requests,
             next: part.start,
             part,
@@ -237,7 +244,7 @@ impl ReadBatch {
             return false;
         }
         self.one_by_one = false;
-        let requests = self.requests.clone();
+        let (requests, files) = (self.requests.clone(), self.files.clone());
         let mut folder = Folder::default();
         let (first, start) = (self.next, Instant::now());
         let mut begin = start;
@@ -251,10 +258,18 @@ impl ReadBatch {
                 break;
             }
             self.next += 1;
-            let end = Instant::now();
+            let mut end = Instant::now();
             match opened {
                 Ok((fd, span)) => {
-                    self.opened.push(OpenFile { index, fd: Some(fd), span, spent: end - begin })
+                    let spent = end - begin;
+                    // Before any of the group is read, or announced.
+                    if let Some(lookout) = &files.lookout
+                        && lookout.is_due(self.number.wrapping_add(index as u64))
+                    {
+                        self.parts.looked(lookout.look(fd.as_fd(), &span));
+                        end = Instant::now();
+                    }
+                    self.opened.push(OpenFile { index, fd: Some(fd), span, spent })
                 }
                 Err(stopped) => self.settle_one(index, Err(stopped.into())),
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 fn files(threads: usize) -> Fixture {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let root = Location::from_path(dir.path()).expect("it is absolute");
-    let store = FsStore::new(FsOptions { threads }).expect("a store");
+    let store = FsStore::new(FsOptions { threads, ..FsOptions::default() }).expect("a store");
     Fixture::new(Arc::new(store), root).keep(dir)
 }
 

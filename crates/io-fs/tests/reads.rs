@@ -528,7 +528,9 @@ fn what_may_not_be_read_is_denied() {
             if rustix::process::geteuid().is_root() {
                 rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65_534)).unwrap();
             }
-            let store = forebay_io_fs::FsStore::new(forebay_io_fs::FsOptions { threads: 2 }).unwrap();
+            let store =
+                forebay_io_fs::FsStore::new(forebay_io_fs::FsOptions { threads: 2, ..Default::default() })
+                    .unwrap();
             let pool = forebay_io::Pool::new(forebay_io::Budget::new(1 << 20).unwrap());
             let read = |name: &[u8]| {
                 let at = root.join(name);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 fn observed(threads: usize) -> (Fixture, Arc<RecordingObserver>) {
     let observer = Arc::new(RecordingObserver::new());
-    let store = FsStore::observed(FsOptions { threads }, observer.clone()).unwrap();
+    let store = FsStore::observed(FsOptions { threads, ..FsOptions::default() }, observer.clone()).unwrap();
     (Fixture { store, ..Fixture::new(threads) }, observer)
 }
 

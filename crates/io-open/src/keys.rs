@@ -4,7 +4,7 @@
 //! refuses an option whose row does not name the scheme, however it was set.
 
 use crate::StoreOptions;
-use crate::value::{count, size};
+use crate::value::{count, or_none, size};
 use forebay_io::Result;
 use std::fmt;
 use std::sync::LazyLock;
@@ -49,6 +49,13 @@ static OWN: &[Key] = &[
         schemes: &["file", "direct"],
         set: |options, text| count(text, 1).map(|n| options.threads = Some(n)),
         given: |options| options.threads.is_some(),
+    },
+    Key {
+        name: "page_cache_sampling",
+        about: "before one in so many reads, look for what of it is in the page cache (metrics: hit, miss, unknown), as 32; 1 before each, or none",
+        schemes: &["file"],
+        set: |options, text| or_none(text, |t| count(t, 1)).map(|v| options.page_cache_sampling = Some(v)),
+        given: |options| options.page_cache_sampling.is_some(),
     },
     Key {
         name: "retries",

@@ -32,7 +32,7 @@ pub enum Choice<T> {
 
 impl<T: Copy> Choice<T> {
     /// What was chosen, or what is usual.
-    fn or(said: Option<Self>, usual: Option<T>) -> Option<T> {
+    pub(crate) fn or(said: Option<Self>, usual: Option<T>) -> Option<T> {
         match said {
             Some(Choice::With(value)) => Some(value),
             Some(Choice::Without) => None,

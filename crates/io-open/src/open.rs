@@ -1,6 +1,6 @@
 //! The stack itself.
 
-use crate::{Scheme, StoreOptions};
+use crate::{Choice, Scheme, StoreOptions};
 use forebay_io::layer::Retries;
 use forebay_io::{Error, Kind, Location, Operation, Result, Store};
 use forebay_io_direct::DirectStore;
@@ -36,7 +36,10 @@ fn backend(
     match scheme.name {
         "file" => {
             let default = FsOptions::default();
-            let files = FsOptions { threads: options.threads.unwrap_or(default.threads) };
+            let files = FsOptions {
+                threads: options.threads.unwrap_or(default.threads),
+                page_cache_sampling: Choice::or(options.page_cache_sampling, default.page_cache_sampling),
+            };
             let store = match options.is_observed() {
                 true => FsStore::observed(files, options.attempts()),
                 false => FsStore::new(files),

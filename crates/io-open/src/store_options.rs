@@ -4,7 +4,7 @@ use crate::direct::Direct;
 use crate::keys::Text;
 use crate::nearest::did_you_mean;
 use crate::services::Services;
-use crate::{KEYS, LayerOptions};
+use crate::{Choice, KEYS, LayerOptions};
 use forebay_io::layer::Limits;
 use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
 use forebay_io_az::TokenSource;
@@ -12,6 +12,7 @@ use forebay_io_object::Surroundings;
 use forebay_io_s3::CredentialProvider;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use std::sync::Arc;
 pub struct StoreOptions {
     /// Threads that make system calls. Of `file://` and `direct://` only; where nothing is said, its own default.
     pub threads: Option<usize>,
+    /// Before about one in so many reads of `file://`, what of it is in the page cache is looked for.
+    pub page_cache_sampling: Option<Choice<NonZeroU32>>,
     /// How often a failed operation is tried again. Where nothing is said, the scheme's default
     /// ([`Scheme::retries`](crate::Scheme)).
     pub retries: Option<u32>,
@@ -150,6 +153,7 @@ impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOptions")
             .field("threads", &self.threads)
+            .field("page_cache_sampling", &self.page_cache_sampling)
             .field("retries", &self.retries)
             .field("limits", &self.limits)
             .field("device", &self.device.is_some())

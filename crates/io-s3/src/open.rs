@@ -23,7 +23,7 @@ pub fn open(
 ) -> Result<ObjectBackend> {
     let service = resolve(location, options, around).map_err(|error| error.at(location))?;
     let client: Arc<dyn Client> = match options.client {
-        ClientKind::Forebay => Arc::new(SignedClient::new(service, &options.http)?),
+        ClientKind::Forebay => Arc::new(SignedClient::new(service, &options.http, observer.clone())?),
 
         #[cfg(feature = "object-store")]
         ClientKind::ObjectStore => {

@@ -6,7 +6,7 @@ use crate::sign::{Covered, Signer, Unsigned};
 use crate::xml;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use forebay_io::{Kind, PutMode, Result, Retry};
+use forebay_io::{Kind, Observe, PutMode, Result, Retry};
 use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
@@ -46,8 +46,9 @@ struct Call<'a> {
 }
 
 impl SignedClient {
-    pub(crate) fn new(service: Service, options: &HttpOptions) -> Result<Self> {
-        let wire = Wire::new(service.endpoint.clone(), options)?;
+    /// `observer` hears of each connection.
+    pub(crate) fn new(service: Service, options: &HttpOptions, observer: Arc<dyn Observe>) -> Result<Self> {
+        let wire = Wire::new(service.endpoint.clone(), options, observer)?;
         let signer = Signer::new(&service.region);
         Ok(SignedClient { wire, signer, authority: service.endpoint.authority(), service })
     }

@@ -19,7 +19,7 @@ pub use request::Request;
 
 use crate::{Failure, HttpOptions, Payload};
 use connection::Connection;
-use forebay_io::{Error, Kind, Result};
+use forebay_io::{Error, Event, Kind, Observe, Result};
 use pool::Pool;
 use std::fmt;
 use std::sync::Arc;
@@ -115,17 +115,19 @@ pub struct Wire {
     connect_timeout: Duration,
     pool: Arc<Pool>,
     tls: Option<tls::Connector>,
+    /// Hears of each connection that came about.
+    observer: Arc<dyn Observe>,
 }
 
 impl Wire {
-    /// No connection is made yet.
+    /// No connection is made yet; `observer` will hear of each ([`Event::Connected`]).
     ///
     /// # Errors
     /// `InvalidConfig` if TLS is asked for and cannot be set up, or the host is no name for it.
-    pub fn new(endpoint: Endpoint, options: &HttpOptions) -> Result<Self> {
+    pub fn new(endpoint: Endpoint, options: &HttpOptions, observer: Arc<dyn Observe>) -> Result<Self> {
         let tls = endpoint.tls.then(|| tls::Connector::new(&endpoint.host)).transpose()?;
         let pool = Pool::new(options.max_idle_connections, options.connection_idle);
-        Ok(Wire { endpoint, connect_timeout: options.connect_timeout, pool: Arc::new(pool), tls })
+        Ok(Wire { endpoint, connect_timeout: options.connect_timeout, pool: Arc::new(pool), tls, observer })
     }
 
     /// Where it leads.
@@ -182,9 +184,10 @@ impl Wire {
         let made = made.await.map_err(|_| {
             let said = format!("no connection to {} within connect_timeout={limit}", self.endpoint);
             Failure::new(Kind::TimedOut, said)
-        })?;
+        })??;
         self.pool.count();
-        made
+        self.observer.noted(Event::Connected);
+        Ok(made)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The store of `s3://` on servers that speak its protocol.
 
 mod conformance;
+mod connections;
 mod faults;
 mod part_retries;
 mod server;
