@@ -127,6 +127,7 @@ enum Kind {
 fn kind(fd: BorrowedFd<'_>) -> Kind {
     let Ok(of) = fstatfs(fd) else { return Kind::Elsewhere };
     // Some architectures have fewer bits for it, and a sign.
+    #[allow(clippy::unnecessary_cast)]
     let magic = of.f_type as i64 & 0xffff_ffff;
     if magic == OVERLAY {
         return Kind::Overlay;
