@@ -112,24 +112,6 @@ impl Shared {
         }
     }
 
-    /// After a part failed: comes back when it may be tried again.
-    ///
-    /// # Errors
-    /// The last word on it.
-    pub(crate) async fn part_again(&self, error: Error, made: &mut u32) -> Result<()> {
-        match &self.retries {
-            Some(retries) => retries.again(error, made).await,
-            None => Err(error),
-        }
-    }
-
-    /// A part succeeded.
-    pub(crate) fn part_done(&self) {
-        if let Some(retries) = &self.retries {
-            retries.succeeded(1);
-        }
-    }
-
     /// Leave to make a request. Given back when dropped.
     pub(crate) async fn permit(&self) -> SemaphorePermit<'_> {
         self.permits.acquire().await.expect("never closed")

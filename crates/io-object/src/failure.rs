@@ -29,6 +29,14 @@ impl Failure {
         Failure::new(Kind::Unavailable, format!("{what}: {}", chain(cause)))
     }
 
+    /// A connection was lost on which a request was on its way, and the next one need not be: that says nothing
+    /// about load.
+    #[must_use]
+    pub fn cut_off(what: impl fmt::Display, cause: Option<&dyn std::error::Error>) -> Self {
+        let said = cause.map_or_else(|| what.to_string(), |cause| format!("{what}: {}", chain(cause)));
+        Failure::new(Kind::Unavailable, said).with_retry(Retry::Soon)
+    }
+
     /// An answer other than success. `code` and `message` are the service's own words; `retry_after` is its
     /// `Retry-After`, as [`retry_after`] reads it.
     pub fn status(status: u16, code: &str, message: &str, retry_after: Option<Duration>) -> Self {

@@ -20,6 +20,7 @@ mod http_options;
 mod incoming;
 mod listing;
 mod opened;
+mod part;
 mod read;
 mod secret;
 mod surroundings;

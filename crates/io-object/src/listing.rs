@@ -6,6 +6,7 @@
 //! one is handed over.
 
 use crate::backend::Shared;
+use crate::part::Again;
 use crate::{ListAsk, Listed, ListedObject};
 use forebay_io::{EntryKind, Error, Kind, ListOptions, Location, Meta, Operation, Page, PageBuilder, Result};
 use futures::future::BoxFuture;
@@ -179,25 +180,9 @@ async fn fetch(shared: Arc<Shared>, location: Location, job: Job) -> Fetched {
         token: job.token.as_deref(),
         limit,
     };
-    let mut made = 0;
-    let listed = loop {
-        let answer = shared.call(Operation::List, &location, 0, shared.client.list(ask)).await;
-        let error = match answer {
-            Ok(listed) => {
-                if !job.first {
-                    shared.part_done();
-                }
-                break Ok(listed);
-            }
-            Err(failure) => failure.into_error(Operation::List, &location),
-        };
-        if job.first {
-            break Err(error);
-        }
-        if let Err(error) = shared.part_again(error, &mut made).await {
-            break Err(error);
-        }
-    };
+    let again = if job.first { Again::WithAll } else { Again::Alone };
+    let page = || shared.call(Operation::List, &location, 0, shared.client.list(ask));
+    let listed = shared.part(Operation::List, &location, again, page).await;
     (job, listed)
 }
 

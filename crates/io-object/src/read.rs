@@ -8,13 +8,14 @@
 
 use crate::attempt::Try;
 use crate::backend::Shared;
+use crate::part::Again;
 use crate::watch::{Phase, Watch};
 use crate::{Answer, Ask, Failure, Incoming};
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Kind, Location, Operation, Place, ReadOptions, Reservation, Result,
-    Served, Version, Want,
+    Retry, Served, Version, Want,
 };
-use futures::{TryStreamExt, stream};
+use futures::{FutureExt, TryStreamExt, stream};
 use std::future::poll_fn;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -201,16 +202,20 @@ impl<'a> Read<'a> {
             let all = self.receive(attempt, watch, answer, head, permit);
             all.await.map_err(|failure| self.fail(failure))?;
         } else {
-            let version = version.as_ref();
-            let first = async {
-                let Err(failure) = self.receive(attempt, watch, answer, head, permit).await else {
-                    self.shared.part_done();
-                    return Ok(());
-                };
-                let mut made = 0;
-                self.part_again(failure, range.start..answer_end, version, &mut made).await?;
-                self.part(range.start, head, version, size, made).await
-            };
+            let (version, asked) = (version.as_ref(), range.start..answer_end);
+            let mut begun = Some((attempt, watch, answer, permit));
+            let first = self.tried(asked, version, head, |head| {
+                let begun = begun.take();
+                async move {
+                    let filled = match begun {
+                        Some((attempt, watch, answer, permit)) => {
+                            self.receive(attempt, watch, answer, &mut *head, permit).await
+                        }
+                        None => self.stretch(range.start, &mut *head, version, size).await,
+                    };
+                    (head, filled)
+                }
+            });
             futures::try_join!(first, self.stretches(answer_end, tail, version, size))?;
         }
         Ok(served(buf.len() as u64, begin, first_byte))
@@ -229,45 +234,44 @@ impl<'a> Read<'a> {
         let parts = into.chunks_mut(stretch).map(|part| {
             let start = at;
             at += part.len() as u64;
-            Ok(self.part(start, part, version, size, 0))
+            Ok(self.part(start, part, version, size))
         });
         let most = self.shared.options.concurrency.get() as usize;
         stream::iter(parts.collect::<Vec<_>>()).try_buffer_unordered(most).try_collect::<()>().await
     }
 
-    /// Fills `part`, with as many requests as it is tried; `made` were before.
-    async fn part(
+    /// Fills `part`, with as many requests as it is tried.
+    async fn part<'p>(
         &self,
         start: u64,
-        part: &mut [u8],
+        part: &'p mut [u8],
         version: Option<&Version>,
         size: u64,
-        mut made: u32,
     ) -> Result<()> {
-        loop {
-            match self.stretch(start, part, version, size).await {
-                Ok(()) => {
-                    self.shared.part_done();
-                    return Ok(());
-                }
-                Err(failure) => {
-                    self.part_again(failure, start..start + part.len() as u64, version, &mut made).await?;
-                }
-            }
-        }
+        let range = start..start + part.len() as u64;
+        let fill = |part: &'p mut [u8]| async move {
+            let filled = self.stretch(start, &mut *part, version, size).await;
+            (part, filled)
+        };
+        self.tried(range, version, part, fill).await
     }
 
-    /// After a part failed: comes back when it may be asked for again. Where no version pins it, it may not:
-    /// that is what tells an object that changed meanwhile.
-    async fn part_again(
+    /// The requests that fill a part, as often as it is tried. Where no version pins it, that is once: only
+    /// asking for all of it again tells an object that changed meanwhile.
+    async fn tried<'p, F: Future<Output = (&'p mut [u8], Result<(), Failure>)>>(
         &self,
-        failure: Failure,
         range: Range<u64>,
         version: Option<&Version>,
-        made: &mut u32,
+        part: &'p mut [u8],
+        mut request: impl FnMut(&'p mut [u8]) -> F,
     ) -> Result<()> {
-        let error = self.fail(failure.context(format_args!("bytes {}..{}", range.start, range.end)));
-        if version.is_none() { Err(error) } else { self.shared.part_again(error, made).await }
+        let again = if version.is_some() { Again::Alone } else { Again::WithAll };
+        let request = |part| {
+            let Range { start, end } = range;
+            let named = move |failure: Failure| failure.context(format_args!("bytes {start}..{end}"));
+            request(part).map(move |(part, filled)| (part, filled.map_err(named)))
+        };
+        self.shared.part_into(self.operation, self.location, again, part, request).await
     }
 
     /// Fills `part` with one request.
@@ -365,8 +369,8 @@ async fn pour(
             match body.poll_fill(cx, rest) {
                 Poll::Ready(Ok(0)) if filled == due => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(0)) => {
-                    let said = format!("the body ended after {filled} of {due} bytes");
-                    return Poll::Ready(Err(Failure::new(Kind::Unavailable, said)));
+                    let said = format_args!("the body ended after {filled} of {due} bytes");
+                    return Poll::Ready(Err(Failure::cut_off(said, None)));
                 }
                 Poll::Ready(Ok(more)) => {
                     watch.progress();
@@ -377,7 +381,11 @@ async fn pour(
                     }
                     *came = filled as u64;
                 }
-                Poll::Ready(Err(failure)) => {
+                Poll::Ready(Err(mut failure)) => {
+                    // Not every client tells: what breaks in a body was answered before.
+                    if failure.kind == Kind::Unavailable {
+                        failure.retry = failure.retry.or(Some(Retry::Soon));
+                    }
                     return Poll::Ready(Err(failure.context(format_args!("after {filled} of {due} bytes"))));
                 }
                 Poll::Pending => return watch.poll(cx, Phase::Bytes).map(Err),

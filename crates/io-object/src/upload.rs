@@ -4,11 +4,12 @@
 //! dropped is taken back, so that no parts stay behind that somebody pays for.
 
 use crate::backend::Shared;
+use crate::part::Again;
 use crate::{Facts, Failure, Payload, Stored};
 use bytes::Bytes;
 use forebay_io::{Body, EntryKind, Error, Kind, Location, Meta, Operation, PutMode, PutOptions, Result};
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt, future};
+use futures::{StreamExt, TryFutureExt, TryStreamExt, future};
 use std::sync::Arc;
 
 /// Parts of one upload that are sent side by side. Each holds its bytes in memory until it is there, so
@@ -92,20 +93,11 @@ impl Upload<'_> {
 
     /// Sends a part, as often as it is tried: a part that came twice is kept once.
     async fn part(&self, number: u32, payload: Payload) -> Result<String> {
-        let mut made = 0;
-        loop {
-            match self.send(number, payload.clone()).await {
-                Ok(name) => {
-                    self.shared.part_done();
-                    return Ok(name);
-                }
-                Err(failure) => {
-                    let failure = failure.context(format_args!("part {number}"));
-                    let error = failure.into_error(Operation::Put, self.location);
-                    self.shared.part_again(error, &mut made).await?;
-                }
-            }
-        }
+        let send = || {
+            let named = move |failure: Failure| failure.context(format_args!("part {number}"));
+            self.send(number, payload.clone()).map_err(named)
+        };
+        self.shared.part(Operation::Put, self.location, Again::Alone, send).await
     }
 
     async fn send(&self, number: u32, payload: Payload) -> Result<String, Failure> {

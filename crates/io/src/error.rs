@@ -93,6 +93,9 @@ impl fmt::Display for Kind {
 pub enum Retry {
     /// It will fail again.
     Never,
+    /// It may succeed at once: one connection or one answer was broken, which says nothing about load. From
+    /// the second failure on after a pause that grows.
+    Soon,
     /// It may succeed after a pause that grows.
     Backoff,
     /// The service named the pause.
@@ -168,6 +171,8 @@ struct Inner {
     location: Option<Location>,
     context: String,
     source: Option<Source>,
+    /// Which policy of retries has had its last word on it.
+    given_up: Option<usize>,
 }
 
 impl Error {
@@ -180,6 +185,7 @@ impl Error {
             location: None,
             context: context.into(),
             source: None,
+            given_up: None,
         }))
     }
 
@@ -276,7 +282,19 @@ impl Error {
             location: self.0.location.clone(),
             context: self.0.context.clone(),
             source: self.0.source.as_ref().map(|s| s.to_string().into()),
+            given_up: self.0.given_up,
         }))
+    }
+
+    /// Notes that a policy of retries has given this up, so that it does not begin again further out.
+    pub(crate) fn given_up_by(mut self, policy: usize) -> Self {
+        self.0.given_up = Some(policy);
+        self
+    }
+
+    /// Which one has.
+    pub(crate) fn given_up(&self) -> Option<usize> {
+        self.0.given_up
     }
 }
 

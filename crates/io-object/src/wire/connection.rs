@@ -70,7 +70,7 @@ impl Connection {
     }
 
     pub(super) async fn send(&mut self, head: &[u8], payload: &Payload) -> Result<(), Failure> {
-        let broke = |error: io::Error| Failure::unavailable("the connection broke in a request", &error);
+        let broke = |error: io::Error| Failure::cut_off("the connection broke in a request", Some(&error));
         self.write(head).await.map_err(broke)?;
         for chunk in payload.chunks() {
             self.write(chunk).await.map_err(broke)?;
@@ -166,12 +166,11 @@ impl Connection {
             }
             match poll_fn(|cx| self.poll_more(cx)).await {
                 Ok(0) => {
-                    let said = "the connection was closed before an answer came";
-                    return Err(Failure::new(Kind::Unavailable, said));
+                    return Err(Failure::cut_off("the connection was closed before an answer came", None));
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    return Err(Failure::unavailable("the connection broke before an answer", &error));
+                    return Err(Failure::cut_off("the connection broke before an answer", Some(&error)));
                 }
             }
         }
@@ -180,12 +179,12 @@ impl Connection {
 
 /// The body ended before its length was there.
 pub(super) fn cut_off() -> Failure {
-    Failure::new(Kind::Unavailable, "the connection was closed before the body's end")
+    Failure::cut_off("the connection was closed before the body's end", None)
 }
 
 /// The socket failed in a body.
 pub(super) fn broken(error: &io::Error) -> Failure {
-    Failure::unavailable("the connection broke before the body's end", error)
+    Failure::cut_off("the connection broke before the body's end", Some(error))
 }
 
 /// The head at the beginning of `ahead` and its length, if all of it is there.

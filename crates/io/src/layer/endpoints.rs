@@ -138,7 +138,7 @@ impl Door {
             let doubled = UNWELL.saturating_mul(1 << health.failures.min(16)).min(LONG_UNWELL);
             let pause = match error.retry() {
                 Retry::After(said) => said,
-                Retry::Never | Retry::Backoff => doubled,
+                Retry::Never | Retry::Soon | Retry::Backoff => doubled,
             };
             *health = Health { failures: health.failures + 1, until: Some(now + pause) };
         }

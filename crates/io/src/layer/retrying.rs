@@ -3,7 +3,11 @@
 //! * An error says itself whether to try again ([`Error::retry`]). A pause that the service named
 //!   ([`Retry::After`]) is kept, and spread by up to one `base` beyond it; one that is longer than
 //!   `cap` ends the tries, and the error goes to whoever can wait that long.
-//! * Of a batch, only the members that failed are asked for again, after one common pause.
+//! * A connection that was cut or an answer that was broken ([`Retry::Soon`](crate::Retry)) is asked for again after
+//!   an eighth of the pause that a service is given which failed: it says nothing about load.
+//! * Of a batch, only the members that failed are asked for again, each for itself: none waits for another's
+//!   pause.
+//! * What a policy gave up beneath (parts of a large object, by the same [`Retries`]) is given up here.
 //! * A listing is begun again only before its first page: later, entries would come twice.
 //! * A put is made again only if its body can be sent again ([`Body::again`]: bytes in memory can, a
 //!   stream cannot), and one in [`PutMode::Create`] only if the service turned it away (`Throttled`):
@@ -17,13 +21,13 @@
 //! An error that comes out after more than one attempt says how many there were. Dropping a future
 //! stops the tries. Pauses need a tokio runtime with time enabled.
 
-use super::retries::{Again, Pause, Retries, RetryPolicy, last};
+use super::retries::{Retries, RetryPolicy, last};
 use crate::{
     Body, Buf, Capability, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Page, Place,
     PutMode, PutOptions, ReadOptions, Result, Served, Store,
 };
-use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
+use futures::future::{BoxFuture, join_all};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use futures::{FutureExt, StreamExt};
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +48,23 @@ impl Retrying {
     pub fn sharing(store: Arc<dyn Store>, tries: Arc<Retries>) -> Self {
         Retrying { store, tries }
     }
+
+    /// The result of a get whose first attempt ended as `first`.
+    async fn get_again(
+        &self,
+        first: Result<Served>,
+        request: &GetRequest,
+        options: &ReadOptions,
+        place: &Arc<dyn Place>,
+    ) -> Result<Served> {
+        let get = |made| self.store.get(request.clone(), tried(options, made), place.clone());
+        self.tries.until_done(first, get).await
+    }
+}
+
+/// The options of a read that was tried so many times before.
+fn tried(options: &ReadOptions, made: u32) -> ReadOptions {
+    ReadOptions { attempt: options.attempt + made, ..options.clone() }
 }
 
 impl Store for Retrying {
@@ -58,17 +79,8 @@ impl Store for Retrying {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Result<Served>> {
         async move {
-            let mut made = 0;
-            loop {
-                let options = ReadOptions { attempt: options.attempt + made, ..options.clone() };
-                match self.store.get(request.clone(), options, place.clone()).await {
-                    Err(error) => self.tries.again(error, &mut made).await?,
-                    done => {
-                        self.tries.succeeded(1);
-                        return done;
-                    }
-                }
-            }
+            let first = self.store.get(request.clone(), options.clone(), place.clone()).await;
+            self.get_again(first, &request, &options, &place).await
         }
         .boxed()
     }
@@ -80,28 +92,16 @@ impl Store for Retrying {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Vec<Result<Served>>> {
         async move {
-            let mut results: Vec<_> = requests.iter().map(|_| None).collect();
-            let mut asked = requests.clone();
-            let mut indices: Vec<usize> = (0..requests.len()).collect();
-            for made in 1.. {
-                let options = ReadOptions { attempt: options.attempt + made - 1, ..options.clone() };
-                let answers = self.store.get_many(asked, options, place.clone()).await;
-                let mut pause = Pause::default();
-                let mut again = Vec::new();
-                for (index, answer) in indices.into_iter().zip(answers) {
-                    match self.tries.settle(answer, made, &mut pause) {
-                        Ok(result) => results[index] = Some(result),
-                        Err(Again) => again.push(index),
-                    }
-                }
-                if again.is_empty() {
-                    break;
-                }
-                self.tries.wait(pause).await;
-                asked = again.iter().map(|&index| requests[index].clone()).collect();
-                indices = again;
-            }
-            results.into_iter().map(|r| r.expect("each has its last word or is tried again")).collect()
+            let mut results = self.store.get_many(requests.clone(), options.clone(), place.clone()).await;
+            self.tries.succeeded(results.iter().filter(|result| result.is_ok()).count());
+            let failed = results.iter_mut().zip(&*requests).filter(|(result, _)| result.is_err());
+            let (options, place) = (&options, &place);
+            let again = failed.map(|(result, request)| async move {
+                let error = std::mem::replace(result, Ok(Served::default()));
+                *result = self.get_again(error, request, options, place).await;
+            });
+            again.collect::<FuturesUnordered<_>>().collect::<()>().await;
+            results
         }
         .boxed()
     }
@@ -112,17 +112,9 @@ impl Store for Retrying {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let mut made = 0;
-            let object = loop {
-                let options = ReadOptions { attempt: options.attempt + made, ..options.clone() };
-                match self.store.open(location, options).await {
-                    Err(error) => self.tries.again(error, &mut made).await?,
-                    Ok(object) => {
-                        self.tries.succeeded(1);
-                        break object;
-                    }
-                }
-            };
+            let first = self.store.open(location, options.clone()).await;
+            let open = |made| self.store.open(location, tried(&options, made));
+            let object = self.tries.until_done(first, open).await?;
             Ok(Arc::new(RetryingObject { object, tries: self.tries.clone() }) as Arc<dyn Object>)
         }
         .boxed()
@@ -130,16 +122,8 @@ impl Store for Retrying {
 
     fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            let mut made = 0;
-            loop {
-                match self.store.stat(location).await {
-                    Err(error) => self.tries.again(error, &mut made).await?,
-                    done => {
-                        self.tries.succeeded(1);
-                        return done;
-                    }
-                }
-            }
+            let first = self.store.stat(location).await;
+            self.tries.until_done(first, |_| self.store.stat(location)).await
         }
         .boxed()
     }
@@ -226,6 +210,13 @@ struct RetryingObject {
     tries: Arc<Retries>,
 }
 
+impl RetryingObject {
+    /// What comes of a read whose first attempt ended as `answer`.
+    async fn read_again(&self, offset: u64, answer: (Buf, Result<Served>)) -> (Buf, Result<Served>) {
+        self.tries.until_done_with(answer, |buf, _| self.object.read_into(offset, buf)).await
+    }
+}
+
 impl Object for RetryingObject {
     fn meta(&self) -> &Meta {
         self.object.meta()
@@ -233,19 +224,8 @@ impl Object for RetryingObject {
 
     fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
         async move {
-            let mut buf = buf;
-            let mut made = 0;
-            loop {
-                let (back, result) = self.object.read_into(offset, buf).await;
-                buf = back;
-                let Err(error) = result else {
-                    self.tries.succeeded(1);
-                    return (buf, result);
-                };
-                if let Err(error) = self.tries.again(error, &mut made).await {
-                    return (buf, Err(error));
-                }
-            }
+            let first = self.object.read_into(offset, buf).await;
+            self.read_again(offset, first).await
         }
         .boxed()
     }
@@ -253,30 +233,13 @@ impl Object for RetryingObject {
     fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
         async move {
             let offsets: Vec<u64> = ranges.iter().map(|(offset, _)| *offset).collect();
-            let mut results: Vec<_> = ranges.iter().map(|_| None).collect();
-            let mut asked = ranges;
-            let mut indices: Vec<usize> = (0..offsets.len()).collect();
-            for made in 1.. {
-                let answers = self.object.read_many(asked).await;
-                let mut pause = Pause::default();
-                let mut again = Vec::new();
-                asked = Vec::new();
-                for (index, (buf, answer)) in indices.into_iter().zip(answers) {
-                    match self.tries.settle(answer, made, &mut pause) {
-                        Ok(result) => results[index] = Some((buf, result)),
-                        Err(Again) => {
-                            again.push(index);
-                            asked.push((offsets[index], buf));
-                        }
-                    }
-                }
-                if again.is_empty() {
-                    break;
-                }
-                self.tries.wait(pause).await;
-                indices = again;
+            let answers = self.object.read_many(ranges).await;
+            if answers.iter().all(|(_, answer)| answer.is_ok()) {
+                self.tries.succeeded(answers.len());
+                return answers;
             }
-            results.into_iter().map(|r| r.expect("each has its last word or is tried again")).collect()
+            join_all(offsets.into_iter().zip(answers).map(|(offset, first)| self.read_again(offset, first)))
+                .await
         }
         .boxed()
     }

@@ -4,13 +4,17 @@
 //! asks for more than the whole limit is let in when nothing else is in flight, so that a limit that
 //! sinks below a batch in the line does not strand it.
 //!
-//! An *adaptive* limit follows what the service says ("additive increase, multiplicative decrease":
-//! D.-M. Chiu, R. Jain, *Analysis of the Increase and Decrease Algorithms for Congestion Avoidance*,
-//! 1989). When a twentieth of the operations end as `Throttled` it is halved, once for all that were in
-//! flight at that moment. (Not at each single one: large services answer 503 now and then whatever the
-//! load, and at 2 % of those halving each time would hold a limit of 64 at about 10.) A limit's worth of
-//! served operations raises it by one, but only while the limit is what holds operations back: a limit
-//! that nothing reaches says nothing about the service.
+//! An *adaptive* limit follows what the service says. When a twentieth of the operations end as `Throttled` it
+//! loses the share that was turned away, at most a half, once for all that were in flight at that moment: what
+//! is left is about what was served. (Large services answer 503 now and then whatever the load. To halve at each
+//! would hold a limit of 64 at about 10 where 2 % are answered so, and a twentieth of few operations is easily
+//! one: so at least [`SOME`] of them must have said it, or all that may be in flight, and a share that is less
+//! than half an operation takes none away.) A limit's worth of served operations raises it by a quarter of the
+//! way back to where it was cut from, as far as that is more than one, and by one beyond that, but only while the
+//! limit is what holds operations back: a limit that nothing reaches says nothing about the service. ("Additive
+//! increase, multiplicative decrease": D.-M. Chiu, R. Jain, *Analysis of the Increase and Decrease Algorithms for
+//! Congestion Avoidance*, 1989; to hurry back to where it was last cut is from *CUBIC*: S. Ha, I. Rhee, L. Xu,
+//! 2008.)
 
 use crate::lock::Mutex;
 use crate::{Event, Kind, Observe};
@@ -20,6 +24,12 @@ use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+
+/// So many throttled operations are no chance: at 2 % of them, 128 that ended have as many once in 80 times.
+const SOME: u32 = 7;
+
+/// So many ended operations are looked at, at least.
+const WINDOW: u32 = 128;
 
 /// A limit that follows the service; see the module's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +57,8 @@ pub(super) struct Turnstile {
 struct State {
     limit: u32,
     inside: u32,
+    /// What it was cut from the last time: thereabouts is what the service bears.
+    peak: u32,
     /// Counts the cuts: what was let in before the last one has nothing new to say.
     cuts: u64,
     /// Operations served since the limit was last raised, while it held others back.
@@ -79,15 +91,28 @@ impl State {
     fn lately(&mut self, throttled: bool) {
         self.ended = self.ended.saturating_add(1);
         self.throttled += u32::from(throttled);
-        if self.ended >= self.limit.saturating_mul(4) {
+        if self.ended >= self.limit.saturating_mul(4).max(WINDOW) {
             self.ended /= 2;
             self.throttled /= 2;
         }
     }
 
-    /// Whether a twentieth of four limits' worth of operations was throttled.
-    fn is_throttled(&self) -> bool {
-        self.throttled.saturating_mul(5) >= self.limit
+    /// What is left of the limit, now that another one was throttled.
+    fn cut(&self, least: u32) -> u32 {
+        let enough = (self.limit / 5).max(SOME.min(self.limit));
+        if self.throttled < enough || self.throttled.saturating_mul(20) < self.ended {
+            return self.limit;
+        }
+        let served = f64::from(self.ended - self.throttled) / f64::from(self.ended.max(1));
+        // At most `limit`, and so a u32.
+        let left = (f64::from(self.limit) * served.max(0.5)).round() as u32;
+        left.max(least).min(self.limit)
+    }
+
+    /// A limit's worth of operations was served.
+    fn raised(&self, most: u32) -> u32 {
+        let step = (self.peak.saturating_sub(self.limit) / 4).max(1);
+        self.limit.saturating_add(step).min(most)
     }
 
     /// The head of the line, if it may go in now.
@@ -160,6 +185,7 @@ impl State {
         State {
             limit: limit.get(),
             inside: 0,
+            peak: limit.get(),
             cuts: 0,
             served: 0,
             ended: 0,
@@ -200,15 +226,18 @@ impl Permit {
             state.lately(failed == Some(Kind::Throttled));
         }
         match failed {
-            Some(Kind::Throttled) if self.cuts == state.cuts && state.is_throttled() => {
-                state.limit = (from / 2).max(least.get());
-                state.cuts += 1;
-                (state.served, state.ended, state.throttled) = (0, 0, 0);
+            Some(Kind::Throttled) if self.cuts == state.cuts => {
+                state.limit = state.cut(least.get());
+                if state.limit < from {
+                    state.peak = from;
+                    state.cuts += 1;
+                    (state.served, state.ended, state.throttled) = (0, 0, 0);
+                }
             }
             None if state.is_what_holds_back() && from < most.get() => {
                 state.served += 1;
                 if state.served >= from {
-                    state.limit += 1;
+                    state.limit = state.raised(most.get());
                     state.served = 0;
                 }
             }
@@ -260,6 +289,8 @@ mod tests {
     use crate::Unobserved;
     use futures::FutureExt;
     use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     fn number(n: u32) -> NonZeroU32 {
         NonZeroU32::new(n).unwrap()
@@ -289,7 +320,44 @@ mod tests {
         for i in 0..1000 {
             now(&turnstile, 1).unwrap().ended((i % 8 == 7).then_some(Kind::Throttled));
         }
-        assert!(turnstile.limit() < 32, "12 % is not: {}", turnstile.limit());
+        assert!(turnstile.limit() < 48, "12 % is not: {}", turnstile.limit());
+    }
+
+    /// Rounds of as many as may be in flight, some of which the service turns away.
+    fn rounds(turnstile: &Arc<Turnstile>, rounds: usize, mut throttled: impl FnMut(u32) -> bool) -> Vec<u32> {
+        let round = |_| {
+            let limit = turnstile.limit();
+            let permits: Vec<_> = (0..limit).map(|_| now(turnstile, 1).unwrap()).collect();
+            let ended = |(i, permit): (u32, &Permit)| permit.ended(throttled(i).then_some(Kind::Throttled));
+            (0..).zip(&permits).for_each(ended);
+            limit
+        };
+        (0..rounds).map(round).collect()
+    }
+
+    #[test]
+    fn noise_takes_little_and_it_is_made_good_soon() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        for most in [2, 8, 32, 256] {
+            let turnstile = adaptive(most, 1);
+            let limits = rounds(&turnstile, 200_000 / most as usize, |_| rng.random_bool(0.02));
+            let mean = limits.iter().map(|&limit| f64::from(limit)).sum::<f64>() / limits.len() as f64;
+            assert!(mean >= 0.95 * f64::from(most), "{mean} of {most}");
+        }
+    }
+
+    #[test]
+    fn it_finds_what_a_service_bears_and_returns_when_it_bears_more() {
+        let turnstile = adaptive(256, 1);
+        for bears in [40, 3, 100] {
+            let limits = rounds(&turnstile, 400, |i| i >= bears);
+            let late = &limits[300..];
+            let mean = late.iter().sum::<u32>() as f64 / late.len() as f64;
+            let (low, high) = (f64::from(bears) * 0.7, f64::from(bears) * 1.5 + 2.0);
+            assert!((low..=high).contains(&mean), "{mean} where {bears} are served");
+        }
+        rounds(&turnstile, 200, |_| false);
+        assert_eq!(turnstile.limit(), 256);
     }
 
     #[tokio::test]
