@@ -1,8 +1,10 @@
 //! Reading: requests of about one size, side by side, each straight into its stretch of the slot.
 //!
 //! The first request of a read asks for the first stretch and learns the object's size and version from
-//! its answer; only then is memory asked for, and only then are the others made, pinned to that version.
-//! So most reads are one request, nothing is asked before it, and no bytes of two versions ever meet. Of a
+//! its answer; only then are the others made, pinned to that version. So most reads are one request, nothing is
+//! asked before it, and no bytes of two versions ever meet. Where it is known before how much comes (a range, or
+//! the size that a listing said), memory is asked for before the request, so that none is made for which there
+//! is no room; else when the answer says how much, which may then have to wait, and may be broken off. Of a
 //! read in parts, one that fails is asked for again by itself, if the store was told to
 //! ([`ObjectBackend::with_part_retries`](crate::ObjectBackend::with_part_retries)).
 
@@ -41,6 +43,33 @@ struct Begun<'a> {
     permit: SemaphorePermit<'a>,
 }
 
+/// Where a read's bytes go.
+struct Room<'a> {
+    slot: u32,
+    /// What was asked for before the size was certain.
+    held: Option<Buf>,
+    place: &'a dyn Place,
+}
+
+impl Room<'_> {
+    /// A buffer of so many bytes; the permit goes if it has to be waited for: who waits for memory lets others
+    /// work, and one of them may be what this memory is held by.
+    async fn of<P>(self, len: u64, permit: P) -> (Result<Buf>, Option<P>) {
+        if let Some(buf) = self.held.filter(|buf| buf.len() as u64 == len) {
+            return (Ok(buf), Some(permit));
+        }
+        let wants = [Want::new(self.slot, len)];
+        match self.place.try_reserve(&wants) {
+            Reservation::Granted(bufs) => (Ok(one(bufs)), Some(permit)),
+            Reservation::Wait => {
+                drop(permit);
+                (self.place.reserve(&wants).await.map(one), None)
+            }
+            Reservation::Refused(error) | Reservation::TooLarge { error, .. } => (Err(error), Some(permit)),
+        }
+    }
+}
+
 /// Offsets beyond this are no object's; some services count in 63 bits.
 const FARTHEST: u64 = 1 << 62;
 
@@ -59,10 +88,19 @@ pub(crate) async fn get(
     if let Some(range) = request.range.as_ref().filter(|range| range.is_empty()) {
         return read.nothing(range, request.if_version.as_ref(), request.slot, place).await;
     }
-    let begin = Instant::now();
     let wanted = request.range.clone();
+    let due = wanted.as_ref().map(|range| range.end - range.start).or(request.size);
+    let held = match due {
+        Some(due) => Some(reserve(place, request.slot, due).await.map_err(|error| error.at(location))?),
+        None => None,
+    };
+    let begin = Instant::now();
     let asked = match (&wanted, stretch) {
         (Some(range), _) => Some(read.first_of(range)),
+        (None, Some(stretch)) if request.size.is_some_and(|size| size > stretch.get()) => {
+            Some(0..stretch.get())
+        }
+        (None, Some(_)) if request.size.is_some() => None,
         // A service says the checksum of a whole object only to who asks for the whole of it. Who was told how
         // large requests are to be is obeyed; else an object is taken to be like the one before.
         (None, Some(stretch)) if options.target_request_bytes.is_some() || shared.finds_large() => {
@@ -79,7 +117,7 @@ pub(crate) async fn get(
         begun => begun,
     };
     let begun = begun.map_err(|failure| read.refused(failure, wanted.as_ref()))?;
-    read.place(begun, wanted, request.slot, place, begin).await
+    read.place(begun, wanted, Room { slot: request.slot, held, place }, begin).await
 }
 
 impl<'a> Read<'a> {
@@ -160,8 +198,7 @@ impl<'a> Read<'a> {
         &self,
         begun: Begun<'a>,
         wanted: Option<Range<u64>>,
-        slot: u32,
-        place: &dyn Place,
+        room: Room<'_>,
         begin: Instant,
     ) -> Result<Served> {
         let size = begun.answer.head.size;
@@ -176,16 +213,8 @@ impl<'a> Read<'a> {
             return Err(self.outside(&range, Some(size)));
         }
         let Begun { attempt, watch, answer, permit } = begun;
-        // What waits for memory lets others work: one of them may be what this memory is held by.
-        let (buf, permit) = match place.try_reserve(&[Want::new(slot, range.end - range.start)]) {
-            Reservation::Granted(bufs) => (Ok(bufs), Some(permit)),
-            Reservation::Wait => {
-                drop(permit);
-                (place.reserve(&[Want::new(slot, range.end - range.start)]).await, None)
-            }
-            Reservation::Refused(error) | Reservation::TooLarge { error, .. } => (Err(error), Some(permit)),
-        };
-        let mut buf = match buf.map(one) {
+        let (buf, permit) = room.of(range.end - range.start, permit).await;
+        let mut buf = match buf {
             Ok(buf) => buf,
             Err(error) => {
                 let _ = attempt.end(Err::<(), _>(Failure::new(error.kind(), String::new())));

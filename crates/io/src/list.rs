@@ -42,7 +42,7 @@ pub struct ListOptions {
     pub recursive: bool,
     /// Only keys that match. Directories are matched too where they are listed.
     pub glob: Option<Glob>,
-    /// Fill in [`Entry::meta`], also where that costs a call for each entry.
+    /// Fill in [`Entry::meta`] and [`Entry::size`], also where that costs a call for each entry.
     pub details: bool,
 }
 
@@ -65,9 +65,14 @@ pub struct Page {
     ends: Vec<u32>,
     /// Bit i set: entry i is a directory. Empty where none is.
     directories: Vec<u64>,
-    /// As long as `ends`, or empty where the store has no details.
+    /// As long as `ends`, or shorter where the store has no details.
     metas: Vec<Option<Meta>>,
+    /// The same of sizes alone; [`NO_SIZE`] is none.
+    sizes: Vec<u64>,
 }
+
+/// No object is as large.
+const NO_SIZE: u64 = u64::MAX;
 
 /// One entry of a page.
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +84,8 @@ pub struct Entry<'a> {
     pub kind: EntryKind,
     /// Size, time and version, where asked for or free.
     pub meta: Option<&'a Meta>,
+    /// Size in bytes, where asked for or free: also without the rest of the details.
+    pub size: Option<u64>,
 }
 
 impl Entry<'_> {
@@ -112,7 +119,9 @@ impl Page {
             _ => EntryKind::Object,
         };
         let meta = self.metas.get(index).and_then(Option::as_ref);
-        Some(Entry { root: &self.root, key, kind, meta })
+        let size = self.sizes.get(index).copied().filter(|&size| size != NO_SIZE);
+        let size = size.or(meta.map(|meta| meta.size)).filter(|_| kind == EntryKind::Object);
+        Some(Entry { root: &self.root, key, kind, meta, size })
     }
 
     fn span(&self, index: usize) -> Option<Range<usize>> {
@@ -148,8 +157,8 @@ pub struct PageBuilder {
 impl PageBuilder {
     /// A builder whose pages are full at `limit` entries (or when their keys fill 2 GiB).
     pub fn new(root: Location, limit: usize) -> Self {
-        let page =
-            Page { root, keys: Vec::new(), ends: Vec::new(), directories: Vec::new(), metas: Vec::new() };
+        let (keys, ends, directories) = (Vec::new(), Vec::new(), Vec::new());
+        let page = Page { root, keys, ends, directories, metas: Vec::new(), sizes: Vec::new() };
         PageBuilder { page, limit }
     }
 
@@ -167,6 +176,14 @@ impl PageBuilder {
             page.metas.resize(index, None);
             page.metas.push(meta);
         }
+    }
+
+    /// Adds an object of which nothing is known but the size.
+    pub fn push_sized(&mut self, key: &[&[u8]], size: u64) {
+        self.push(key, EntryKind::Object, None);
+        let page = &mut self.page;
+        page.sizes.resize(page.ends.len() - 1, NO_SIZE);
+        page.sizes.push(size);
     }
 
     /// Whether the page should be handed over now.
@@ -197,16 +214,18 @@ mod tests {
             let kind = if i == 66 { EntryKind::Directory } else { EntryKind::Object };
             builder.push(&[b"d/", i.to_string().as_bytes()], kind, (i == 3).then(|| meta.clone()));
         }
+        builder.push_sized(&[b"sized"], 9);
         let page = builder.take().unwrap();
         assert!(builder.take().is_none());
-        assert_eq!(page.len(), 70);
+        assert_eq!(page.len(), 71);
+        assert_eq!([3, 4, 70].map(|index| page.entry(index).unwrap().size), [Some(7), None, Some(9)]);
         let directories: Vec<_> =
             (0..70).filter(|&i| page.entry(i).unwrap().kind == EntryKind::Directory).collect();
         assert_eq!(directories, [66]);
         assert_eq!(page.entry(3).unwrap().meta, Some(&meta));
         assert_eq!(page.entry(4).unwrap().meta, None);
         assert_eq!(page.entry(69).unwrap().location().to_string(), "mem://h/p/d/69");
-        assert!(page.entry(70).is_none());
+        assert!(page.entry(71).is_none());
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub struct GetRequest {
     pub location: Location,
     /// A byte range, or the whole object. A range must lie inside the object.
     pub range: Option<Range<u64>>,
+    /// How large the whole object was when it was last seen, if that is known (a listing says it): a store that
+    /// pays for a request asks for memory before it makes one that there is no room for. An object that is of
+    /// another size now is read as it is; one that has grown is `Precondition` where the place has no more room.
+    /// Of no meaning beside a range.
+    pub size: Option<u64>,
     /// Only if the object still is this version.
     pub if_version: Option<Version>,
     /// Which slot of the [`Place`](crate::Place) the bytes go to. Unique within a batch.
@@ -45,7 +50,7 @@ pub struct GetRequest {
 impl GetRequest {
     /// The whole object at `location` into slot `slot`.
     pub fn whole(location: Location, slot: u32) -> Self {
-        GetRequest { location, range: None, if_version: None, slot, sample: None }
+        GetRequest { location, range: None, size: None, if_version: None, slot, sample: None }
     }
 }
 

@@ -345,7 +345,12 @@ impl Dataset {
             Objects::Named(_) => self.named(object).map(|(root, key)| root.join(&key))?,
             _ => self.object(object).ok_or_else(|| damaged(&self.root, "a sample without an object"))?,
         };
-        Ok(GetRequest { location, range, if_version: self.version(object).cloned(), slot, sample: Some(id) })
+        let size = match &self.objects {
+            Objects::Listed(keys) => keys.size(object),
+            Objects::Shards(_) | Objects::Named(_) => None,
+        };
+        let if_version = self.version(object).cloned();
+        Ok(GetRequest { location, range, size, if_version, slot, sample: Some(id) })
     }
 
     /// The key beneath the root of the object that sample `id` lies in; empty if the root itself is it.

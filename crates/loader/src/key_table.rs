@@ -1,4 +1,5 @@
-//! A sorted table of keys, packed: the names of a million samples cost their bytes and 8 bytes each.
+//! A sorted table of keys, packed: the names of a million samples cost their bytes and 8 bytes each; and their
+//! sizes, where the listing says them, one byte for each seven bits.
 //!
 //! It is sorted while the listing still arrives: each page becomes a sorted run, and runs of about
 //! the same length are merged, so that after the last page little is left to do. Names in a directory
@@ -14,16 +15,52 @@ pub(crate) struct KeyTable {
     places: Vec<Place>,
 }
 
-/// Where a key stands in the arena: its offset in the upper 48 bits, its length in the lower 16.
+/// Where a key stands in the arena: whether its object's size follows it in the uppermost bit, its offset in the
+/// next 47, its length in the lower 16.
 #[derive(Debug, Clone, Copy)]
 struct Place(u64);
 
 impl Place {
     const LONGEST: usize = u16::MAX as usize;
+    const SIZED: u64 = 1 << 63;
+
+    /// Puts a key at the end of the arena.
+    fn put(keys: &mut Vec<u8>, key: &[u8], size: Option<u64>) -> Place {
+        let place = (keys.len() as u64) << 16 | key.len() as u64;
+        keys.extend_from_slice(key);
+        let Some(mut left) = size else { return Place(place) };
+        while left > 0x7f {
+            keys.push(left as u8 | 0x80);
+            left >>= 7;
+        }
+        keys.push(left as u8);
+        Place(place | Place::SIZED)
+    }
+
+    fn start(self) -> usize {
+        ((self.0 & !Place::SIZED) >> 16) as usize
+    }
+
+    fn end(self) -> usize {
+        self.start() + (self.0 & 0xffff) as usize
+    }
 
     fn of(self, keys: &[u8]) -> &[u8] {
-        let start = (self.0 >> 16) as usize;
-        &keys[start..start + (self.0 & 0xffff) as usize]
+        &keys[self.start()..self.end()]
+    }
+
+    fn size(self, keys: &[u8]) -> Option<u64> {
+        if self.0 & Place::SIZED == 0 {
+            return None;
+        }
+        let mut size = 0;
+        for (index, byte) in keys[self.end()..].iter().enumerate() {
+            size |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        Some(size)
     }
 }
 
@@ -42,6 +79,11 @@ impl KeyTable {
     pub(crate) fn get(&self, index: u64) -> Option<&[u8]> {
         let place = self.places.get(usize::try_from(index).ok()?)?;
         Some(place.of(&self.keys))
+    }
+
+    /// How large the object of key `index` was when it was listed, where the listing said it.
+    pub(crate) fn size(&self, index: u64) -> Option<u64> {
+        self.places.get(usize::try_from(index).ok()?)?.size(&self.keys)
     }
 
     /// All keys in order.
@@ -75,27 +117,23 @@ pub(crate) struct KeyTableBuilder {
 impl KeyTableBuilder {
     /// Adds the objects of a page.
     pub(crate) fn add(&mut self, page: &Page) -> Result<()> {
-        let (keys, ends) = page.packed();
-        let base = self.keys.len();
-        self.keys.extend_from_slice(keys);
         let before = self.common.as_ref().map(Vec::len);
-        let mut run = Vec::with_capacity(ends.len());
-        let mut start = 0;
-        for (index, &end) in ends.iter().enumerate() {
-            let key = &keys[start..end as usize];
+        let mut run = Vec::with_capacity(page.len());
+        self.keys.reserve(page.packed().0.len());
+        for entry in page.iter() {
+            let key = entry.key;
             if key.len() > Place::LONGEST {
                 let context =
                     format!("a key of {} bytes; at most {} can be loaded", key.len(), Place::LONGEST);
                 return Err(Error::invalid(context).at(page.root()));
             }
-            if page.entry(index).is_some_and(|entry| entry.kind == EntryKind::Object) {
+            if entry.kind == EntryKind::Object {
                 match &mut self.common {
                     Some(common) => common.truncate(shared(key, common)),
                     none => *none = Some(key.to_vec()),
                 }
-                run.push(Item { head: 0, place: Place(((base + start) as u64) << 16 | key.len() as u64) });
+                run.push(Item { head: 0, place: Place::put(&mut self.keys, key, entry.size) });
             }
-            start = end as usize;
         }
         let depth = self.common.as_ref().map_or(0, Vec::len);
         if before.is_some_and(|before| before != depth) {
@@ -206,6 +244,26 @@ mod tests {
             let table = table(&pages);
             prop_assert_eq!(table.iter().collect::<Vec<_>>(), expected.iter().map(Vec::as_slice).collect::<Vec<_>>());
             prop_assert_eq!(table.get(expected.len() as u64), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn sizes_stay_with_their_keys(
+            sizes in proptest::collection::btree_map("[ab]{0,9}", proptest::option::of(0..u64::MAX), 0..60),
+        ) {
+            let mut page = PageBuilder::new("mem://h/".parse().unwrap(), usize::MAX);
+            for (key, size) in sizes.iter().rev() {
+                match size {
+                    Some(size) => page.push_sized(&[key.as_bytes()], *size),
+                    None => page.push(&[key.as_bytes()], EntryKind::Object, None),
+                }
+            }
+            let mut builder = KeyTableBuilder::default();
+            page.take().iter().for_each(|page| builder.add(page).unwrap());
+            let table = builder.finish();
+            let found: Vec<_> = (0..table.len() as u64).map(|index| table.size(index)).collect();
+            prop_assert_eq!(found, sizes.values().copied().collect::<Vec<_>>());
         }
     }
 

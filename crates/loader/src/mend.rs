@@ -74,7 +74,7 @@ async fn substitute(
     let mut gaps: Vec<_> = failed.into_iter().map(gap).collect();
     for attempt in 0..CANDIDATES {
         let tried: Vec<u64> = gaps.iter().map(|gap| reader.candidate(gap.sample, attempt)).collect();
-        let requests = gaps.iter().zip(&tried).map(|(gap, &id)| reader.dataset.request(id, gap.slot));
+        let requests = gaps.iter().zip(&tried).map(|(gap, &id)| reader.request(id, gap.slot));
         let requests: Arc<[GetRequest]> = requests.collect::<Result<_>>()?;
         let results = reader.get(requests, place).await;
         let mut left = Vec::new();

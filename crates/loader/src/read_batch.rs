@@ -49,7 +49,7 @@ impl Reader {
         lease: &Arc<Lease>,
         place: Arc<dyn Place>,
     ) -> Result<Batch> {
-        let request = |(slot, &id): (usize, &u64)| self.dataset.request(id, slot as u32);
+        let request = |(slot, &id): (usize, &u64)| self.request(id, slot as u32);
         let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
         let results = self.get(requests, &place).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
@@ -64,6 +64,14 @@ impl Reader {
         let errors = errors.collect();
         let mended = mend(self, ids, errors, lease, &place).await?;
         Batch::mended(lease.finish()?, mended, self.epoch, index)
+    }
+
+    /// What is asked of the store. Where another sample may have to take this one's place, its size is not said:
+    /// room that was asked for before the read failed would be all that there is for the other.
+    pub(crate) fn request(&self, id: u64, slot: u32) -> Result<GetRequest> {
+        let request = self.dataset.request(id, slot)?;
+        let fixed = !matches!(self.on_error, OnError::Substitute { .. });
+        Ok(GetRequest { size: request.size.filter(|_| fixed), ..request })
     }
 
     /// Reads samples and, where the dataset knows what they should be, looks at them: on a thread of the

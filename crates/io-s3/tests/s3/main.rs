@@ -3,6 +3,7 @@
 mod conformance;
 mod connections;
 mod faults;
+mod memory_first;
 mod part_retries;
 mod server;
 mod under_faults;

@@ -125,6 +125,19 @@ async fn what_does_not_pass_ends_the_read_after_its_attempts() {
 }
 
 #[tokio::test]
+async fn what_was_given_up_for_a_part_is_not_begun_again_for_the_whole() {
+    let policy = RetryPolicy { budget: None, max_attempts: 3.try_into().unwrap(), ..RetryPolicy::default() };
+    // The second of two parts, as often as it is asked for.
+    let plan = FaultPlan::of((1..1000).map(|n| Rule::nth(n, HttpFault::slow_down())));
+    let setup = Setup::new(plan, policy);
+    let two_parts = 2 * LEN / PARTS as usize;
+    setup.server.put(setup.server.bucket(), "k", data::bytes(9, two_parts));
+    let error = setup.read("k").await.unwrap_err();
+    assert!(error.to_string().contains("after 3 attempts"), "{error}");
+    assert_eq!(setup.counts.now()[0], 1 + 3, "the first part once, and the second three times");
+}
+
+#[tokio::test]
 async fn an_object_that_changed_between_its_parts_is_not_tried_again_part_by_part() {
     let policy = RetryPolicy { max_attempts: 9.try_into().unwrap(), ..RetryPolicy::default() };
     let setup = Setup::new(FaultPlan::of([Rule::nth(5, HttpFault::Replaced)]), policy);

@@ -3,14 +3,16 @@
 //! *Concurrency* counts operations in flight at the inner store. A permit is held until the bytes
 //! are in place, for each member of a batch, for each range read of an opened object (an object that
 //! is merely open holds none), for each page of a listing while it is fetched (a consumer that thinks
-//! between two pages holds none) and for a put until it is done. A larger batch is split.
+//! between two pages holds none) and for a put until it is done. A larger batch is split. First come, first
+//! served, but reads that are tried again ([`ReadOptions::attempt`]) go first.
 //!
 //! Nothing here waits for something else while it holds a permit, because what it waits for may be
 //! waiting for the permit. That matters at two places:
 //! * *memory.* A read whose place has no memory yet is broken off and its permit given up; once the
 //!   memory is there, the read is made again. (The budget lends in delivery order, so a younger batch
 //!   may wait for an older one, which needs the permits.) The inner store sees such a read fail as
-//!   `Cancelled`; the caller sees nothing of it.
+//!   `Cancelled`; the caller sees nothing of it. A store that is told the size ([`GetRequest::size`]) or a range
+//!   asks for memory before it does anything else, so that nothing is made twice.
 //! * *the body of a put.* While it has no chunk ready the put's permit is given up, and taken again
 //!   before the next chunk is handed on: a body may itself read from this store.
 //!
@@ -24,7 +26,7 @@
 //! are not counted. This limit needs a tokio runtime with time enabled.
 
 use super::rate::Rate;
-use super::turnstile::{AdaptiveLimit, Permit, Turnstile};
+use super::turnstile::{AdaptiveLimit, Permit, Turn, Turnstile};
 use crate::lock::Mutex;
 use crate::{
     Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Operation,
@@ -84,7 +86,7 @@ impl Limited {
         let mut asked = requests.clone();
         let mut indices: Vec<usize> = (0..requests.len()).collect();
         loop {
-            let permits = self.gates.enter(asked.len()).await;
+            let permits = self.gates.enter(asked.len(), turn(&options)).await;
             let gate = self.gate(&place);
             let answers = self.store.get_many(asked, options.clone(), gate.clone()).await;
             for (index, answer) in indices.iter().zip(&answers) {
@@ -117,6 +119,11 @@ impl Limited {
     }
 }
 
+/// What is tried again came before, and goes first.
+fn turn(options: &ReadOptions) -> Turn {
+    if options.attempt > 0 { Turn::Again } else { Turn::Fresh }
+}
+
 /// Tells the limit how an operation ended.
 fn note<T>(permit: &Option<Permit>, result: &Result<T>) {
     if let Some(permit) = permit {
@@ -137,9 +144,9 @@ struct Gates {
 
 impl Gates {
     /// Permits for `operations` at once.
-    async fn enter(&self, operations: usize) -> Option<Permit> {
+    async fn enter(&self, operations: usize, turn: Turn) -> Option<Permit> {
         let operations = u32::try_from(operations).unwrap_or(u32::MAX);
-        Some(self.turnstile.as_ref()?.enter(operations).await)
+        Some(self.turnstile.as_ref()?.enter(operations, turn).await)
     }
 
     async fn pay(&self, bytes: u64) {
@@ -151,10 +158,13 @@ impl Gates {
     /// Into how large pieces a batch of `operations` is split; none if it may go as it is.
     ///
     /// A quarter of the limit, so that the slowest read of one piece does not keep the permits of
-    /// many from the next.
+    /// many from the next. Under a fixed limit a batch that fits goes as it is, in one submission; an adaptive
+    /// one stands before services, where each read is a request of its own anyhow, and some take much longer.
     fn piece(&self, operations: usize) -> Option<usize> {
-        let most = self.turnstile.as_ref()?.limit() as usize;
-        (operations > most).then(|| most.div_ceil(4))
+        let turnstile = self.turnstile.as_ref()?;
+        let most = turnstile.limit() as usize;
+        let piece = most.div_ceil(4);
+        (operations > if turnstile.is_adaptive() { piece } else { most }).then_some(piece)
     }
 }
 
@@ -224,7 +234,7 @@ impl Store for Limited {
     ) -> BoxFuture<'a, Result<Served>> {
         async move {
             loop {
-                let permit = self.gates.enter(1).await;
+                let permit = self.gates.enter(1, turn(&options)).await;
                 let gate = self.gate(&place);
                 let result = self.store.get(request.clone(), options.clone(), gate.clone()).await;
                 let parked = gate.parked(request.slot);
@@ -267,7 +277,7 @@ impl Store for Limited {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1, Turn::Fresh).await;
             let result = self.store.open(location, options).await;
             note(&permit, &result);
             Ok(Arc::new(LimitedObject { object: result?, gates: self.gates.clone() }) as Arc<dyn Object>)
@@ -277,7 +287,7 @@ impl Store for Limited {
 
     fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            let permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1, Turn::Fresh).await;
             let result = self.store.stat(location).await;
             note(&permit, &result);
             result
@@ -288,7 +298,7 @@ impl Store for Limited {
     fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
         let pages = self.store.list(location, options);
         stream::unfold(pages, move |mut pages| async move {
-            let permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1, Turn::Fresh).await;
             let page = pages.next().await?;
             note(&permit, &page);
             Some((page, pages))
@@ -303,7 +313,7 @@ impl Store for Limited {
         options: PutOptions,
     ) -> BoxFuture<'a, Result<Meta>> {
         async move {
-            let permit = Arc::new(PutPermit::new(self.gates.enter(1).await));
+            let permit = Arc::new(PutPermit::new(self.gates.enter(1, Turn::Fresh).await));
             let (gates, shared) = (self.gates.clone(), permit.clone());
             let body = body.map_chunks(move |chunks| pace(chunks, gates.clone(), shared.clone()));
             // Also when this future is dropped, and whoever still holds the body does not matter.
@@ -317,7 +327,7 @@ impl Store for Limited {
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
-            let permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1, Turn::Fresh).await;
             let result = self.store.delete(location).await;
             note(&permit, &result);
             result
@@ -367,7 +377,7 @@ impl PutPermit {
     }
 
     async fn take_again(&self, gates: &Gates) {
-        let permit = gates.enter(1).await;
+        let permit = gates.enter(1, Turn::Fresh).await;
         let mut state = self.0.lock();
         if matches!(*state, PutState::Waiting) {
             *state = PutState::Sending { permit };
@@ -424,7 +434,7 @@ struct LimitedObject {
 
 impl LimitedObject {
     async fn read_piece(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
-        let permits = self.gates.enter(ranges.len()).await;
+        let permits = self.gates.enter(ranges.len(), Turn::Fresh).await;
         self.gates.pay(ranges.iter().map(|(_, buf)| buf.len() as u64).sum()).await;
         let results = self.object.read_many(ranges).await;
         results.iter().for_each(|(_, result)| note(&permits, result));
@@ -439,7 +449,7 @@ impl Object for LimitedObject {
 
     fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
         async move {
-            let permit = self.gates.enter(1).await;
+            let permit = self.gates.enter(1, Turn::Fresh).await;
             self.gates.pay(buf.len() as u64).await;
             let (buf, result) = self.object.read_into(offset, buf).await;
             note(&permit, &result);

@@ -1,6 +1,8 @@
 //! Operations in flight, counted and kept under a number that may change while they run.
 //!
-//! First come, first served: a large batch at the head of the line is not passed by single reads. What
+//! First come, first served: a large batch at the head of the line is not passed by single reads, but by what is
+//! tried again: it came before, and others that are done wait for it. (Behind a line of batches it would take
+//! them all as long again, and their memory with them. A budget bounds how much that can be.) What
 //! asks for more than the whole limit is let in when nothing else is in flight, so that a limit that
 //! sinks below a batch in the line does not strand it.
 //!
@@ -48,6 +50,15 @@ impl Default for AdaptiveLimit {
     }
 }
 
+/// Where in the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Behind all that came before.
+    Fresh,
+    /// Before all that is fresh.
+    Again,
+}
+
 /// Lets operations in, one permit each.
 pub(super) struct Turnstile {
     state: Mutex<State>,
@@ -73,6 +84,7 @@ struct State {
 struct Waiting {
     number: u64,
     operations: u32,
+    turn: Turn,
     waker: Waker,
 }
 
@@ -115,6 +127,14 @@ impl State {
         self.limit.saturating_add(step).min(most)
     }
 
+    /// Where in the line this turn's next one stands.
+    fn place_of(&self, turn: Turn) -> usize {
+        match turn {
+            Turn::Fresh => self.line.len(),
+            Turn::Again => self.line.iter().take_while(|waiting| waiting.turn == Turn::Again).count(),
+        }
+    }
+
     /// The head of the line, if it may go in now.
     fn call(&self) -> Option<Waker> {
         self.line.front().filter(|first| self.fits(first.operations)).map(|first| first.waker.clone())
@@ -139,20 +159,24 @@ impl Turnstile {
         Arc::new(Turnstile { state: Mutex::new(State::new(limit)), adaptive: Some((adaptive, observer)) })
     }
 
+    pub(super) fn is_adaptive(&self) -> bool {
+        self.adaptive.is_some()
+    }
+
     /// How many may be in flight now.
     pub(super) fn limit(&self) -> u32 {
         self.state.lock().limit
     }
 
     /// Lets so many in together. Dropped before that, it leaves the line.
-    pub(super) async fn enter(self: &Arc<Self>, operations: u32) -> Permit {
+    pub(super) async fn enter(self: &Arc<Self>, operations: u32, turn: Turn) -> Permit {
         let mut place = Place { turnstile: self, number: None };
         poll_fn(|cx| {
             let mut state = self.state.lock();
             let position = place.number.and_then(|n| state.line.iter().position(|w| w.number == n));
             let first = match position {
                 Some(position) => position == 0,
-                None => state.line.is_empty(),
+                None => state.place_of(turn) == 0,
             };
             if first && state.fits(operations) {
                 state.inside += operations;
@@ -170,7 +194,8 @@ impl Turnstile {
                 None => {
                     let number = state.next;
                     state.next += 1;
-                    state.line.push_back(Waiting { number, operations, waker: cx.waker().clone() });
+                    let (index, waker) = (state.place_of(turn), cx.waker().clone());
+                    state.line.insert(index, Waiting { number, operations, turn, waker });
                     place.number = Some(number);
                 }
             }
@@ -302,7 +327,7 @@ mod tests {
     }
 
     fn now(turnstile: &Arc<Turnstile>, operations: u32) -> Option<Permit> {
-        turnstile.enter(operations).now_or_never()
+        turnstile.enter(operations, Turn::Fresh).now_or_never()
     }
 
     fn throttle_all(turnstile: &Arc<Turnstile>) {
@@ -364,7 +389,7 @@ mod tests {
     async fn who_came_first_goes_first() {
         let turnstile = Turnstile::fixed(number(4));
         let held = now(&turnstile, 3).unwrap();
-        let batch = turnstile.enter(3);
+        let batch = turnstile.enter(3, Turn::Fresh);
         tokio::pin!(batch);
         assert!(futures::poll!(&mut batch).is_pending());
         assert!(now(&turnstile, 1).is_none(), "the batch is in the line");
@@ -375,12 +400,40 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_tried_again_goes_before_what_is_fresh_and_in_its_own_order() {
+        let turnstile = Turnstile::fixed(number(2));
+        let mut held = vec![now(&turnstile, 1).unwrap(), now(&turnstile, 1).unwrap()];
+        let order = Mutex::new(Vec::new());
+        let enter = async |name, turn| {
+            let _permit = turnstile.enter(1, turn).await;
+            order.lock().push(name);
+        };
+        let mut line: Vec<_> =
+            [("a", Turn::Fresh), ("b", Turn::Again), ("c", Turn::Fresh), ("d", Turn::Again)]
+                .map(|(name, turn)| Box::pin(enter(name, turn)))
+                .into();
+        for waiting in &mut line {
+            assert!(futures::poll!(waiting).is_pending());
+        }
+        held.clear();
+        futures::future::join_all(line).await;
+        assert_eq!(*order.lock(), ["b", "d", "a", "c"]);
+        let batch = turnstile.enter(2, Turn::Fresh);
+        let one = now(&turnstile, 1).unwrap();
+        tokio::pin!(batch);
+        assert!(futures::poll!(&mut batch).is_pending());
+        assert!(turnstile.enter(1, Turn::Again).now_or_never().is_some(), "there is room beside one");
+        drop(one);
+        batch.await;
+    }
+
+    #[tokio::test]
     async fn who_leaves_the_line_lets_the_next_one_in() {
         let turnstile = Turnstile::fixed(number(4));
         let _held = now(&turnstile, 3).unwrap();
-        let mut batch = Box::pin(turnstile.enter(3));
+        let mut batch = Box::pin(turnstile.enter(3, Turn::Fresh));
         assert!(futures::poll!(&mut batch).is_pending());
-        let single = turnstile.enter(1);
+        let single = turnstile.enter(1, Turn::Fresh);
         tokio::pin!(single);
         assert!(futures::poll!(&mut single).is_pending());
         drop(batch);
