@@ -1,16 +1,17 @@
 //! A pseudo-random permutation of `0..n` that needs no table: a hundred million samples in random
 //! order cost a few words of memory, and the sample at any place is known at once.
 //!
-//! Method: an alternating Feistel network over the smallest power of two that holds `n`, with
-//! cycle walking to stay inside `0..n` (J. Black and P. Rogaway, "Ciphers with Arbitrary Finite
-//! Domains", 2002). The round function is a folded multiplication under a round key. It shuffles well; it
-//! hides nothing, and is no cipher.
+//! Method: an alternating Feistel network, with cycle walking to stay inside `0..n` (J. Black and P. Rogaway,
+//! "Ciphers with Arbitrary Finite Domains", 2002). The lower part of a number is some of its bits, and rounds
+//! are XORed into it; the upper part is as few numbers as hold `n`, and rounds are added to it modulo their
+//! count. So next to nothing is beyond `n` (one in 10,000 for a hundred million) and has to walk on. The round
+//! function is a folded multiplication under a round key. It shuffles well; it hides nothing, and is no cipher.
 
 /// Each round mixes one half of the bits into the other. With eight, neighbouring inputs and neighbouring
 /// seeds are indistinguishable in the χ² tests below; fewer would save little.
 const ROUNDS: usize = 8;
 
-/// Domains are at least this many bits wide, so that both halves have bits to mix; what is beyond
+/// Domains are at least this many bits wide, so that both parts have bits to mix; what is beyond
 /// `n` is walked over.
 const MIN_BITS: u32 = 6;
 
@@ -62,20 +63,22 @@ impl Permutation {
     }
 }
 
-/// The numbers `0..n`, as halves of bits.
+/// The numbers `0..n`, as an upper and a lower part.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Domain {
     n: u64,
     low_bits: u32,
     low_mask: u64,
-    high_mask: u64,
+    /// How many upper parts there are; at most 2^32.
+    highs: u64,
 }
 
 impl Domain {
     pub(crate) fn new(n: u64) -> Self {
         let bits = (u64::BITS - n.saturating_sub(1).leading_zeros()).max(MIN_BITS);
         let low_bits = bits / 2;
-        Domain { n, low_bits, low_mask: (1 << low_bits) - 1, high_mask: mask(bits - low_bits) }
+        let highs = n.div_ceil(1 << low_bits).max(1 << (MIN_BITS / 2));
+        Domain { n, low_bits, low_mask: (1 << low_bits) - 1, highs }
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -98,8 +101,7 @@ impl Keys {
     #[inline]
     pub(crate) fn at(&self, domain: &Domain, tweak: u64, index: u64) -> u64 {
         let mut x = index;
-        // The domain is less than twice `n` (or 64), so this takes two rounds on average at most,
-        // and it ends: the walk is a cycle through `index`, which is itself below `n`.
+        // It ends: the walk is a cycle through `index`, which is itself below `n`.
         loop {
             x = self.scramble(domain, tweak, x);
             if x < domain.n {
@@ -115,7 +117,10 @@ impl Keys {
         for (i, pair) in (0..).zip(self.0.chunks_exact(2)) {
             // Rotated, so that no two rounds meet the tweak in the same place.
             low ^= fold(high ^ pair[0].wrapping_add(tweak.rotate_left(16 * i))) & domain.low_mask;
-            high ^= fold(low ^ pair[1].wrapping_add(tweak.rotate_left(16 * i + 8))) & domain.high_mask;
+            let round = fold(low ^ pair[1].wrapping_add(tweak.rotate_left(16 * i + 8)));
+            // A number below the count of upper parts, from 32 bits of the round.
+            high += ((round & u64::from(u32::MAX)) * domain.highs) >> 32;
+            high = high.min(high.wrapping_sub(domain.highs));
         }
         high << domain.low_bits | low
     }
@@ -149,10 +154,6 @@ fn fold(x: u64) -> u64 {
 
 /// Odd and without a pattern: the fractional binary digits of √3.
 const FOLD: u64 = 0xbb67_ae85_84ca_a73b;
-
-fn mask(bits: u32) -> u64 {
-    u64::MAX.checked_shr(u64::BITS - bits).unwrap_or(0)
-}
 
 #[cfg(test)]
 mod tests {

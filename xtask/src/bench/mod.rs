@@ -3,6 +3,7 @@
 mod contest;
 mod dataset;
 mod direct;
+mod feeding;
 mod files;
 pub(crate) mod fio;
 pub(crate) mod limit;
@@ -61,7 +62,8 @@ enum Name {
     Startup,
     /// What measuring costs: epochs with metrics and without
     Metrics,
-    /// Orders of a hundred million samples: how soon, how fast, how small; then `shards`
+    /// Orders of a hundred million samples: how soon, how fast, how small; then `shards`; then tensors beside
+    /// PyTorch's loader, what a cap costs, and how soon a resumed epoch goes on
     Loader,
     /// Objects of a server in memory into batches, from Python; under faults; a listing of a million keys
     S3,
@@ -119,7 +121,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Name::Metrics => metrics(workspace, args),
         Name::Loader => {
             order(workspace, args)?;
-            shards::run(workspace, args)
+            shards::run(workspace, args)?;
+            feeding::run(workspace, args)
         }
         Name::S3 => services::run(workspace, args, &services::S3),
         Name::Az => services::run(workspace, args, &services::AZ),

@@ -44,7 +44,7 @@ pub(super) fn run(workspace: &Workspace, rounds: usize) -> anyhow::Result<Measur
 }
 
 fn table(measured: &Measured) -> String {
-    let mut text = format!("\norders of {} samples, one core, medians\n", measured.samples);
+    let mut text = format!("\norders of {} samples, a core's processor time, medians\n", measured.samples);
     text += &format!("{:18} {:>14} {:>18}\n", "", "first index", "million indices/s");
     let (mut slowest, mut latest) = (f64::INFINITY, 0f64);
     for (name, readings) in &measured.orders {
