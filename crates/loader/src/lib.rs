@@ -64,6 +64,7 @@ mod honoured;
 mod index;
 mod index_mode;
 mod key_table;
+mod left;
 mod loader;
 mod manifest;
 mod mend;

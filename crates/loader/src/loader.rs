@@ -1,8 +1,9 @@
 //! A store, a dataset and options, bound together; and where the consumer is in them.
 
 use crate::honoured;
+use crate::left::{Gaps, Left};
 use crate::read_batch::Reader;
-use crate::state::{Ahead, Overtaken, State, mismatch};
+use crate::state::{Before, Own, State, mismatch};
 use crate::{
     Batch, Dataset, Epoch, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine, ReaderMode,
     Sampler,
@@ -36,11 +37,11 @@ pub(crate) struct Shared {
 }
 
 /// Where the consumer is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cursor {
     epoch: u64,
-    /// The place in the global order that the present run of the epoch started from.
-    start: u64,
+    /// What the present run of the epoch started with.
+    before: Before,
     /// Batches delivered since then without a gap.
     batches: u64,
     /// Batches delivered beyond a gap (completion order).
@@ -112,7 +113,7 @@ impl Loader {
             picks,
             collector,
             on_progress: None,
-            cursor: Mutex::default(),
+            cursor: Mutex::new(Cursor::at(0, Before::all(), 0)),
             quarantine: Mutex::default(),
         })))
     }
@@ -155,7 +156,7 @@ impl Loader {
 
     /// How many batches a whole epoch has on this rank.
     pub fn batches(&self) -> u64 {
-        self.0.batches_left(&self.0.sampler(0, 0))
+        self.0.batches_left(&self.0.sampler(0, &Before::all()))
     }
 
     /// Everything measured so far.
@@ -169,34 +170,34 @@ impl Loader {
     /// None today; options were checked when the loader was made.
     pub fn start(&self, runtime: &Handle) -> Result<Epoch> {
         let shared = &self.0;
-        let (run, epoch, start, skip) = {
+        let (run, epoch, sampler) = {
             let mut cursor = shared.cursor();
             if cursor.begun {
-                *cursor = Cursor { epoch: cursor.epoch + 1, run: cursor.run, ..Cursor::default() };
+                cursor.end();
             }
             cursor.begun = true;
             cursor.run += 1;
-            (cursor.run, cursor.epoch, cursor.start, cursor.ahead.clone())
+            (cursor.run, cursor.epoch, shared.sampler(cursor.epoch, &cursor.before))
         };
-        let sampler = shared.sampler(epoch, start);
         let batches = shared.batches_left(&sampler);
         let options = &shared.options;
         let size = options.batch_size as u64;
-        let to_come = batches - skip.len() as u64;
+        // What was overtaken before comes first and in order, so that a state never has more gaps than one run
+        // leaves.
+        let old = sampler.in_pieces().div_ceil(size);
 
-        let indices = (0..batches).filter(move |index| !skip.contains(index));
         let reader = shared.reader(epoch, options.on_error);
         // A pool of its own is given back with the epoch's last batch.
         let pool =
             if options.persistent_workers { shared.pool.clone() } else { Pool::new(self.budget().clone()) };
         let order = match options.loading_mode {
             LoadingMode::Ordered => pipeline::Order::Delivery,
-            LoadingMode::Completion => pipeline::Order::Completion,
+            LoadingMode::Completion => pipeline::Order::CompletionAfter(old),
             LoadingMode::Streaming => return Err(Error::invalid("loading_mode=streaming needs a listing")),
         };
         let workers = Concurrency::new(options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
         let prefetch = NonZeroUsize::new(options.prefetch).ok_or_else(|| Error::invalid("prefetch is 0"))?;
-        let sink = Pipeline::source("index", indices)
+        let sink = Pipeline::source("index", 0..batches)
             .map("read", workers, order, move |index| {
                 let from = index * size;
                 let ids = sampler.ids(from..sampler.len().min(from + size));
@@ -207,10 +208,10 @@ impl Loader {
             })
             .sink(prefetch)
             .spawn(runtime);
-        if to_come == 0 {
+        if batches == 0 {
             shared.cursor().end();
         }
-        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, to_come))
+        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, batches))
     }
 
     /// What reads samples by id, and a lease of so many slots that no epoch waits for.
@@ -223,28 +224,20 @@ impl Loader {
     /// Makes the next start begin `epoch` at its beginning.
     pub fn set_epoch(&self, epoch: u64) {
         let mut cursor = self.0.cursor();
-        *cursor = Cursor { epoch, run: cursor.run + 1, ..Cursor::default() };
+        *cursor = Cursor::at(epoch, Before::all(), cursor.run + 1);
     }
 
     /// Where the consumer is: after the last batch that it was given.
     pub fn state(&self) -> State {
         let Shared { options, dataset, .. } = &*self.0;
         let cursor = self.0.cursor();
-        let place = self
-            .0
-            .sampler(cursor.epoch, cursor.start)
-            .place_after(cursor.batches * options.batch_size as u64);
-        let ahead = (!cursor.ahead.is_empty()).then(|| Ahead {
-            overtaken: Overtaken::of(&cursor.ahead, cursor.batches),
-            batch_size: options.batch_size,
-            shard_rank: options.shard_rank,
-            shard_world_size: options.shard_world_size,
-        });
+        let (left, own) = self.0.left(&cursor);
         State {
             version: State::VERSION,
             epoch: cursor.epoch,
-            place,
-            ahead,
+            place: left.tail,
+            gaps: Gaps::of(left.pieces()),
+            own,
             order: Order::name(options),
             seed: options.seed,
             samples: dataset.len(),
@@ -253,11 +246,32 @@ impl Loader {
     }
 
     /// Makes the next start go on where `state` was saved. World size, rank, batch size and workers
-    /// may be others; order and dataset must be the same.
+    /// may be others; order and dataset must be the same. What one rank of several saved in completion order goes on
+    /// on that rank alone: see [`Loader::load_states`].
     ///
     /// # Errors
     /// `Precondition` if going on would repeat or lose samples, naming what differs.
     pub fn load_state(&self, state: &State) -> Result<()> {
+        self.load_states(std::slice::from_ref(state))
+    }
+
+    /// Makes the next start go on where all ranks were that saved `states`, also as another rank or with another
+    /// world size. The loaders of all ranks that go on must be given the same ones.
+    ///
+    /// # Errors
+    /// As [`Loader::load_state`]; `InvalidConfig` if they are not the states of all ranks, each once.
+    pub fn load_states(&self, states: &[State]) -> Result<()> {
+        states.iter().try_for_each(|state| self.fits(state))?;
+        let options = self.options();
+        let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
+        let (epoch, before) = State::before(states, rank, world)?;
+        let mut cursor = self.0.cursor();
+        *cursor = Cursor::at(epoch, before, cursor.run + 1);
+        Ok(())
+    }
+
+    /// Whether a state is of this order and this dataset.
+    fn fits(&self, state: &State) -> Result<()> {
         let Shared { options, dataset, .. } = &*self.0;
         if state.samples != dataset.len() {
             return Err(mismatch("dataset size", state.samples, dataset.len()).at(dataset.root()));
@@ -274,27 +288,7 @@ impl Loader {
         if Order::is_random(options) && state.seed != options.seed {
             return Err(mismatch("seed", state.seed, options.seed));
         }
-        if state.place > state.samples {
-            let context = format!("the state has {} of {} samples done", state.place, state.samples);
-            return Err(Error::invalid(context));
-        }
-        let ahead = match &state.ahead {
-            None => BTreeSet::new(),
-            Some(ahead) => {
-                let saved = (ahead.batch_size, ahead.shard_rank, ahead.shard_world_size);
-                let here = (options.batch_size, options.shard_rank, options.shard_world_size);
-                if saved != here {
-                    let what = "loading_mode=completion and (batch_size, shard_rank, shard_world_size)";
-                    return Err(mismatch(what, format_args!("{saved:?}"), format_args!("{here:?}")));
-                }
-                let left = self.0.batches_left(&self.0.sampler(state.epoch, state.place));
-                ahead.overtaken.batches_ahead(left)?
-            }
-        };
-        let mut cursor = self.0.cursor();
-        let run = cursor.run + 1;
-        *cursor = Cursor { epoch: state.epoch, start: state.place, ahead, run, ..Cursor::default() };
-        Ok(())
+        state.left().map(drop)
     }
 }
 
@@ -312,8 +306,35 @@ impl Shared {
         &self.options
     }
 
-    fn sampler(&self, epoch: u64, start: u64) -> Sampler {
-        Sampler::new(self.dataset.len(), epoch, start, &self.options)
+    fn sampler(&self, epoch: u64, before: &Before) -> Sampler {
+        let (total, options) = (self.dataset.len(), &self.options);
+        match before {
+            Before::Shared(left) => Sampler::of(total, epoch, left.clone(), options),
+            Before::Own(left, own) => Sampler::of_own(total, epoch, left.clone(), own.end, options),
+        }
+    }
+
+    /// What the consumer has not been given, and whether only of its own rank's part.
+    fn left(&self, cursor: &Cursor) -> (Left, Option<Own>) {
+        let options = &self.options;
+        let size = options.batch_size as u64;
+        let sampler = self.sampler(cursor.epoch, &cursor.before);
+        let world = options.shard_world_size as u64;
+        let own = match cursor.before {
+            Before::Own(_, own) => Some(own),
+            Before::Shared(_) if options.loading_mode == LoadingMode::Completion && world > 1 => {
+                Some(Own { rank: options.shard_rank as u64, world, end: sampler.own_end() })
+            }
+            // Every other rank was given as many, and none of them before its turn.
+            Before::Shared(_) if cursor.ahead.is_empty() => {
+                return (sampler.left_after(cursor.batches * size), None);
+            }
+            Before::Shared(_) => None,
+        };
+        let next = cursor.ahead.last().map_or(cursor.batches, |last| last + 1);
+        let overtaken = (cursor.batches..next).filter(|batch| !cursor.ahead.contains(batch));
+        let samples = overtaken.map(|batch| batch * size..sampler.len().min((batch + 1) * size));
+        (sampler.own_after(sampler.len().min(next * size), samples), own)
     }
 
     fn reader(&self, epoch: u64, on_error: OnError) -> Arc<Reader> {
@@ -354,7 +375,7 @@ impl Shared {
             cursor.ahead.pop_first();
             cursor.batches += 1;
         }
-        if cursor.batches == self.batches_left(&self.sampler(cursor.epoch, cursor.start)) {
+        if cursor.batches == self.batches_left(&self.sampler(cursor.epoch, &cursor.before)) {
             cursor.end();
         }
     }
@@ -372,9 +393,14 @@ impl Shared {
 }
 
 impl Cursor {
+    /// Before `before`, in a run that begins with the next start.
+    fn at(epoch: u64, before: Before, run: u64) -> Self {
+        Cursor { epoch, before, batches: 0, ahead: BTreeSet::new(), begun: false, run }
+    }
+
     /// The epoch is over: the next one begins at its beginning.
     fn end(&mut self) {
-        *self = Cursor { epoch: self.epoch + 1, run: self.run, ..Cursor::default() };
+        *self = Cursor::at(self.epoch + 1, Before::all(), self.run);
     }
 }
 

@@ -1,13 +1,14 @@
 //! Which samples this rank reads, in which order, from where the epoch was left.
 //!
-//! The samples of an epoch stand in one global [`Order`]: places `0..n`. Of the places that are left,
+//! The samples of an epoch stand in one global [`Order`]: places `0..n`. Of the places that are [left](Left),
 //! rank r of w takes the r-th, the (r+w)-th, and so on. So shards are disjoint and complete, their
-//! lengths differ by at most one, and when every rank has taken k samples exactly the places before
-//! `start + k·w` are gone, which is why one number resumes an epoch at any world size.
+//! lengths differ by at most one, and when every rank has taken k samples exactly the first `k·w` of them
+//! are gone, which is why one number resumes an epoch at any world size.
 //!
 //! What does not divide evenly among the ranks is theirs by [`Remainder`]: some get one more; or the
 //! last places, fewer than there are ranks, are left out; or places from the front come once more.
 
+use crate::left::Left;
 use crate::{LoaderOptions, Order, Remainder};
 use std::ops::Range;
 
@@ -15,8 +16,8 @@ use std::ops::Range;
 #[derive(Debug, Clone)]
 pub struct Sampler {
     order: Order,
-    start: u64,
-    /// One past the last place that some rank takes; beyond the order's end where it is padded.
+    left: Left,
+    /// How many of the places that are left some rank takes; more than there are where the order is padded.
     end: u64,
     rank: u64,
     world: u64,
@@ -29,16 +30,26 @@ impl Sampler {
     /// # Panics
     /// If the rank is not below the world size; see [`LoaderOptions::validate`].
     pub fn new(total: u64, epoch: u64, start: u64, options: &LoaderOptions) -> Self {
+        Self::of(total, epoch, Left::from(start.min(total)), options)
+    }
+
+    /// The sampler of a rank's part of what is left, which all ranks share out among them.
+    pub(crate) fn of(total: u64, epoch: u64, left: Left, options: &LoaderOptions) -> Self {
         let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
         assert!(rank < world, "rank {rank} of {world}");
-        let start = start.min(total);
-        let left = total - start;
+        let all = left.len(total);
         let end = match options.shard_remainder {
-            Remainder::Uneven => total,
-            Remainder::Drop => start + left / world * world,
-            Remainder::Pad => start.saturating_add(left.div_ceil(world).saturating_mul(world)),
+            Remainder::Uneven => all,
+            Remainder::Drop => all / world * world,
+            Remainder::Pad => all.div_ceil(world).saturating_mul(world),
         };
-        Sampler { order: Order::new(total, epoch, options), start, end, rank, world }
+        Sampler { order: Order::new(total, epoch, options), left, end, rank, world }
+    }
+
+    /// The sampler of all that is left before the place `end`: of what was one rank's part before.
+    pub(crate) fn of_own(total: u64, epoch: u64, left: Left, end: u64, options: &LoaderOptions) -> Self {
+        let end = left.len(end);
+        Sampler { order: Order::new(total, epoch, options), left, end, rank: 0, world: 1 }
     }
 
     /// The order that it is a part of.
@@ -48,7 +59,7 @@ impl Sampler {
 
     /// How many samples are left for this rank.
     pub fn len(&self) -> u64 {
-        (self.end - self.start).saturating_sub(self.rank).div_ceil(self.world)
+        self.end.saturating_sub(self.rank).div_ceil(self.world)
     }
 
     /// Whether none is left for this rank.
@@ -77,15 +88,42 @@ impl Sampler {
 
     #[inline]
     fn place(&self, k: u64) -> u64 {
-        let place = self.start + k * self.world + self.rank;
-        assert!(place < self.end, "place {place} of {}", self.end);
+        let v = self.nth(k);
+        assert!(v < self.end, "place {v} of the {} that are left", self.end);
+        let place = self.left.place(v);
         // Only what pads is beyond the order's end.
         if place < self.order.len() { place } else { place % self.order.len() }
     }
 
-    /// How many places are done once every rank has taken `k` more.
-    pub fn place_after(&self, k: u64) -> u64 {
-        self.start.saturating_add(k.saturating_mul(self.world)).min(self.order.len())
+    /// Which of the places that are left this rank's `k`-th one is.
+    #[inline]
+    fn nth(&self, k: u64) -> u64 {
+        k * self.world + self.rank
+    }
+
+    /// How many samples of this rank come before all overtaken ones of an earlier run are done.
+    pub(crate) fn in_pieces(&self) -> u64 {
+        self.left.in_pieces().saturating_sub(self.rank).div_ceil(self.world).min(self.len())
+    }
+
+    /// What all ranks have left once each has taken `k` more.
+    pub(crate) fn left_after(&self, k: u64) -> Left {
+        let all = self.left.len(self.order.len());
+        self.left.after(k.saturating_mul(self.world).min(all), all, 1, Vec::new())
+    }
+
+    /// What this rank has left once it has taken its first `k` but for some ranges of them.
+    pub(crate) fn own_after(&self, k: u64, but_for: impl Iterator<Item = Range<u64>>) -> Left {
+        let mut gaps = Vec::new();
+        for range in but_for {
+            self.left.cut(self.nth(range.start), self.nth(range.end).min(self.end), self.world, &mut gaps);
+        }
+        self.left.after(self.nth(k), self.end, self.world, gaps)
+    }
+
+    /// The place before which its samples end, but for those in pieces.
+    pub(crate) fn own_end(&self) -> u64 {
+        self.left.place(self.end.max(self.left.in_pieces()))
     }
 }
 
@@ -112,7 +150,7 @@ mod tests {
 
     fn place_after(total: u64, world: u64, k: u64, options: &LoaderOptions) -> u64 {
         let options = LoaderOptions { shard_world_size: world as usize, ..options.clone() };
-        Sampler::new(total, 1, 0, &options).place_after(k)
+        Sampler::new(total, 1, 0, &options).left_after(k).tail
     }
 
     fn sorted(mut ids: Vec<u64>) -> Vec<u64> {

@@ -27,7 +27,7 @@ pub(crate) struct InWork<Fut> {
 
 struct Slot<Fut> {
     future: Pin<Box<Option<Fut>>>,
-    place: u64,
+    place: Option<u64>,
     began: u64,
     bell: Arc<Bell>,
     waker: Waker,
@@ -62,7 +62,7 @@ impl Wake for Bell {
 
 /// A future that ended.
 pub(crate) struct Done<O> {
-    pub(crate) place: u64,
+    pub(crate) place: Option<u64>,
     pub(crate) began: u64,
     /// Its output, or what it panicked with.
     pub(crate) outcome: Result<O, Box<dyn Any + Send>>,
@@ -83,7 +83,7 @@ impl<Fut: Future> InWork<Fut> {
     }
 
     /// Takes a future in; it is polled at the next [`InWork::poll_done`].
-    pub(crate) fn push(&mut self, place: u64, began: u64, future: Fut) {
+    pub(crate) fn push(&mut self, place: Option<u64>, began: u64, future: Fut) {
         let index = self.vacant.pop().unwrap_or_else(|| self.add_slot());
         let slot = &mut self.slots[index];
         slot.future.as_mut().set(Some(future));
@@ -102,7 +102,7 @@ impl<Fut: Future> InWork<Fut> {
         });
         self.slots.push(Slot {
             future: Box::pin(None),
-            place: 0,
+            place: None,
             began: 0,
             waker: Waker::from(bell.clone()),
             bell,

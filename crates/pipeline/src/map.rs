@@ -33,6 +33,8 @@ pub(crate) struct Map<T, U, E, F, Fut> {
     line: VecDeque<Option<Fed<U, E>>>,
     /// Position, counted over the whole run, of the front of `line`.
     front: u64,
+    /// Items that were begun, or passed by.
+    begun: u64,
     /// Items of `line` that are finished.
     finished: usize,
     /// Since when all slots are busy, if they are.
@@ -66,6 +68,7 @@ where
             work: InWork::new(),
             line: VecDeque::new(),
             front: 0,
+            begun: 0,
             finished: 0,
             full_since: None,
             full_ns: 0,
@@ -73,23 +76,29 @@ where
         }
     }
 
-    /// Takes a place in line for an item that begins now.
-    fn place(&mut self) -> u64 {
-        match self.order {
-            Order::Completion => 0,
-            Order::Delivery => {
-                self.line.push_back(None);
-                self.front + self.line.len() as u64 - 1
-            }
+    /// Takes a place in line for an item that begins now; none for one that lines up when it is finished.
+    fn place(&mut self) -> Option<u64> {
+        let place = self.begun;
+        self.begun += 1;
+        let ordered = match self.order {
+            Order::Completion => false,
+            Order::Delivery => true,
+            // Behind the last of these stand only such as lined up themselves.
+            Order::CompletionAfter(first) => place < first,
+        };
+        if !ordered {
+            return None;
         }
+        self.line.push_back(None);
+        Some(place)
     }
 
-    fn finish(&mut self, place: u64, fed: Fed<U, E>, on_error: OnError) {
+    fn finish(&mut self, place: Option<u64>, fed: Fed<U, E>, on_error: OnError) {
         self.stopping |= fed.is_err() && on_error == OnError::Stop;
         self.finished += 1;
-        match self.order {
-            Order::Completion => self.line.push_back(Some(fed)),
-            Order::Delivery => self.line[(place - self.front) as usize] = Some(fed),
+        match place {
+            None => self.line.push_back(Some(fed)),
+            Some(place) => self.line[(place - self.front) as usize] = Some(fed),
         }
     }
 

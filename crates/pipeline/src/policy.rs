@@ -43,6 +43,8 @@ pub enum Order {
     Delivery,
     /// As items finish. Nothing is held back, and two runs may differ.
     Completion,
+    /// The first so many in the order of the source, and behind them the others as they finish.
+    CompletionAfter(u64),
 }
 
 /// What becomes of a last batch that did not fill.

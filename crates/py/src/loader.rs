@@ -18,7 +18,7 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyList, PyTuple};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -40,7 +40,7 @@ pub(crate) struct Loader {
 #[derive(Debug, Clone)]
 enum Next {
     Epoch(u64),
-    State(Box<State>),
+    States(Vec<State>),
 }
 
 /// A loader bound to the threads of one process.
@@ -107,7 +107,7 @@ impl Loader {
             loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;
         match &*open(&self.next) {
             Next::Epoch(epoch) => loader.set_epoch(*epoch),
-            Next::State(state) => loader.load_state(state).map_err(raise)?,
+            Next::States(states) => loader.load_states(states).map_err(raise)?,
         }
         let live = Arc::new(Live { loader, ledger: Mutex::default(), running: Mutex::default() });
         let old = open(&self.live).replace(Born::here(live.clone()));
@@ -181,16 +181,23 @@ impl Loader {
     }
 
     /// Makes the next `for` go on where the state was saved, also with another number of ranks, workers
-    /// or samples a batch. Raises PreconditionError where that would repeat or lose samples.
+    /// or samples a batch. Several states are those that all ranks saved with loading_mode="completion", of which
+    /// one alone goes on on its own rank only. Raises PreconditionError where that would repeat or lose samples.
     fn load_state_dict(&self, py: Python<'_>, state: &Bound<'_, PyAny>) -> PyResult<()> {
-        let text = Value::Object(mapping(state, "what state_dict() returned")?).to_string();
-        let live = self.live(py)?;
-        let loaded = State::from_json(&text).and_then(|state| {
-            live.loader.load_state(&state)?;
-            Ok(state)
-        });
-        let state = loaded.map_err(|error| errors::raise(py, &error))?;
-        *open(&self.next) = Next::State(Box::new(state));
+        let given: Vec<Bound<'_, PyAny>> = match state.cast::<PyList>() {
+            Ok(list) => list.iter().collect(),
+            Err(_) => match state.cast::<PyTuple>() {
+                Ok(tuple) => tuple.iter().collect(),
+                Err(_) => vec![state.clone()],
+            },
+        };
+        let read = |state: &Bound<'_, PyAny>| {
+            let state = mapping(state, "what state_dict() returned, or a list of those of all ranks")?;
+            State::from_json(&Value::Object(state).to_string()).map_err(|error| errors::raise(py, &error))
+        };
+        let states = given.iter().map(read).collect::<PyResult<Vec<_>>>()?;
+        self.live(py)?.loader.load_states(&states).map_err(|error| errors::raise(py, &error))?;
+        *open(&self.next) = Next::States(states);
         Ok(())
     }
 

@@ -89,6 +89,28 @@ def test_state_resumes_in_the_middle_of_an_epoch(folder):
             assert (head, tail != whole) == (whole, True), "a state at the end is the next epoch's beginning"
 
 
+def test_ranks_that_deliver_in_completion_order_go_on_together_as_others(folder):
+    dataset = forebay.create_dataset(folder([10] * 50))
+    options = forebay.LoaderOptions(batch_size=3, num_workers=4, shuffle=True, loading_mode="completion")
+    seen, states = [], []
+    for rank in range(2):
+        loader = forebay.create_async_loader(dataset, options.replace(shard_rank=rank, shard_world_size=2))
+        batches = iter(loader)
+        seen += ids(next(batches) for _ in range(2 + rank))
+        states.append(pickle.loads(pickle.dumps(loader.state_dict())))
+    with pytest.raises(forebay.PreconditionError, match="states of all 2 ranks"):
+        forebay.create_async_loader(dataset, options).load_state_dict(states[0])
+    with pytest.raises(ValueError, match="ranks \\[1\\] of 2"):
+        forebay.create_async_loader(dataset, options).load_state_dict([states[1], states[1]])
+    for rank in range(3):
+        loader = forebay.create_async_loader(
+            dataset, options.replace(shard_rank=rank, shard_world_size=3, batch_size=4)
+        )
+        loader.load_state_dict(states)
+        seen += ids(loader)
+    assert sorted(seen) == list(range(50))
+
+
 def test_a_state_of_something_else_is_refused(folder):
     root = folder([10] * 10)
     state = forebay.create_async_loader(root, {"shuffle": True}).state_dict()

@@ -44,6 +44,26 @@ async fn completion_order_is_that_of_finishing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn completion_order_begins_behind_the_first_so_many() {
+    let gates = Gates::default();
+    let order = Order::CompletionAfter(2);
+    let sink = spawn(Pipeline::source("index", 0..5).map("read", concurrency(5), order, gates.work()), 5);
+    settle().await;
+    for item in [4, 1, 3] {
+        gates.open(item);
+        settle().await;
+        assert!(matches!(sink.try_next(), Poll::Pending), "0 is not there yet");
+    }
+    gates.open(0);
+    for item in [0, 1, 4, 3] {
+        assert_eq!(sink.next().await.unwrap().unwrap(), item);
+    }
+    gates.open(2);
+    assert_eq!(sink.next().await.unwrap().unwrap(), 2);
+    assert!(sink.next().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn finished_items_behind_a_late_one_use_up_the_look_ahead_and_no_more() {
     let gates = Gates::default();
     let pipeline =

@@ -2,7 +2,7 @@
 handed over as somebody's arrays."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ._forebay import Batch, Dataset, Loader, LoaderOptions, create_async_loader
@@ -64,6 +64,6 @@ class HandingLoader:
         """Where the consumer is, after the last batch that it was given."""
         return self.loader.state_dict()
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Makes the next `for` go on where the state was saved."""
+    def load_state_dict(self, state: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> None:
+        """Makes the next `for` go on where the state was saved, or all ranks' states were."""
         self.loader.load_state_dict(state)
