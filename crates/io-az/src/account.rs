@@ -26,6 +26,11 @@ pub(crate) fn query_value(text: &str) -> String {
     utf8_percent_encode(text, QUERY).to_string()
 }
 
+/// Text for a path, escaped; its slashes stay.
+pub(crate) fn path_of(text: &str) -> impl std::fmt::Display + '_ {
+    utf8_percent_encode(text, PATH)
+}
+
 /// An account and where its blobs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -110,17 +115,14 @@ impl Account {
         self.encrypted || self.loopback
     }
 
-    /// Whether requests go unencrypted.
-    pub(crate) fn is_plain(&self) -> bool {
-        !self.encrypted
-    }
-
     /// The URL of a container, escaped.
+    #[cfg(any(test, feature = "azure-storage-blobs"))]
     pub(crate) fn container_url(&self, container: &str) -> String {
-        format!("{}/{}", self.base, utf8_percent_encode(container, PATH))
+        format!("{}/{}", self.base, path_of(container))
     }
 
     /// The URL of a blob, escaped.
+    #[cfg(any(test, feature = "azure-storage-blobs"))]
     pub(crate) fn blob_url(&self, container: &str, blob: &str) -> String {
         let mut url = self.container_url(container);
         url.push('/');

@@ -1,200 +1,263 @@
 //! How a request becomes one that the service accepts: signed, or with a token.
 
-use crate::config::{Application, Credential};
-use crate::token::{Renewed, Token};
-use forebay_io::Kind;
-use forebay_io_object::{Failure, HttpOptions, Secret, chain};
-use object_store::azure::{
-    AzureAccessKey, AzureAuthorizer, AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder,
-    split_sas,
-};
-use object_store::client::HttpRequest;
-use object_store::{ClientOptions, RetryConfig};
+use crate::account::query_value;
+use crate::config::{AzConfig, Credential};
+use crate::identity;
+use crate::shared_key::SharedKey;
+use crate::token::{Form, Pass, Token, Tokens};
+use forebay_io::{Kind, Result, Retry};
+use forebay_io_object::wire::Request;
+use forebay_io_object::{Failure, HttpOptions, Network, Secret, Surroundings};
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
+
+/// The version of the protocol that is spoken.
+/// <https://learn.microsoft.com/rest/api/storageservices/versioning-for-the-azure-storage-services>
+const VERSION: &str = "2023-11-03";
 
 /// Authorises requests to one account.
 #[derive(Debug)]
 pub(crate) struct Authority {
-    account: String,
     by: By,
+    around: Surroundings,
 }
 
 enum By {
     Nothing,
-    One(AzureCredential),
-    Identity(AzureCredentialProvider),
-    Tokens(Renewed),
+    Key(SharedKey),
+    Fixed(Arc<Pass>),
+    Tokens(Tokens),
 }
 
-/// Keys and tokens have a `Debug` of their own that shows them.
-impl std::fmt::Debug for By {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            By::Nothing => "nothing",
-            By::One(AzureCredential::AccessKey(_)) => "account key",
-            By::One(AzureCredential::SASToken(_)) => "shared access signature",
-            By::One(AzureCredential::BearerToken(_)) => "bearer token",
-            By::Identity(_) => "tokens of an identity",
-            By::Tokens(_) => "tokens of a source",
-        })
-    }
-}
-
-impl Authority {
-    /// # Errors
-    /// `InvalidConfig` for a credential that cannot be.
-    pub(crate) fn new(account: &str, credential: &Credential, http: &HttpOptions) -> Result<Self, Failure> {
-        let by = match credential {
-            Credential::Anonymous => By::Nothing,
-            Credential::AccountKey(key) => {
-                let key = AzureAccessKey::try_new(key.expose())
-                    .map_err(|_| Failure::new(Kind::InvalidConfig, "account_key is not base64"))?;
-                By::One(AzureCredential::AccessKey(key))
-            }
-            Credential::Sas(sas) => By::One(signature(sas)?),
-            Credential::Bearer(token) => By::One(AzureCredential::BearerToken(token.expose().to_owned())),
-            Credential::Tokens(source) => By::Tokens(Renewed::new(source.clone())),
-            identity => By::Identity(identity_of(account, identity, http)?),
-        };
-        Ok(Authority { account: account.to_owned(), by })
-    }
-
-    /// What this moment's requests are authorised with.
-    pub(crate) async fn credential(&self) -> Result<Grant<'_>, Failure> {
-        Ok(match &self.by {
-            By::Nothing => Grant::Nothing,
-            By::One(credential) => Grant::Fixed(credential),
-            By::Identity(provider) => {
-                let credential = provider.get_credential().await;
-                Grant::Shared(credential.map_err(|error| {
-                    let said = format!("no token could be had: {}", chain(&error));
-                    Failure::new(Kind::Denied, said).with_retry(forebay_io::Retry::Backoff)
-                })?)
-            }
-            By::Tokens(renewed) => {
-                let credential = match &*renewed.token().await? {
-                    Token::Bearer(token) => AzureCredential::BearerToken(token.expose().to_owned()),
-                    Token::Sas(sas) => signature(sas)?,
-                };
-                Grant::Shared(Arc::new(credential))
-            }
-        })
-    }
-
-    /// Adds date, version and authorisation. Everything else of the request must be in place.
-    pub(crate) fn sign(&self, grant: &Grant<'_>, request: &mut HttpRequest) -> Result<(), Failure> {
-        let nothing = AzureCredential::SASToken(Vec::new());
-        let credential = match grant {
-            // An empty signature adds the date and the version, and nothing else.
-            Grant::Nothing => &nothing,
-            Grant::Fixed(credential) => *credential,
-            Grant::Shared(credential) => credential,
-        };
-        let signed = AzureAuthorizer::new(credential, &self.account).try_authorize(request);
-        signed.map_err(|error| Failure::new(Kind::InvalidConfig, format!("cannot sign: {}", chain(&error))))
+/// Keys and tokens are secrets.
+impl fmt::Debug for By {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            By::Nothing => f.write_str("nothing"),
+            By::Key(_) => f.write_str("account key"),
+            By::Fixed(pass) => write!(f, "{}", pass.what()),
+            By::Tokens(tokens) => tokens.fmt(f),
+        }
     }
 }
 
 /// What one request is authorised with.
 pub(crate) enum Grant<'a> {
     Nothing,
-    Fixed(&'a AzureCredential),
-    Shared(Arc<AzureCredential>),
+    Key(&'a SharedKey),
+    Token(Arc<Pass>),
 }
 
-fn signature(sas: &Secret) -> Result<AzureCredential, Failure> {
-    let pairs = split_sas(sas.expose().trim_start_matches('?'));
-    let wrong = |_| Failure::new(Kind::InvalidConfig, "the shared access signature is not a query string");
-    Ok(AzureCredential::SASToken(pairs.map_err(wrong)?))
+/// A request before it is authorised: all but its body.
+#[derive(Default)]
+pub(crate) struct Unsigned<'a> {
+    pub(crate) method: &'static str,
+    /// As it is sent.
+    pub(crate) path: &'a str,
+    /// As it is sent.
+    pub(crate) query: &'a str,
+    /// With names in lower case.
+    pub(crate) fields: &'a [(&'a str, &'a str)],
+    /// Bytes of the body.
+    pub(crate) length: u64,
 }
 
-/// Tokens of an identity, got and renewed by the client library.
-fn identity_of(
-    account: &str,
-    credential: &Credential,
-    http: &HttpOptions,
-) -> Result<AzureCredentialProvider, Failure> {
-    let client =
-        ClientOptions::new().with_connect_timeout(http.connect_timeout).with_timeout(http.first_byte_timeout);
-    let none = RetryConfig { max_retries: 0, ..RetryConfig::default() };
-    let builder = MicrosoftAzureBuilder::new()
-        .with_account(account)
-        // Asked for by the builder; the tokens are for the account.
-        .with_container_name("any")
-        .with_client_options(client)
-        .with_retry(none);
-    let whose = |builder: MicrosoftAzureBuilder, application: &Application| {
-        let builder = builder.with_tenant_id(&application.tenant_id).with_client_id(&application.client_id);
-        match &application.authority_host {
-            Some(host) => builder.with_authority_host(host),
-            None => builder,
+/// The same authorised.
+pub(crate) struct Signed<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) target: String,
+    pub(crate) fields: Vec<(&'a str, Cow<'a, str>)>,
+}
+
+impl Authority {
+    /// Nobody is asked yet.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a credential that cannot be.
+    pub(crate) fn new(
+        config: &AzConfig,
+        http: &HttpOptions,
+        around: &Surroundings,
+        network: &Network,
+    ) -> Result<Self, Failure> {
+        let invalid = |said: &str| Failure::new(Kind::InvalidConfig, said);
+        let by = match &config.credential {
+            Credential::Anonymous => By::Nothing,
+            Credential::AccountKey(key) => {
+                let key = SharedKey::new(config.account.name(), key);
+                By::Key(key.ok_or_else(|| invalid("account_key is not base64"))?)
+            }
+            Credential::Sas(sas) => By::Fixed(Arc::new(Pass::lasting(Form::Query(as_query(sas)?)))),
+            Credential::Bearer(token) => By::Fixed(Arc::new(Pass::lasting(Form::Field(bearer(token))))),
+            Credential::Tokens(source) => By::Tokens(Tokens::new(source.clone())),
+            asked => By::Tokens(Tokens::new(
+                identity::source(asked, http, around, network)
+                    .map_err(|error| invalid(&error.to_string()))?,
+            )),
+        };
+        Ok(Authority { by, around: around.clone() })
+    }
+
+    /// What this moment's requests are authorised with.
+    pub(crate) async fn grant(&self) -> Result<Grant<'_>, Failure> {
+        Ok(match &self.by {
+            By::Nothing => Grant::Nothing,
+            By::Key(key) => Grant::Key(key),
+            By::Fixed(pass) => Grant::Token(pass.clone()),
+            By::Tokens(tokens) => Grant::Token(tokens.pass().await?),
+        })
+    }
+
+    /// Adds date, version and authorisation.
+    pub(crate) fn sign<'a>(&self, grant: &Grant<'_>, unsigned: &Unsigned<'a>) -> Signed<'a> {
+        let Unsigned { method, path, query, fields, length } = *unsigned;
+        let mut fields: Vec<(&str, Cow<'_, str>)> =
+            fields.iter().map(|(name, value)| (*name, Cow::Borrowed(*value))).collect();
+        fields.push(("x-ms-date", httpdate::fmt_http_date(self.around.now()).into()));
+        fields.push(("x-ms-version", VERSION.into()));
+        let mut target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        match grant {
+            Grant::Nothing => {}
+            Grant::Key(key) => {
+                let authorization = key.authorization(method, path, query, &fields, length);
+                fields.push(("authorization", authorization.into()));
+            }
+            Grant::Token(pass) => match &pass.form {
+                Form::Field(bearer) => fields.push(("authorization", bearer.expose().to_owned().into())),
+                Form::Query(signature) => {
+                    target.push(if query.is_empty() { '?' } else { '&' });
+                    target.push_str(signature.expose());
+                }
+            },
         }
-    };
-    let builder = match credential {
-        Credential::ClientSecret { application, secret } => whose(builder, application)
-            .with_client_secret(secret.expose())
-            .with_credential_type("client_secret"),
-        Credential::WorkloadIdentity { application, file } => whose(builder, application)
-            .with_federated_token_file(file)
-            .with_credential_type("workload_identity"),
-        Credential::ManagedIdentity { client_id: Some(id) } => {
-            builder.with_client_id(id).with_credential_type("managed_identity")
+        Signed { method, target, fields }
+    }
+
+    /// A request with this succeeded.
+    pub(crate) async fn accepted(&self, grant: &Grant<'_>) {
+        if let (By::Tokens(tokens), Grant::Token(pass)) = (&self.by, grant) {
+            tokens.accepted(pass).await;
         }
-        _ => builder.with_credential_type("managed_identity"),
-    };
-    let built = builder.build();
-    let built = built.map_err(|error| Failure::new(Kind::InvalidConfig, chain(&error)))?;
-    Ok(built.credentials().clone())
+    }
+
+    /// The service refused a request with this. Where that is the token, and another can be had, the next try is
+    /// made with that.
+    pub(crate) async fn refused(&self, grant: &Grant<'_>, failure: Failure) -> Failure {
+        if let (By::Tokens(tokens), Grant::Token(pass)) = (&self.by, grant)
+            && token_ended(&failure)
+            && tokens.refused(pass).await
+        {
+            return failure.with_retry(Retry::Backoff);
+        }
+        failure
+    }
+}
+
+/// Whether this is how a token is refused that has ended or was taken back. That it may not do what was asked is
+/// another matter, and has codes of its own.
+/// <https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes>
+fn token_ended(failure: &Failure) -> bool {
+    match failure.status {
+        Some(401) => true,
+        Some(403) => !failure.said.contains("Authorization") && !failure.said.contains("PublicAccess"),
+        _ => false,
+    }
+}
+
+impl Signed<'_> {
+    /// As it is sent to `host`.
+    pub(crate) fn request(&self, host: &str) -> Request {
+        let request = Request::new(self.method, &self.target, host);
+        self.fields.iter().fold(request, |request, (name, value)| request.field(name, value))
+    }
+}
+
+/// A token as it is sent.
+pub(crate) fn form(token: &Token) -> Result<Form, Failure> {
+    Ok(match token {
+        Token::Bearer(token) => Form::Field(bearer(token)),
+        Token::Sas(sas) => Form::Query(as_query(sas)?),
+    })
+}
+
+fn bearer(token: &Secret) -> Secret {
+    Secret::from(format!("Bearer {}", token.expose().trim()))
+}
+
+/// A signature as a part of a query, whether it came escaped or not.
+fn as_query(sas: &Secret) -> Result<Secret, Failure> {
+    let mut query = String::with_capacity(sas.expose().len());
+    for pair in sas.expose().trim_start_matches('?').split('&').filter(|pair| !pair.is_empty()) {
+        let wrong = || Failure::new(Kind::InvalidConfig, "the shared access signature is not a query string");
+        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
+        let value = percent_decode_str(value).decode_utf8().map_err(|_| wrong())?;
+        for part in [if query.is_empty() { "" } else { "&" }, name, "=", &query_value(&value)] {
+            query.push_str(part);
+        }
+    }
+    Ok(Secret::from(query))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use object_store::client::HttpRequestBody;
+    use crate::Account;
+    use std::time::SystemTime;
 
-    async fn signed(credential: Credential) -> HttpRequest {
-        let authority = Authority::new("acme", &credential, &HttpOptions::default()).unwrap();
+    async fn signed(credential: Credential) -> String {
+        let config = AzConfig { account: Account::new("acme", None).unwrap(), credential };
+        let around = Surroundings::new([], || SystemTime::UNIX_EPOCH);
+        let authority =
+            Authority::new(&config, &HttpOptions::default(), &around, &Network::default()).unwrap();
         assert!(!format!("{authority:?}").contains("hush"), "{authority:?}");
-        let mut request = http::Request::get("https://acme.blob.core.windows.net/c/k?comp=list")
-            .body(HttpRequestBody::empty())
-            .unwrap();
-        let grant = authority.credential().await.unwrap();
-        authority.sign(&grant, &mut request).unwrap();
-        assert!(request.headers().contains_key("x-ms-version") && request.headers().contains_key("date"));
-        request
-    }
-
-    fn authorization(request: &HttpRequest) -> Option<&str> {
-        request.headers().get("authorization").map(|value| value.to_str().unwrap())
+        let grant = authority.grant().await.unwrap();
+        let unsigned = Unsigned { method: "GET", path: "/c/k", query: "comp=list", ..Unsigned::default() };
+        let request = authority.sign(&grant, &unsigned).request("acme.blob.core.windows.net");
+        let text = String::from_utf8(request.head().to_vec()).unwrap();
+        assert!(text.contains("\r\nx-ms-date: Thu, 01 Jan 1970 00:00:00 GMT\r\nx-ms-version: 2"), "{text}");
+        text
     }
 
     #[tokio::test]
     async fn each_kind_of_credential_is_sent_in_its_place() {
-        let request = signed(Credential::Anonymous).await;
-        assert_eq!(authorization(&request), None);
-        assert_eq!(request.uri().query(), Some("comp=list"));
+        let text = signed(Credential::Anonymous).await;
+        assert!(
+            text.starts_with("GET /c/k?comp=list HTTP/1.1\r\n") && !text.contains("authorization"),
+            "{text}"
+        );
 
-        let request = signed(Credential::AccountKey("aHVzaA==".into())).await;
-        assert!(authorization(&request).unwrap().starts_with("SharedKey acme:"));
+        let text = signed(Credential::AccountKey("aHVzaA==".into())).await;
+        assert!(text.contains("\r\nauthorization: SharedKey acme:"), "{text}");
 
-        let request = signed(Credential::Sas("sv=1&sig=hush%2B".into())).await;
-        assert_eq!(authorization(&request), None);
-        assert!(request.uri().query().unwrap().ends_with("sig=hush%2B"), "{}", request.uri());
+        for sas in ["sv=1&sig=hush%2B", "?sv=1&sig=hush+"] {
+            let text = signed(Credential::Sas(sas.into())).await;
+            assert!(text.starts_with("GET /c/k?comp=list&sv=1&sig=hush%2B HTTP"), "{text}");
+            assert!(!text.contains("authorization"), "{text}");
+        }
 
-        let request = signed(Credential::Bearer("hush".into())).await;
-        assert_eq!(authorization(&request), Some("Bearer hush"));
+        let text = signed(Credential::Bearer("hush\n".into())).await;
+        assert!(text.contains("\r\nauthorization: Bearer hush\r\n"), "{text}");
     }
 
     #[test]
-    fn identities_are_made_without_asking_anybody() {
-        let application = Application { tenant_id: "t".into(), client_id: "c".into(), authority_host: None };
-        for credential in [
-            Credential::ManagedIdentity { client_id: None },
-            Credential::ClientSecret { application: application.clone(), secret: "hush".into() },
-            Credential::WorkloadIdentity { application, file: "/nowhere".into() },
+    fn a_signature_that_is_no_query_is_refused_without_showing_it() {
+        let failure = as_query(&Secret::from("hush")).unwrap_err();
+        assert!(failure.kind == Kind::InvalidConfig && !failure.said.contains("hush"), "{failure:?}");
+    }
+
+    #[test]
+    fn only_a_token_that_has_ended_is_renewed() {
+        for (status, code, ended) in [
+            (401, "InvalidAuthenticationInfo", true),
+            (403, "AuthenticationFailed", true),
+            (403, "", true),
+            (403, "AuthorizationPermissionMismatch", false),
+            (403, "AuthorizationFailure", false),
+            (404, "BlobNotFound", false),
         ] {
-            let authority = Authority::new("acme", &credential, &HttpOptions::default()).unwrap();
-            assert!(!format!("{authority:?}").contains("hush"));
+            assert_eq!(token_ended(&Failure::status(status, code, "", None)), ended, "{status} {code}");
         }
     }
 }

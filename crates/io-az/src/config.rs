@@ -6,6 +6,7 @@
 
 use crate::account::{Account, EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY, account_of_host};
 use crate::connection_string::ConnectionString;
+use crate::identity::MetadataService;
 use crate::options::AzOptions;
 use crate::token::TokenSource;
 use forebay_io::{Error, Location, Result};
@@ -29,6 +30,8 @@ pub enum Credential {
     ManagedIdentity {
         /// Which identity, where there are several.
         client_id: Option<String>,
+        /// Where that service is.
+        service: MetadataService,
     },
     /// Tokens for an application with a secret.
     ClientSecret {
@@ -206,7 +209,11 @@ fn said(options: &AzOptions) -> Result<Said> {
     }
     if options.is_on("managed_identity") {
         let client_id = text("client_id");
-        credentials.push(("managed_identity", Credential::ManagedIdentity { client_id }));
+        let service = MetadataService {
+            endpoint: text("identity_endpoint"),
+            header: options.secret("identity_header"),
+        };
+        credentials.push(("managed_identity", Credential::ManagedIdentity { client_id, service }));
     }
     if options.is_on("emulator") {
         account = account.or_else(|| Some(EMULATOR_ACCOUNT.to_owned()));

@@ -3,9 +3,9 @@
 //! ```text
 //! URI, options, environment ─► AzConfig ─► Client (one container) ─► io-object's ObjectBackend: the store
 //! ```
-//! Two clients speak to the service: the default one by REST over what `object_store` has for it, and, with the
-//! feature `azure-storage-blobs` and the option `client=azure-storage-blobs`, that crate. Both keep the same
-//! promises, by the same tests.
+//! Two clients speak to the service: ours (`client=forebay`), whose bodies go from the socket straight into the
+//! slot, and, with the feature `azure-storage-blobs` and the option `client=azure-storage-blobs`, that crate over
+//! the same connections. Both keep the same promises, by the same tests.
 //!
 //! What it never does: retry, read the environment, send a credential of one account to another, or let a
 //! secret into a `Debug` or an error.
@@ -15,28 +15,27 @@
 #![forbid(unsafe_code)]
 
 mod account;
-#[cfg(feature = "object-store")]
 mod authority;
-#[cfg(feature = "object-store")]
 mod batch;
 mod config;
 mod connection_string;
+mod identity;
 mod open;
 mod options;
-mod reply;
-#[cfg(feature = "object-store")]
+mod refusal;
 mod rest;
 mod service;
+mod shared_key;
 #[cfg(feature = "azure-storage-blobs")]
 mod storage_blobs;
 mod token;
-mod transport;
 mod upload;
 mod wire;
 
 pub use account::{Account, account_of_host};
 pub use config::{Application, AzConfig, Credential};
 pub use connection_string::ConnectionString;
+pub use identity::MetadataService;
 pub use open::open;
 pub use options::{AzOptions, KEYS, Key};
 pub use token::{Issued, Token, TokenSource};

@@ -3,11 +3,11 @@
 use crate::AzConfig;
 use crate::options::AzOptions;
 use forebay_io::{Error, Kind, Location, Observe, Operation, Result};
-use forebay_io_object::{Client, HttpOptions, ObjectBackend, Surroundings};
+use forebay_io_object::{Client, HttpOptions, Network, ObjectBackend, Surroundings};
 use std::sync::Arc;
 
 /// The container of `location`, which is `az://CONTAINER/…` or `https://HOST/CONTAINER/…`. Nothing is asked
-/// of the service yet. `observer` hears of each request.
+/// of the service yet. `observer` hears of each request and connection.
 ///
 /// # Errors
 /// As [`AzConfig::resolve`]; `Unsupported` for a client that this build lacks and for credentials that the
@@ -20,7 +20,7 @@ pub fn open(
     observer: Arc<dyn Observe>,
 ) -> Result<ObjectBackend> {
     let config = AzConfig::resolve(location, options, around)?;
-    let client = client(location, &config, options, &http)?;
+    let client = client(location, &config, options, &http, around, observer.clone())?;
     Ok(ObjectBackend::new(location, client, http, observer))
 }
 
@@ -47,17 +47,21 @@ fn client(
     config: &AzConfig,
     options: &AzOptions,
     http: &HttpOptions,
+    around: &Surroundings,
+    observer: Arc<dyn Observe>,
 ) -> Result<Arc<dyn Client>> {
     let container = container(location)?;
+    let network = Network::new(http, around, None).map_err(|error| error.at(location))?;
     let failed = |failure: forebay_io_object::Failure| failure.into_error(Operation::Configure, location);
     match options.client() {
-        #[cfg(feature = "object-store")]
-        "object-store" => {
-            Ok(Arc::new(crate::rest::RestClient::new(config, container, http).map_err(failed)?))
+        "forebay" => {
+            let client = crate::rest::RestClient::new(config, container, http, around, &network, observer);
+            Ok(Arc::new(client.map_err(failed)?))
         }
         #[cfg(feature = "azure-storage-blobs")]
         "azure-storage-blobs" => {
-            let client = crate::storage_blobs::StorageBlobsClient::new(config, container, http);
+            let client =
+                crate::storage_blobs::StorageBlobsClient::new(config, container, http, &network, observer);
             Ok(Arc::new(client.map_err(failed)?))
         }
         other => {

@@ -30,10 +30,10 @@ enum Takes {
 use Takes::{Client, Secret as Hidden, Text, YesNo};
 
 /// The client libraries, the default first.
-const CLIENTS: [&str; 2] = ["object-store", "azure-storage-blobs"];
+const CLIENTS: [&str; 2] = ["forebay", "azure-storage-blobs"];
 
 /// Every option of Azure that can be given as text.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 17] = [
     key(
         "account_name",
         "the storage account",
@@ -83,6 +83,18 @@ pub const KEYS: [Key; 15] = [
         &["AZURE_STORAGE_USE_MANAGED_IDENTITY"],
         YesNo,
     ),
+    key(
+        "identity_endpoint",
+        "the URL of the metadata service, where it is not that of virtual machines",
+        &["AZURE_IDENTITY_ENDPOINT", "IDENTITY_ENDPOINT", "AZURE_POD_IDENTITY_AUTHORITY_HOST"],
+        Text,
+    ),
+    key(
+        "identity_header",
+        "what the metadata service of App Service and Functions wants to be shown",
+        &["AZURE_IDENTITY_HEADER", "IDENTITY_HEADER"],
+        Hidden,
+    ),
     key("client_id", "the application or identity", &["AZURE_STORAGE_CLIENT_ID", "AZURE_CLIENT_ID"], Text),
     key(
         "client_secret",
@@ -103,7 +115,7 @@ pub const KEYS: [Key; 15] = [
         &["AZURE_AUTHORITY_HOST"],
         Text,
     ),
-    key("client", "the client library: object-store or azure-storage-blobs", &[], Client),
+    key("client", "the client library: forebay or azure-storage-blobs", &[], Client),
 ];
 
 const fn key(
@@ -234,7 +246,7 @@ mod tests {
             ("acount", "hush", "valid: account_name, account_key"),
             ("emulator", "hush", "true or false"),
             ("sas_token", "", "sas_token is empty"),
-            ("client", "curl", "object-store or azure-storage-blobs, is \"curl\""),
+            ("client", "curl", "forebay or azure-storage-blobs, is \"curl\""),
         ] {
             let error = options.set(name, value).unwrap_err().to_string();
             assert!(error.contains(needle) && !error.contains("hush"), "{error}");

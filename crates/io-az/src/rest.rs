@@ -1,38 +1,31 @@
-//! The default client: Blob Storage's REST over the HTTP, the credentials and the signatures of
-//! `object_store`.
-//!
-//! Not through its `ObjectStore`, which hides the page of a listing, the status of an answer and the number
-//! of requests, and takes `a//b` for no key.
+//! The client that is ours: Blob Storage's REST on [`Wire`], so that a body goes from the socket into the slot.
 //! <https://learn.microsoft.com/rest/api/storageservices/blob-service-rest-api>
 
-use crate::account::{Account, query_value};
-use crate::authority::{Authority, Grant};
+use crate::account::{path_of, query_value};
+use crate::authority::{Authority, Grant, Unsigned};
 use crate::batch::{self, BatchBody};
 use crate::config::AzConfig;
-use crate::reply::{as_write, refusal, stored, text_of};
+use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
-use crate::transport::{Transport, fields_of};
 use crate::upload::{UploadIds, block_id};
-use crate::wire;
+use crate::wire as xml;
 use bytes::Bytes;
-use forebay_io::{Kind, PutMode};
+use forebay_io::{Observe, PutMode};
+use forebay_io_object::wire::{Endpoint, Reply, Wire};
 use forebay_io_object::{
-    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
-    if_match, read_header,
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Network, Payload,
+    Stored, Surroundings, if_match, read_header,
 };
 use futures::FutureExt;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH, RANGE};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use object_store::client::{HttpRequest, HttpRequestBody, HttpResponse};
 use std::fmt;
-
-const BLOB_TYPE: HeaderName = HeaderName::from_static("x-ms-blob-type");
-const DELETE_SNAPSHOTS: HeaderName = HeaderName::from_static("x-ms-delete-snapshots");
+use std::sync::Arc;
 
 /// Talks to one container.
 pub(crate) struct RestClient {
-    transport: Transport,
-    account: Account,
+    wire: Wire,
+    /// The `Host` field.
+    host: String,
+    /// The container's path, as it is sent.
     container: String,
     authority: Authority,
     uploads: UploadIds,
@@ -41,145 +34,142 @@ pub(crate) struct RestClient {
 impl fmt::Debug for RestClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RestClient")
-            .field("account", &self.account)
+            .field("wire", &self.wire)
             .field("container", &self.container)
             .field("authority", &self.authority)
             .finish_non_exhaustive()
     }
 }
 
+/// What one kind of request has.
+#[derive(Default)]
+struct Call<'a> {
+    method: &'static str,
+    /// A blob, or none for the container.
+    key: Option<&'a str>,
+    /// As it is sent.
+    query: &'a str,
+    /// With names in lower case.
+    fields: &'a [(&'a str, &'a str)],
+    payload: Payload,
+}
+
 impl RestClient {
-    /// No connection is made yet.
+    /// No connection is made yet; `observer` will hear of each.
     ///
     /// # Errors
     /// `InvalidConfig` for options that cannot be.
-    pub(crate) fn new(config: &AzConfig, container: &str, http: &HttpOptions) -> Result<Self, Failure> {
-        let account = config.account.clone();
+    pub(crate) fn new(
+        config: &AzConfig,
+        container: &str,
+        http: &HttpOptions,
+        around: &Surroundings,
+        network: &Network,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self, Failure> {
+        let endpoint = Endpoint::parse(config.account.endpoint()).map_err(Failure::of)?;
         Ok(RestClient {
-            transport: Transport::new(&account, http)?,
-            authority: Authority::new(account.name(), &config.credential, http)?,
+            host: endpoint.authority(),
+            container: format!("{}/{}", endpoint.path(), path_of(container)),
+            authority: Authority::new(config, http, around, network)?,
             uploads: UploadIds::default(),
-            account,
-            container: container.to_owned(),
+            wire: Wire::new(endpoint, http, network, observer).map_err(Failure::of)?,
         })
     }
 
-    fn blob_url(&self, key: &str) -> Result<String, Failure> {
+    /// The path of a blob or of the container, as it is sent.
+    fn path(&self, key: Option<&str>) -> Result<String, Failure> {
+        let Some(key) = key else { return Ok(self.container.clone()) };
         steady(key)?;
-        Ok(self.account.blob_url(&self.container, key))
+        Ok(format!("{}/{}", self.container, path_of(key)))
     }
 
-    /// A request that is not authorised yet.
-    fn request(
-        method: Method,
-        url: &str,
-        headers: HeaderMap,
-        body: impl Into<HttpRequestBody>,
-    ) -> Result<HttpRequest, Failure> {
-        let mut request = http::Request::new(body.into());
-        *request.method_mut() = method;
-        *request.uri_mut() = url.parse().map_err(|_| {
-            Failure::new(Kind::InvalidConfig, "the name is too long for a request, or holds what no URL can")
-        })?;
-        *request.headers_mut() = headers;
-        Ok(request)
+    /// Makes a request; an answer other than success is a failure with the service's words.
+    async fn call(&self, call: Call<'_>) -> Result<Reply, Failure> {
+        let grant = self.authority.grant().await?;
+        self.call_as(&grant, call).await
     }
 
-    async fn send(&self, mut request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let grant = self.authority.credential().await?;
-        self.authority.sign(&grant, &mut request)?;
-        self.transport.send(request).await
+    async fn call_as(&self, grant: &Grant<'_>, call: Call<'_>) -> Result<Reply, Failure> {
+        let Call { method, key, query, fields, payload } = call;
+        let path = self.path(key)?;
+        let unsigned = Unsigned { method, path: &path, query, fields, length: payload.len() };
+        let request = self.authority.sign(grant, &unsigned).request(&self.host);
+        let reply = self.wire.send(request, &payload).await?;
+        if reply.is_success() {
+            self.authority.accepted(grant).await;
+            return Ok(reply);
+        }
+        Err(self.authority.refused(grant, refusal(reply).await).await)
     }
 
-    /// Sends, and reads what the service says where it refuses.
-    async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, Failure> {
-        let response = self.send(request).await?;
-        if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
-    }
-
-    async fn put_bytes(
-        &self,
-        url: &str,
-        mut headers: HeaderMap,
-        body: impl Into<HttpRequestBody>,
-    ) -> Result<HttpResponse, Failure> {
-        let body = body.into();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.content_length()));
-        let response = self.ask(Self::request(Method::PUT, url, headers, body)?).await?;
-        Ok(response)
+    /// A request whose answer is a document.
+    async fn document(&self, call: Call<'_>) -> Result<Vec<u8>, Failure> {
+        let mut reply = self.call(call).await?;
+        let status = reply.status();
+        reply.gather(xml::LONGEST).await.map_err(|failure| failure.with_status(status))
     }
 
     /// The deletions of one batch, each with an authorisation of its own.
     fn batch_body(&self, grant: &Grant<'_>, keys: &[String]) -> Result<BatchBody, Failure> {
         let mut body = BatchBody::default();
         for key in keys {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
-            headers.insert(DELETE_SNAPSHOTS, HeaderValue::from_static("include"));
-            let url = self.blob_url(key)?;
-            let mut part = Self::request(Method::DELETE, &url, headers, Bytes::new())?;
-            self.authority.sign(grant, &mut part)?;
-            let target = part.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-            body.push(target, part.headers());
+            let path = self.path(Some(key))?;
+            let fields = &[("content-length", "0"), ("x-ms-delete-snapshots", "include")];
+            let unsigned = Unsigned { method: "DELETE", path: &path, fields, ..Unsigned::default() };
+            let signed = self.authority.sign(grant, &unsigned);
+            body.push(&signed.target, signed.fields.iter().map(|(name, value)| (*name, &**value)));
         }
         Ok(body)
     }
 }
 
-fn conditions(mode: PutMode) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    if mode == PutMode::Create {
-        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-    }
-    headers
-}
-
-fn header_value(text: &str) -> Result<HeaderValue, Failure> {
-    HeaderValue::from_str(text)
-        .map_err(|_| Failure::new(Kind::InvalidConfig, "a version that no header can hold"))
+/// The conditions of a write, behind `fields`.
+fn conditions<'a>(mode: PutMode, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let only_new = (mode == PutMode::Create).then_some(("if-none-match", "*"));
+    fields.iter().copied().chain(only_new).collect()
 }
 
 impl Client for RestClient {
     fn facts(&self) -> Facts {
-        Facts { client: "object_store", ..FACTS }
+        Facts { client: "forebay", ..FACTS }
     }
 
     fn head<'a>(&'a self, key: &'a str) -> Answered<'a, Head> {
         async move {
-            let url = self.blob_url(key)?;
-            let response =
-                self.ask(Self::request(Method::HEAD, &url, HeaderMap::new(), Bytes::new())?).await?;
-            let status = response.status().as_u16();
-            Ok(read_header(status, fields_of(response.headers()))?.0)
+            let reply = self.call(Call { method: "HEAD", key: Some(key), ..Call::default() }).await?;
+            Ok(read_header(reply.status(), reply.fields())?.0)
         }
         .boxed()
     }
 
     fn get<'a>(&'a self, key: &'a str, ask: Ask<'a>) -> Answered<'a, Answer> {
         async move {
-            let mut headers = HeaderMap::with_capacity(8);
-            if let Some(range) = ask.range {
-                let last = range.end.saturating_sub(1);
-                headers.insert(RANGE, header_value(&format!("bytes={}-{last}", range.start))?);
+            let range =
+                ask.range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
+            let pin = ask.if_match.map(if_match);
+            let mut fields = [("", ""); 2];
+            let mut count = 0;
+            for (name, value) in [("range", &range), ("if-match", &pin)] {
+                if let Some(value) = value {
+                    fields[count] = (name, value.as_str());
+                    count += 1;
+                }
             }
-            if let Some(version) = ask.if_match {
-                headers.insert(IF_MATCH, header_value(&if_match(version))?);
-            }
-            let url = self.blob_url(key)?;
-            let response = self.ask(Self::request(Method::GET, &url, headers, Bytes::new())?).await?;
-            let (parts, body) = response.into_parts();
-            let status = parts.status.as_u16();
-            let (head, range) = read_header(status, fields_of(&parts.headers))?;
-            Ok(Answer { status, head, range, body: Transport::body(body) })
+            let fields = &fields[..count];
+            let reply = self.call(Call { method: "GET", key: Some(key), fields, ..Call::default() }).await?;
+            let status = reply.status();
+            let (head, range) = read_header(status, reply.fields())?;
+            Ok(Answer { status, head, range, body: reply.into_body() })
         }
         .boxed()
     }
 
     fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
         async move {
-            let mut url = self.account.container_url(&self.container);
-            url.push_str("?restype=container&comp=list");
-            let mut add = |name: &str, value: &str| url.push_str(&format!("&{name}={}", query_value(value)));
+            let mut query = "restype=container&comp=list".to_owned();
+            let mut add =
+                |name: &str, value: &str| query.push_str(&format!("&{name}={}", query_value(value)));
             if !ask.prefix.is_empty() {
                 add("prefix", ask.prefix);
             }
@@ -192,20 +182,17 @@ impl Client for RestClient {
             if let Some(limit) = ask.limit {
                 add("maxresults", &limit.to_string());
             }
-            let response =
-                self.ask(Self::request(Method::GET, &url, HeaderMap::new(), Bytes::new())?).await?;
-            wire::page_of(&text_of(response).await?)
+            let call = Call { method: "GET", query: &query, ..Call::default() };
+            xml::page_of(&self.document(call).await?)
         }
         .boxed()
     }
 
     fn put<'a>(&'a self, key: &'a str, payload: Payload, mode: PutMode) -> Answered<'a, Stored> {
         async move {
-            let mut headers = conditions(mode);
-            headers.insert(BLOB_TYPE, HeaderValue::from_static("BlockBlob"));
-            let url = self.blob_url(key)?;
-            let response = self.put_bytes(&url, headers, Transport::payload(payload)).await;
-            Ok(stored(&response.map_err(|failure| as_write(failure, mode))?))
+            let fields = conditions(mode, &[("x-ms-blob-type", "BlockBlob")]);
+            let call = Call { method: "PUT", key: Some(key), fields: &fields, payload, ..Call::default() };
+            stored(self.call(call).await.map_err(|failure| as_write(failure, mode))?).await
         }
         .boxed()
     }
@@ -227,8 +214,9 @@ impl Client for RestClient {
     ) -> Answered<'a, String> {
         async move {
             let id = block_id(upload, number);
-            let url = format!("{}?comp=block&blockid={}", self.blob_url(key)?, query_value(&id));
-            self.put_bytes(&url, HeaderMap::new(), Transport::payload(payload)).await?;
+            let query = format!("comp=block&blockid={}", query_value(&id));
+            let call = Call { method: "PUT", key: Some(key), query: &query, payload, ..Call::default() };
+            stored(self.call(call).await?).await?;
             Ok(id)
         }
         .boxed()
@@ -242,9 +230,11 @@ impl Client for RestClient {
         mode: PutMode,
     ) -> Answered<'a, Stored> {
         async move {
-            let url = format!("{}?comp=blocklist", self.blob_url(key)?);
-            let response = self.put_bytes(&url, conditions(mode), wire::block_list(parts)).await;
-            Ok(stored(&response.map_err(|failure| as_write(failure, mode))?))
+            let fields = conditions(mode, &[]);
+            let payload = Bytes::from(xml::block_list(parts)).into();
+            let call =
+                Call { method: "PUT", key: Some(key), query: "comp=blocklist", fields: &fields, payload };
+            stored(self.call(call).await.map_err(|failure| as_write(failure, mode))?).await
         }
         .boxed()
     }
@@ -257,10 +247,9 @@ impl Client for RestClient {
 
     fn delete<'a>(&'a self, key: &'a str) -> Answered<'a, ()> {
         async move {
-            let mut headers = HeaderMap::new();
-            headers.insert(DELETE_SNAPSHOTS, HeaderValue::from_static("include"));
-            let url = self.blob_url(key)?;
-            self.ask(Self::request(Method::DELETE, &url, headers, Bytes::new())?).await.map(drop)
+            let fields = &[("x-ms-delete-snapshots", "include")];
+            let call = Call { method: "DELETE", key: Some(key), fields, ..Call::default() };
+            self.document(call).await.map(drop)
         }
         .boxed()
     }
@@ -270,22 +259,16 @@ impl Client for RestClient {
             if keys.is_empty() {
                 return Ok(Vec::new());
             }
-            let grant = self.authority.credential().await?;
+            let grant = self.authority.grant().await?;
             let (text, content_type) = self.batch_body(&grant, keys)?.finish();
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, header_value(&content_type)?);
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+            let fields = &[("content-type", content_type.as_str())];
+            let payload = Bytes::from(text).into();
             // Of the container: all that a container's own signature allows.
-            let url = format!("{}?restype=container&comp=batch", self.account.container_url(&self.container));
-            let mut request = Self::request(Method::POST, &url, headers, text)?;
-            self.authority.sign(&grant, &mut request)?;
-            let response = self.transport.send(request).await?;
-            if !response.status().is_success() {
-                return Err(refusal(response).await);
-            }
-            let said = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-            let said = said.unwrap_or_default().to_owned();
-            batch::read_answers(&said, &text_of(response).await?, keys.len())
+            let query = "restype=container&comp=batch";
+            let call = Call { method: "POST", query, fields, payload, ..Call::default() };
+            let mut reply = self.call_as(&grant, call).await?;
+            let said = reply.field("content-type").unwrap_or_default().to_owned();
+            batch::read_answers(&said, &reply.gather(xml::LONGEST).await?, keys.len())
         }
         .boxed()
     }

@@ -10,9 +10,8 @@
 
 use crate::account::Account;
 use crate::config::{AzConfig, Credential};
-use crate::reply::{as_write, refusal, stored, text_of};
+use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
-use crate::transport::{Transport, fields_of};
 use crate::upload::{UploadIds, block_name};
 use crate::wire;
 use azure_core::Url;
@@ -23,13 +22,13 @@ use azure_core::{
 use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_blobs::prelude::{BlobBlockType, BlobClient, BlockList, ClientBuilder, ContainerClient};
 use bytes::Bytes;
-use forebay_io::{Kind, PutMode};
+use forebay_io::{Kind, Observe, PutMode};
+use forebay_io_object::wire::{Endpoint, Reply, Request as WireRequest, Wire};
 use forebay_io_object::{
-    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
-    if_match, read_header,
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Network, Payload,
+    Stored, if_match, read_header,
 };
 use futures::{FutureExt, StreamExt};
-use object_store::client::{HttpRequestBody, HttpResponse};
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,11 +52,17 @@ impl fmt::Debug for StorageBlobsClient {
 }
 
 impl StorageBlobsClient {
-    /// No connection is made yet.
+    /// No connection is made yet; `observer` will hear of each.
     ///
     /// # Errors
     /// `Unsupported` for credentials that it has no use for.
-    pub(crate) fn new(config: &AzConfig, container: &str, http: &HttpOptions) -> Result<Self, Failure> {
+    pub(crate) fn new(
+        config: &AzConfig,
+        container: &str,
+        http: &HttpOptions,
+        network: &Network,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self, Failure> {
         let account = &config.account;
         let credentials = match &config.credential {
             Credential::Anonymous => StorageCredentials::anonymous(),
@@ -73,13 +78,15 @@ impl StorageBlobsClient {
             | Credential::ClientSecret { .. }
             | Credential::WorkloadIdentity { .. } => {
                 let said = "client=azure-storage-blobs takes account_key, sas_token, bearer_token and anonymous; for \
-                            identities and callables use client=object-store";
+                            identities and callables use client=forebay";
                 return Err(Failure::new(Kind::Unsupported, said));
             }
         };
         let location =
             CloudLocation::Custom { account: account.name().to_owned(), uri: account.endpoint().to_owned() };
-        let carry: Arc<dyn Policy> = Arc::new(Carry(Transport::new(account, http)?));
+        let endpoint = Endpoint::parse(account.endpoint()).map_err(Failure::of)?;
+        let carry: Arc<dyn Policy> =
+            Arc::new(Carry(Wire::new(endpoint, http, network, observer).map_err(Failure::of)?));
         let mut options =
             ClientOptions::new(TransportOptions::new_custom_policy(carry)).retry(RetryOptions::none());
         options.per_call_policies_mut().push(Arc::new(Shape));
@@ -104,7 +111,7 @@ struct Call {
     url: Option<String>,
     /// No range is asked for.
     whole: bool,
-    came: Arc<Mutex<Option<Result<HttpResponse, Failure>>>>,
+    came: Arc<Mutex<Option<Result<Reply, Failure>>>>,
 }
 
 impl Call {
@@ -116,12 +123,12 @@ impl Call {
 
     /// The answer, if it is a success. `said` is what the library made of the call, which only counts where it
     /// did not come to a request.
-    async fn answer<T>(self, said: azure_core::Result<T>) -> Result<HttpResponse, Failure> {
+    async fn answer<T>(self, said: azure_core::Result<T>) -> Result<Reply, Failure> {
         let came = self.came.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (came, said) {
             (Some(came), _) => {
                 let response = came?;
-                if response.status().is_success() { Ok(response) } else { Err(refusal(response).await) }
+                if response.is_success() { Ok(response) } else { Err(refusal(response).await) }
             }
             (None, Err(error)) => Err(Failure::new(
                 Kind::InvalidConfig,
@@ -163,13 +170,13 @@ impl Policy for Shape {
 
 /// The end of the line: sends, and leaves the answer with the call.
 #[derive(Debug)]
-struct Carry(Transport);
+struct Carry(Wire);
 
 #[async_trait::async_trait]
 impl Policy for Carry {
     async fn send(&self, context: &Context, request: &mut Request, _: &[Arc<dyn Policy>]) -> PolicyResult {
-        let came = match http_request(request) {
-            Ok(request) => self.0.send(request).await,
+        let came = match wire_request(request, &self.0.endpoint().authority()) {
+            Ok((request, payload)) => self.0.send(request, &payload).await,
             Err(failure) => Err(failure),
         };
         if let Some(call) = context.get::<Call>() {
@@ -180,17 +187,21 @@ impl Policy for Carry {
     }
 }
 
-fn http_request(request: &Request) -> Result<object_store::client::HttpRequest, Failure> {
+fn wire_request(request: &Request, host: &str) -> Result<(WireRequest, Payload), Failure> {
     let wrong = || Failure::new(Kind::InvalidConfig, "what no request can hold");
     let Body::Bytes(body) = request.body() else { return Err(wrong()) };
-    let mut made = http::Request::new(HttpRequestBody::from(body.clone()));
-    *made.method_mut() = request.method().as_ref().parse().map_err(|_| wrong())?;
-    *made.uri_mut() = request.url().as_str().parse().map_err(|_| wrong())?;
+    let method = request.method().as_ref().to_ascii_uppercase();
+    let method = ["GET", "HEAD", "PUT", "POST", "DELETE"].into_iter().find(|known| *known == method);
+    let url = request.url();
+    let target = &url[azure_core::url::Position::BeforePath..azure_core::url::Position::AfterQuery];
+    let mut made = WireRequest::new(method.ok_or_else(wrong)?, target, host);
     for (name, value) in request.headers().iter() {
-        let name: http::HeaderName = name.as_str().parse().map_err(|_| wrong())?;
-        made.headers_mut().insert(name, value.as_str().parse().map_err(|_| wrong())?);
+        // These are the connection's affair.
+        if !matches!(name.as_str(), "host" | "content-length") {
+            made = made.field(name.as_str(), value.as_str());
+        }
     }
-    Ok(made)
+    Ok((made, body.clone().into()))
 }
 
 fn never_replacing(mode: PutMode) -> Option<IfMatchCondition> {
@@ -206,8 +217,8 @@ impl Client for StorageBlobsClient {
         async move {
             let (blob, call) = self.blob(key)?;
             let said = blob.get_properties().context(call.context()).await;
-            let response = call.answer(said).await?;
-            Ok(read_header(response.status().as_u16(), fields_of(response.headers()))?.0)
+            let reply = call.answer(said).await?;
+            Ok(read_header(reply.status(), reply.fields())?.0)
         }
         .boxed()
     }
@@ -224,10 +235,10 @@ impl Client for StorageBlobsClient {
                 get = get.if_match(IfMatchCondition::Match(if_match(version)));
             }
             let said = get.into_stream().next().await.unwrap_or_else(|| Err(nothing()));
-            let (parts, body) = call.answer(said).await?.into_parts();
-            let status = parts.status.as_u16();
-            let (head, range) = read_header(status, fields_of(&parts.headers))?;
-            Ok(Answer { status, head, range, body: Transport::body(body) })
+            let reply = call.answer(said).await?;
+            let status = reply.status();
+            let (head, range) = read_header(status, reply.fields())?;
+            Ok(Answer { status, head, range, body: reply.into_body() })
         }
         .boxed()
     }
@@ -249,7 +260,7 @@ impl Client for StorageBlobsClient {
                 list = list.max_results(limit);
             }
             let said = list.into_stream().next().await.unwrap_or_else(|| Err(nothing()));
-            wire::page_of(&text_of(call.answer(said).await?).await?)
+            wire::page_of(&call.answer(said).await?.gather(wire::LONGEST).await?)
         }
         .boxed()
     }
@@ -262,7 +273,7 @@ impl Client for StorageBlobsClient {
                 put = put.if_match(condition);
             }
             let said = put.await;
-            Ok(stored(&call.answer(said).await.map_err(|failure| as_write(failure, mode))?))
+            stored(call.answer(said).await.map_err(|failure| as_write(failure, mode))?).await
         }
         .boxed()
     }
@@ -286,7 +297,7 @@ impl Client for StorageBlobsClient {
             let ((blob, call), name) = (self.blob(key)?, block_name(upload, number));
             let put = blob.put_block(name.clone(), payload.into_bytes()).context(call.context());
             let said = put.await;
-            call.answer(said).await?;
+            stored(call.answer(said).await?).await?;
             Ok(name)
         }
         .boxed()
@@ -308,7 +319,7 @@ impl Client for StorageBlobsClient {
                 put = put.if_match(condition);
             }
             let said = put.await;
-            Ok(stored(&call.answer(said).await.map_err(|failure| as_write(failure, mode))?))
+            stored(call.answer(said).await.map_err(|failure| as_write(failure, mode))?).await
         }
         .boxed()
     }
@@ -322,7 +333,7 @@ impl Client for StorageBlobsClient {
         async move {
             let (blob, call) = self.blob(key)?;
             let said = blob.delete().context(call.context()).await;
-            call.answer(said).await.map(drop)
+            stored(call.answer(said).await?).await.map(drop)
         }
         .boxed()
     }

@@ -1,12 +1,12 @@
 //! Tokens that somebody else hands out, asked for when they are needed and kept while they are good.
 
+use crate::authority;
 use forebay_io::{Kind, Result};
-use forebay_io_object::{Failure, Secret};
+use forebay_io_object::{Failure, Renewed, Secret};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Mutex;
 
 /// How long before its end a token is renewed: a request that begins with it must still be accepted when it
 /// arrives, and Azure allows for clocks that differ by minutes.
@@ -32,48 +32,78 @@ pub struct Issued {
 
 /// Hands out tokens: a callable of the program that uses this crate.
 pub trait TokenSource: Send + Sync + fmt::Debug {
-    /// A token that is good now. Called again when it is about to end, never while a call is under way.
+    /// A token that is good now. Called again when it is about to end or when the service has refused it, never
+    /// while a call is under way.
     fn issue(&self) -> BoxFuture<'_, Result<Issued>>;
 }
 
-/// The last token of a source. One caller renews it; the others wait for that.
-#[derive(Debug)]
-pub(crate) struct Renewed {
-    source: Arc<dyn TokenSource>,
-    last: Mutex<Option<Last>>,
-}
-
-#[derive(Debug)]
-struct Last {
-    token: Arc<Token>,
+/// A token as it is sent, and when it is renewed.
+pub(crate) struct Pass {
+    pub(crate) form: Form,
     until: Option<Instant>,
 }
 
-impl Renewed {
-    pub(crate) fn new(source: Arc<dyn TokenSource>) -> Self {
-        Renewed { source, last: Mutex::new(None) }
+/// Where a token goes.
+pub(crate) enum Form {
+    /// The value of `Authorization`.
+    Field(Secret),
+    /// A part of the query.
+    Query(Secret),
+}
+
+impl Pass {
+    /// One that does not end.
+    pub(crate) fn lasting(form: Form) -> Self {
+        Pass { form, until: None }
     }
 
-    /// The token, renewed if it is about to end.
-    pub(crate) async fn token(&self) -> Result<Arc<Token>, Failure> {
-        let mut last = self.last.lock().await;
-        let now = Instant::now();
-        if let Some(last) = &*last
-            && last.until.is_none_or(|until| now < until)
-        {
-            return Ok(last.token.clone());
+    /// Which of them it is, in words.
+    pub(crate) fn what(&self) -> &'static str {
+        match self.form {
+            Form::Field(_) => "bearer token",
+            Form::Query(_) => "shared access signature",
         }
-        let issued = self.source.issue().await.map_err(|error| Failure {
-            kind: if error.kind() == Kind::InvalidConfig { Kind::InvalidConfig } else { Kind::Denied },
-            retry: Some(error.retry()),
-            status: None,
-            said: format!("the source of tokens failed: {error}"),
-        })?;
-        let token = Arc::new(issued.token);
-        // A token that ends within the margin is used for half of its time.
-        let until = issued.good_for.map(|good| now + good.saturating_sub(MARGIN).max(good / 2));
-        *last = Some(Last { token: token.clone(), until });
-        Ok(token)
+    }
+}
+
+/// The last token of a source.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    source: Arc<dyn TokenSource>,
+    last: Renewed<Pass>,
+}
+
+impl Tokens {
+    pub(crate) fn new(source: Arc<dyn TokenSource>) -> Self {
+        Tokens { source, last: Renewed::new() }
+    }
+
+    /// The token, renewed if it is about to end or was refused.
+    pub(crate) async fn pass(&self) -> Result<Arc<Pass>, Failure> {
+        let now = Instant::now();
+        let good = |pass: &Pass| pass.until.is_none_or(|until| now < until);
+        let lender = async {
+            let issued = self.source.issue().await.map_err(|error| Failure {
+                kind: if error.kind() == Kind::InvalidConfig { Kind::InvalidConfig } else { Kind::Denied },
+                retry: Some(error.retry()),
+                status: None,
+                said: format!("the source of tokens failed: {error}"),
+            })?;
+            // A token that ends within the margin is used for half of its time.
+            let until = issued.good_for.map(|good| now + good.saturating_sub(MARGIN).max(good / 2));
+            Ok(Pass { form: authority::form(&issued.token)?, until })
+        };
+        self.last.get(good, lender).await
+    }
+
+    /// A request with this one succeeded.
+    pub(crate) async fn accepted(&self, used: &Arc<Pass>) {
+        self.last.accepted(used).await;
+    }
+
+    /// The service refused this one: whether another try will be made with another.
+    pub(crate) async fn refused(&self, used: &Arc<Pass>) -> bool {
+        self.last.refused(used).await
     }
 }
 
@@ -102,9 +132,9 @@ mod tests {
 
     async fn asked(good_for: Option<Duration>, times: u32) -> u32 {
         let source = Arc::new(Counting(AtomicU32::new(0), good_for));
-        let renewed = Renewed::new(source.clone());
+        let tokens = Tokens::new(source.clone());
         for _ in 0..times {
-            renewed.token().await.unwrap();
+            tokens.pass().await.unwrap();
         }
         source.0.load(Ordering::Relaxed)
     }
@@ -117,11 +147,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_refused_token_is_asked_for_again_once() {
+        let tokens = Tokens::new(Arc::new(Counting(AtomicU32::new(0), None)));
+        let first = tokens.pass().await.unwrap();
+        assert!(tokens.refused(&first).await);
+        let second = tokens.pass().await.unwrap();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(!tokens.refused(&second).await);
+    }
+
+    #[tokio::test]
     async fn a_failing_source_denies_and_keeps_its_word_on_trying_again() {
-        let renewed = Renewed::new(Arc::new(Counting(AtomicU32::new(9), None)));
-        let failure = renewed.token().await.unwrap_err();
+        let tokens = Tokens::new(Arc::new(Counting(AtomicU32::new(9), None)));
+        let failure = tokens.pass().await.err().unwrap();
         assert_eq!((failure.kind, failure.retry), (Kind::Denied, Some(forebay_io::Retry::Backoff)));
         assert!(failure.said.contains("no more"));
-        assert!(renewed.token().await.is_ok());
+        assert!(tokens.pass().await.is_ok());
     }
 }

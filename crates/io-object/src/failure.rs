@@ -24,6 +24,12 @@ impl Failure {
         Failure { kind, retry: None, status: None, said: said.into() }
     }
 
+    /// What was found out before any request.
+    pub fn of(error: Error) -> Self {
+        let retry = Some(error.retry());
+        Failure { kind: error.kind(), retry, status: None, said: error.to_string() }
+    }
+
     /// Something between here and the service broke, and may not the next time.
     pub fn unavailable(what: &str, cause: &dyn std::error::Error) -> Self {
         Failure::new(Kind::Unavailable, format!("{what}: {}", chain(cause)))
@@ -115,7 +121,7 @@ fn kind_of(status: u16, code: &str) -> Kind {
         "BlobAlreadyExists" => Kind::AlreadyExists,
         "Md5Mismatch" | "Crc64Mismatch" => Kind::Corrupt,
         _ => match status {
-            401 | 403 => Kind::Denied,
+            401 | 403 | 407 => Kind::Denied,
             404 | 410 => Kind::NotFound,
             408 | 504 => Kind::TimedOut,
             // A write that another one overtook; the service asks for another try.

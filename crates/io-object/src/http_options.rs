@@ -1,12 +1,14 @@
 //! Options of requests that S3 and Azure share, and how they are written as text.
 
-use crate::Verify;
+use crate::{Proxy, Verify};
 use forebay_io::{Error, Result, parse_size};
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// The options that can be given as text, each with what it means.
-pub const HTTP_KEYS: [(&str, &str); 12] = [
+pub const HTTP_KEYS: [(&str, &str); 15] = [
     ("connect_timeout", "the longest wait for a connection, TLS included, as 5s"),
     ("first_byte_timeout", "the longest wait from a request to the header of its answer, as 30s"),
     ("idle_timeout", "the longest wait for the next bytes of an answer, as 30s"),
@@ -19,6 +21,18 @@ pub const HTTP_KEYS: [(&str, &str); 12] = [
     ("verify_checksums", "off, cheap (CRC-32, CRC-32C, CRC-64) or all (MD5 too)"),
     ("list_fanout", "listings beneath this many prefixes run side by side; 1 for one after another"),
     ("list_page", "the most keys that one page of a listing asks for, 1 to 5000"),
+    (
+        "proxy",
+        "proxy on the way to the service, as http://USER:PASSWORD@HOST:PORT, or none (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY)",
+    ),
+    (
+        "no_proxy",
+        "hosts and networks that are reached without a proxy, as .example.org,10.0.0.0/8 (NO_PROXY)",
+    ),
+    (
+        "ca_bundle",
+        "file in PEM with the certificates that vouch for the service (AWS_CA_BUNDLE, SSL_CERT_FILE)",
+    ),
 ];
 
 /// How requests are made. The defaults suit one machine and a service in the same region.
@@ -53,6 +67,39 @@ pub struct HttpOptions {
     pub list_fanout: NonZeroU32,
     /// The most keys that one page of a listing asks for. `None`: as many as the service gives.
     pub list_page: Option<NonZeroU32>,
+    /// Through what the service is reached. `None`: as the environment says.
+    pub proxy: Option<ProxyChoice>,
+    /// What is reached without a proxy, as in [`NoProxy`](crate::NoProxy). `None`: as the environment says.
+    pub no_proxy: Option<String>,
+    /// A file with the certificates that are trusted in place of the system's. `None`: as the environment says.
+    pub ca_bundle: Option<PathBuf>,
+}
+
+/// Whether there is a proxy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProxyChoice {
+    /// There is none, whatever the environment says.
+    None,
+    /// This one.
+    Via(Proxy),
+}
+
+impl ProxyChoice {
+    /// The proxy.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        match self {
+            ProxyChoice::None => None,
+            ProxyChoice::Via(proxy) => Some(proxy),
+        }
+    }
+}
+
+impl FromStr for ProxyChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        if text == "none" { Ok(ProxyChoice::None) } else { text.parse().map(ProxyChoice::Via) }
+    }
 }
 
 impl Default for HttpOptions {
@@ -72,6 +119,9 @@ impl Default for HttpOptions {
             verify: Verify::default(),
             list_fanout: NonZeroU32::MIN,
             list_page: None,
+            proxy: None,
+            no_proxy: None,
+            ca_bundle: None,
         }
     }
 }
@@ -108,6 +158,14 @@ impl HttpOptions {
                 }
                 self.list_page = Some(page);
             }
+            "proxy" => self.proxy = Some(value.parse().map_err(|e: Error| e.context(key))?),
+            "no_proxy" => self.no_proxy = Some(value.to_owned()),
+            "ca_bundle" if value.is_empty() => {
+                return Err(Error::invalid(
+                    "ca_bundle is empty; give the path of a file in PEM, or leave it out",
+                ));
+            }
+            "ca_bundle" => self.ca_bundle = Some(PathBuf::from(value)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -142,12 +200,14 @@ mod tests {
         for (key, _) in HTTP_KEYS {
             let value = match key {
                 "verify_checksums" => "all",
+                "proxy" => "http://u:hush@p:1",
                 key if key.ends_with("timeout") || key == "connection_idle" => "7s",
                 _ => "7",
             };
             let mut options = HttpOptions::default();
             assert!(options.set(key, value).unwrap(), "{key}");
             assert_ne!(options, HttpOptions::default(), "{key}");
+            assert!(!format!("{options:?}").contains("hush"));
         }
         assert!(!HttpOptions::default().set("colour", "red").unwrap());
     }
@@ -162,9 +222,14 @@ mod tests {
             ("request_bytes", "big", "request_bytes"),
             ("verify_checksums", "yes", "off, cheap"),
             ("list_page", "5001", "1 to 5000"),
+            ("proxy", "https://u:hush@p", "http://USER:PASSWORD@HOST:PORT"),
+            ("ca_bundle", "", "give the path"),
         ] {
             let error = HttpOptions::default().set(key, value).unwrap_err().to_string();
-            assert!(error.contains(key) && error.contains(needle), "{key}={value}: {error}");
+            assert!(
+                error.contains(key) && error.contains(needle) && !error.contains("hush"),
+                "{key}={value}: {error}"
+            );
         }
         let mut options = HttpOptions::default();
         options.set("request_bytes", "none").unwrap();

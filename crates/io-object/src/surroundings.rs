@@ -13,8 +13,8 @@ pub struct Surroundings {
 }
 
 impl Surroundings {
-    /// An environment (only its `AWS_*`, `AZURE_*` and `HOME` are of use) and a clock: requests are signed
-    /// with the time of day.
+    /// An environment (only what [`Surroundings::reads`] is of use) and a clock: requests are signed with the
+    /// time of day.
     pub fn new(environment: impl IntoIterator<Item = (String, String)>, clock: fn() -> SystemTime) -> Self {
         let environment = environment.into_iter().map(|(key, value)| (key, Secret::new(value))).collect();
         Surroundings { environment, clock }
@@ -23,6 +23,14 @@ impl Surroundings {
     /// A variable of the environment, if it is set to something.
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(Secret::expose).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a variable of this name means something to a store.
+    pub fn reads(name: &str) -> bool {
+        const BEGINNINGS: [&str; 3] = ["AWS_", "AZURE_", "IDENTITY_"];
+        name == "HOME"
+            || crate::NETWORK_VARIABLES.contains(&name)
+            || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
     }
 
     /// The time of day.

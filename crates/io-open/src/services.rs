@@ -153,7 +153,7 @@ const SHARED: [(&str, &str); 3] = [
     ("anonymous", "whether to send no credentials at all"),
     (
         "client",
-        "who speaks to the service: forebay, object-store or rusoto to S3, object-store or azure-storage-blobs to Azure",
+        "who speaks to the service: forebay, object-store or rusoto to S3, forebay or azure-storage-blobs to Azure",
     ),
 ];
 

@@ -1,13 +1,11 @@
 //! Who asks: keys, and where they come from.
 
 use forebay_io::{Error, Result};
-use forebay_io_object::Secret;
+use forebay_io_object::{Renewed, Secret};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::RwLock;
 
 /// Keys to sign with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,24 +39,12 @@ pub(crate) enum Source {
     /// They never change.
     Static(Arc<Credentials>),
     /// Asked of someone, and kept.
-    Asked { provider: Arc<dyn CredentialProvider>, kept: RwLock<Option<Kept>> },
-}
-
-/// What a provider answered.
-#[derive(Debug)]
-pub(crate) struct Kept {
-    credentials: Arc<Credentials>,
-    /// Whether the service has refused them, so that others are due.
-    refused: bool,
-    /// Whether they were asked for because those before were refused.
-    in_place_of_refused: bool,
-    /// Whether a request with them has succeeded.
-    accepted: AtomicBool,
+    Asked { provider: Arc<dyn CredentialProvider>, kept: Renewed<Credentials> },
 }
 
 impl Source {
     pub(crate) fn asked(provider: Arc<dyn CredentialProvider>) -> Self {
-        Source::Asked { provider, kept: RwLock::new(None) }
+        Source::Asked { provider, kept: Renewed::new() }
     }
 
     /// The credentials of now; none where requests are not signed.
@@ -66,53 +52,36 @@ impl Source {
     /// # Errors
     /// The provider's.
     pub(crate) async fn credentials(&self, now: SystemTime) -> Result<Option<Arc<Credentials>>> {
-        let fresh =
-            |kept: &Kept| !kept.refused && kept.credentials.expires.is_none_or(|end| now + EARLY < end);
         match self {
             Source::Anonymous => Ok(None),
             Source::Static(credentials) => Ok(Some(credentials.clone())),
             Source::Asked { provider, kept } => {
-                if let Some(kept) = kept.read().await.as_ref().filter(|kept| fresh(kept)) {
-                    return Ok(Some(kept.credentials.clone()));
-                }
-                // One asks, and the others wait for what it is told.
-                let mut kept = kept.write().await;
-                if let Some(kept) = kept.as_ref().filter(|kept| fresh(kept)) {
-                    return Ok(Some(kept.credentials.clone()));
-                }
-                let in_place_of_refused = kept.as_ref().is_some_and(|kept| kept.refused);
-                let credentials = Arc::new(provider.credentials().await?);
-                if credentials.expires.is_some_and(|end| end <= now) {
-                    return Err(Error::invalid("the credentials that were given have already expired"));
-                }
-                let accepted = AtomicBool::new(false);
-                let made = credentials.clone();
-                *kept = Some(Kept { credentials: made, refused: false, in_place_of_refused, accepted });
-                Ok(Some(credentials))
+                let good = |kept: &Credentials| kept.expires.is_none_or(|end| now + EARLY < end);
+                let lent = kept.get(good, async {
+                    let credentials = provider.credentials().await?;
+                    if credentials.expires.is_some_and(|end| end <= now) {
+                        return Err(Error::invalid("the credentials that were given have already expired"));
+                    }
+                    Ok(credentials)
+                });
+                lent.await.map(Some)
             }
         }
     }
 
     /// A request with these succeeded.
     pub(crate) async fn accepted(&self, used: &Arc<Credentials>) {
-        let Source::Asked { kept, .. } = self else { return };
-        if let Some(kept) = kept.read().await.as_ref().filter(|kept| Arc::ptr_eq(&kept.credentials, used)) {
-            kept.accepted.store(true, Ordering::Relaxed);
+        if let Source::Asked { kept, .. } = self {
+            kept.accepted(used).await;
         }
     }
 
     /// The service refused these, as it does those that have ended: whether another try will be made with
-    /// others. Not after those that came in place of refused ones and were never good themselves.
+    /// others.
     pub(crate) async fn refused(&self, used: &Arc<Credentials>) -> bool {
-        let Source::Asked { kept, .. } = self else { return false };
-        match kept.write().await.as_mut() {
-            Some(kept) if Arc::ptr_eq(&kept.credentials, used) => {
-                // A later operation asks again in any case: what is lent later may be good.
-                kept.refused = true;
-                !kept.in_place_of_refused || kept.accepted.load(Ordering::Relaxed)
-            }
-            // Another request has seen to it.
-            _ => true,
+        match self {
+            Source::Asked { kept, .. } => kept.refused(used).await,
+            Source::Anonymous | Source::Static(_) => false,
         }
     }
 }

@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 mod credentials;
-#[cfg_attr(not(feature = "object-store"), path = "lent_not.rs")]
 mod lent;
 #[cfg(feature = "object-store")]
 mod object_store_client;

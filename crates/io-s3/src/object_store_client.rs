@@ -17,14 +17,15 @@ use forebay_io_object::{
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential};
 use object_store::client::{
-    ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
+    Certificate, ClientOptions, HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService,
     ReqwestConnector,
 };
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CredentialProvider, GetOptions, GetRange, ObjectMeta, ObjectStore, PutPayload, RetryConfig,
+    ClientConfigKey, CredentialProvider, GetOptions, GetRange, ObjectMeta, ObjectStore, PutPayload,
+    RetryConfig,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ impl ObjectStoreClient {
             .with_read_timeout_disabled()
             .with_pool_idle_timeout(options.connection_idle)
             .with_pool_max_idle_per_host(options.max_idle_connections);
+        let client = through(client, &service).map_err(|error| error.context("client=object-store"))?;
         let builder = AmazonS3Builder::new()
             .with_bucket_name(&service.bucket)
             .with_region(&service.region)
@@ -71,6 +73,25 @@ impl ObjectStoreClient {
             builder.build().map_err(|error| Error::invalid(format!("client=object-store: {error}")))?;
         Ok(ObjectStoreClient { store })
     }
+}
+
+/// Its own HTTP takes proxies from the environment of the process and trusts what the system does, unless told.
+fn through(client: ClientOptions, service: &Service) -> Result<ClientOptions> {
+    let client = match service.network.proxy(&service.endpoint) {
+        Some(proxy) => client.with_proxy_url(proxy.url().expose()),
+        // One that nothing goes through, so that it looks for no other.
+        None => client.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*"),
+    };
+    let Some((file, by)) = service.network.bundle().filter(|_| service.endpoint.is_tls()) else {
+        return Ok(client);
+    };
+    let invalid =
+        |error: &dyn std::error::Error| Error::invalid(format!("{by} {:?}: {error}", file.display()));
+    let text = std::fs::read(file).map_err(|error| invalid(&error))?;
+    let trusted = Certificate::from_pem_bundle(&text).map_err(|error| invalid(&error))?;
+    // In place of the system's, as for every client.
+    let client = client.with_config(ClientConfigKey::NoSystemCertificates, "true");
+    Ok(trusted.into_iter().fold(client, ClientOptions::with_root_certificate))
 }
 
 /// Our credentials as `object_store` asks for them.

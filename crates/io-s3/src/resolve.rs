@@ -5,8 +5,8 @@ use crate::profile;
 use crate::service::{Service, Style};
 use crate::{Addressing, ClientKind, S3Options};
 use forebay_io::{Error, Location, Result};
-use forebay_io_object::Surroundings;
 use forebay_io_object::wire::Endpoint;
+use forebay_io_object::{Network, Surroundings};
 use std::sync::Arc;
 
 /// Where the bucket of `location` is, and who asks.
@@ -51,8 +51,17 @@ pub(crate) fn resolve(location: &Location, options: &S3Options, around: &Surroun
         Addressing::Auto => Style::Virtual,
     };
     let endpoint = if style == Style::Virtual { endpoint.with_label(bucket) } else { endpoint };
-    let source = source(options, profile.credentials, bucket, &region, around)?;
-    Ok(Service { endpoint, bucket: bucket.to_owned(), style, region, source, around: around.clone() })
+    let network = Network::new(&options.http, around, Some("AWS_CA_BUNDLE"))?;
+    let source = source(options, profile.credentials, &region, around, &network)?;
+    Ok(Service {
+        endpoint,
+        bucket: bucket.to_owned(),
+        style,
+        region,
+        source,
+        around: around.clone(),
+        network,
+    })
 }
 
 /// A dot in it would be outside of the service's certificate.
@@ -66,9 +75,9 @@ fn fits_a_host(bucket: &str) -> bool {
 fn source(
     options: &S3Options,
     profile: Option<Credentials>,
-    bucket: &str,
     region: &str,
     around: &Surroundings,
+    network: &Network,
 ) -> Result<Source> {
     let asked = [
         ("credentials", options.credentials.is_some()),
@@ -121,7 +130,7 @@ fn source(
     {
         return fixed(credentials);
     }
-    crate::lent::source(options, token, bucket, region, around)
+    crate::lent::source(options, token, region, around, network)
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ impl RusotoClient {
                 "client=rusoto puts buckets into the path only; leave addressing out or set it to path";
             return Err(Error::invalid(context));
         }
+        if let Some(proxy) = service.network.proxy(&service.endpoint) {
+            let context =
+                format!("client=rusoto knows no proxies, and {proxy} is on the way; use client=forebay");
+            return Err(Error::invalid(context));
+        }
+        // Its TLS looks at SSL_CERT_FILE by itself.
+        let bundle = service.network.bundle().filter(|(_, by)| *by != "SSL_CERT_FILE");
+        if let (Some((_, by)), true) = (bundle, service.endpoint.is_tls()) {
+            let context =
+                format!("client=rusoto does not look at {by}; use client=forebay, or SSL_CERT_FILE");
+            return Err(Error::invalid(context));
+        }
         let mut config = HttpConfig::new();
         config.pool_idle_timeout(options.connection_idle);
         let http = HttpClient::new_with_config(config)

@@ -1,8 +1,8 @@
 //! Where a bucket is: endpoint, how the bucket is addressed, region, and whose requests they are.
 
 use crate::credentials::Source;
-use forebay_io_object::Surroundings;
 use forebay_io_object::wire::Endpoint;
+use forebay_io_object::{Network, Surroundings};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What the options, the environment and a profile come to.
@@ -15,6 +15,7 @@ pub(crate) struct Service {
     pub(crate) region: String,
     pub(crate) source: Source,
     pub(crate) around: Surroundings,
+    pub(crate) network: Network,
 }
 
 /// Where the bucket's name goes.

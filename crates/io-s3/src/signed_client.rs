@@ -48,7 +48,7 @@ struct Call<'a> {
 impl SignedClient {
     /// `observer` hears of each connection.
     pub(crate) fn new(service: Service, options: &HttpOptions, observer: Arc<dyn Observe>) -> Result<Self> {
-        let wire = Wire::new(service.endpoint.clone(), options, observer)?;
+        let wire = Wire::new(service.endpoint.clone(), options, &service.network, observer)?;
         let signer = Signer::new(&service.region);
         Ok(SignedClient { wire, signer, authority: service.endpoint.authority(), service })
     }

@@ -49,15 +49,11 @@ struct Place {
     /// Of a service, what the environment says: a program may change it between two calls.
     environment: Vec<(String, String)>,
 }
-
-/// The prefixes of variables that services look at.
-const OF_USE: [&str; 4] = ["AWS_", "AZURE_", "IDENTITY_", "HOME"];
-
 /// What the environment says to a service. Variables that are not text are as if unset.
 fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(key, _)| OF_USE.iter().any(|prefix| key.starts_with(prefix)))
+        .filter(|(key, _)| Surroundings::reads(key))
         .collect()
 }
 

@@ -36,10 +36,7 @@ pub(crate) fn at(key: &str) -> Location {
 
 /// Every client that is built in.
 pub(crate) fn clients() -> Vec<&'static str> {
-    let mut clients = Vec::new();
-    if cfg!(feature = "object-store") {
-        clients.push("object-store");
-    }
+    let mut clients = vec!["forebay"];
     if cfg!(feature = "azure-storage-blobs") {
         clients.push("azure-storage-blobs");
     }

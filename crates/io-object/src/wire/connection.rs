@@ -61,6 +61,14 @@ impl Connection {
         Connection { stream, buffer: vec![0; READ_AHEAD], start: 0, end: 0 }
     }
 
+    /// The socket, if nothing was read of it that was not used and it is not encrypted.
+    pub(super) fn into_quiet(self) -> Option<TcpStream> {
+        match self.stream {
+            Stream::Plain(stream) if self.start == self.end => Some(stream),
+            _ => None,
+        }
+    }
+
     /// Whether nothing came since the last answer: neither the end nor bytes that nobody asked for.
     pub(super) fn is_quiet(&mut self) -> bool {
         let mut byte = [0];

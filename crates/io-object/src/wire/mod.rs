@@ -3,9 +3,8 @@
 //!
 //! General clients run each connection as a task of its own and hand its bytes over in pieces that they
 //! allocate. Here the reader's own task reads the socket: no hand-over, no allocation a request but for the
-//! head, and no copy but the kernel's. What is left out for it: HTTP/2, proxies, redirects (an object
-//! service's redirect means a wrong region or account, which is an error with a name), and sending a request
-//! again.
+//! head, and no copy but the kernel's. What is left out for it: HTTP/2, redirects (an object service's redirect
+//! means a wrong region or account, which is an error with a name), and sending a request again.
 
 mod body;
 mod connection;
@@ -13,15 +12,17 @@ mod pool;
 mod reply;
 mod request;
 mod tls;
+mod tunnel;
 
 pub use reply::Reply;
 pub use request::Request;
 
-use crate::{Failure, HttpOptions, Payload};
+use crate::{Failure, HttpOptions, Network, Payload, Proxy};
 use connection::Connection;
 use forebay_io::{Error, Event, Kind, Observe, Result};
 use pool::Pool;
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -93,6 +94,34 @@ impl Endpoint {
         self.tls
     }
 
+    /// The host as names and addresses are written elsewhere: without the brackets of IPv6.
+    pub fn bare_host(&self) -> &str {
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is an address that no router passes on, as a machine's metadata services have. (AWS's on IPv6
+    /// is of the unique local addresses, and no more reachable from elsewhere.)
+    pub fn is_link_local(&self) -> bool {
+        match self.bare_host().parse() {
+            Ok(IpAddr::V4(address)) => address.is_link_local(),
+            Ok(IpAddr::V6(address)) => {
+                address.is_unicast_link_local() || address.segments()[..2] == [0xfd00, 0x0ec2]
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Whether it is this machine: what is sent there crosses no network.
+    pub fn is_loopback(&self) -> bool {
+        let bare = self.bare_host();
+        is_localhost(bare) || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    }
+
     /// The `Host` field: with the port where it is not the scheme's own.
     pub fn authority(&self) -> String {
         match (self.tls, self.port) {
@@ -115,6 +144,8 @@ pub struct Wire {
     connect_timeout: Duration,
     pool: Arc<Pool>,
     tls: Option<tls::Connector>,
+    /// On the way to the endpoint.
+    proxy: Option<Proxy>,
     /// Hears of each connection that came about.
     observer: Arc<dyn Observe>,
 }
@@ -124,10 +155,16 @@ impl Wire {
     ///
     /// # Errors
     /// `InvalidConfig` if TLS is asked for and cannot be set up, or the host is no name for it.
-    pub fn new(endpoint: Endpoint, options: &HttpOptions, observer: Arc<dyn Observe>) -> Result<Self> {
-        let tls = endpoint.tls.then(|| tls::Connector::new(&endpoint.host)).transpose()?;
-        let pool = Pool::new(options.max_idle_connections, options.connection_idle);
-        Ok(Wire { endpoint, connect_timeout: options.connect_timeout, pool: Arc::new(pool), tls, observer })
+    pub fn new(
+        endpoint: Endpoint,
+        options: &HttpOptions,
+        network: &Network,
+        observer: Arc<dyn Observe>,
+    ) -> Result<Self> {
+        let tls = endpoint.tls.then(|| tls::Connector::new(&endpoint.host, network)).transpose()?;
+        let proxy = network.proxy(&endpoint).cloned();
+        let pool = Arc::new(Pool::new(options.max_idle_connections, options.connection_idle));
+        Ok(Wire { endpoint, connect_timeout: options.connect_timeout, pool, tls, proxy, observer })
     }
 
     /// Where it leads.
@@ -151,7 +188,9 @@ impl Wire {
             None => self.connect().await?,
         };
         let head_only = request.is_head();
-        let head = request.finish(payload.len());
+        // A proxy reads requests that are not encrypted, and passes all others on unseen.
+        let via = self.proxy.as_ref().filter(|_| self.tls.is_none());
+        let head = request.finish(payload.len(), via.map(|proxy| (&self.endpoint, proxy)));
         let sent = connection.send(&head, payload).await;
         // A service that refuses a body half way says why before it hangs up.
         let reply = connection.reply(head_only).await;
@@ -164,25 +203,26 @@ impl Wire {
 
     async fn connect(&self) -> Result<Connection, Failure> {
         let made = tokio::time::timeout(self.connect_timeout, async {
-            let host = self.endpoint.host.trim_start_matches('[').trim_end_matches(']');
-            let stream = TcpStream::connect((host, self.endpoint.port)).await.map_err(|error| {
-                Failure::unavailable(&format!("no connection to {}", self.endpoint), &error)
-            })?;
-            // Requests are written in one go; waiting for more to come would only delay them.
-            stream.set_nodelay(true).map_err(|error| Failure::unavailable("TCP_NODELAY", &error))?;
+            let stream = match &self.proxy {
+                None => open(&self.endpoint, "").await?,
+                Some(proxy) => open(proxy.endpoint(), "the proxy ").await?,
+            };
             match &self.tls {
                 None => Ok(Connection::plain(stream)),
                 Some(tls) => {
-                    let stream = tls.connect(stream).await.map_err(|error| {
-                        Failure::unavailable(&format!("no TLS with {}", self.endpoint), &error)
-                    })?;
-                    Ok(Connection::tls(stream))
+                    let stream = match &self.proxy {
+                        None => stream,
+                        Some(proxy) => tunnel::through(proxy, &self.endpoint, stream).await?,
+                    };
+                    let stream = tls.connect(stream).await;
+                    stream.map(Connection::tls).map_err(|failure| failure.context(&self.endpoint))
                 }
             }
         });
         let limit = humantime::format_duration(self.connect_timeout);
         let made = made.await.map_err(|_| {
-            let said = format!("no connection to {} within connect_timeout={limit}", self.endpoint);
+            let by = self.proxy.as_ref().map(|proxy| format!(" by the proxy {proxy}")).unwrap_or_default();
+            let said = format!("no connection to {}{by} within connect_timeout={limit}", self.endpoint);
             Failure::new(Kind::TimedOut, said)
         })??;
         self.pool.count();
@@ -191,10 +231,34 @@ impl Wire {
     }
 }
 
+/// Names of this machine, whatever a name server would say of them (RFC 6761, 6.3): each bucket can have one.
+fn is_localhost(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let end = host.len().checked_sub("localhost".len()).and_then(|at| host.split_at_checked(at));
+    end.is_some_and(|(label, name)| {
+        name.eq_ignore_ascii_case("localhost") && (label.is_empty() || label.ends_with('.'))
+    })
+}
+
+async fn open(to: &Endpoint, what: &str) -> Result<TcpStream, Failure> {
+    let host = to.bare_host();
+    let opened = if is_localhost(host) && !host.eq_ignore_ascii_case("localhost") {
+        TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, to.port))).await
+    } else {
+        TcpStream::connect((host, to.port)).await
+    };
+    let stream =
+        opened.map_err(|error| Failure::unavailable(&format!("no connection to {what}{to}"), &error))?;
+    // Requests are written in one go; waiting for more to come would only delay them.
+    stream.set_nodelay(true).map_err(|error| Failure::unavailable("TCP_NODELAY", &error))?;
+    Ok(stream)
+}
+
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
             .field("endpoint", &format_args!("{}", self.endpoint))
+            .field("proxy", &self.proxy)
             .field("connections", &self.connections())
             .finish_non_exhaustive()
     }
@@ -218,6 +282,22 @@ mod tests {
         }
         let labelled = Endpoint::parse("https://s3.example.org").unwrap().with_label("bucket");
         assert_eq!(labelled.to_string(), "https://bucket.s3.example.org");
+    }
+
+    #[test]
+    fn this_machine_is_known_by_its_names() {
+        for (url, ours) in [
+            ("http://localhost:1", true),
+            ("http://bucket.localhost:1", true),
+            ("http://a.b.LocalHost.:1", true),
+            ("http://127.0.0.1:1", true),
+            ("http://[::1]:1", true),
+            ("http://notlocalhost", false),
+            ("http://localhost.example.org", false),
+            ("http://10.0.0.1", false),
+        ] {
+            assert_eq!(Endpoint::parse(url).unwrap().is_loopback(), ours, "{url}");
+        }
     }
 
     #[test]
