@@ -91,7 +91,10 @@ impl AzConfig {
 
     fn of(location: &Location, options: &AzOptions, around: &Surroundings) -> Result<Self> {
         let environment = AzOptions::from_environment(around)?;
-        let (near, far) = (said(options)?, said(&environment).map_err(|e| e.context("the environment"))?);
+        let (near, far) = (
+            said(options, &environment)?,
+            said(&environment, &environment).map_err(|e| e.context("the environment"))?,
+        );
         if let [(one, _), (other, _), ..] = &near.credentials[..] {
             return Err(Error::invalid(format!("{one} and {other} are both given; leave one of them out")));
         }
@@ -162,8 +165,9 @@ impl Credential {
     }
 }
 
-/// What one set of options says, its credentials in the order in which they count.
-fn said(options: &AzOptions) -> Result<Said> {
+/// What one set of options says, its credentials in the order in which they count. Who hands out tokens, and where,
+/// may be said by the `environment` although what is asked for is said here.
+fn said(options: &AzOptions, environment: &AzOptions) -> Result<Said> {
     let text = |name: &str| options.text(name).map(str::to_owned);
     let (mut account, mut endpoint) = (text("account_name"), text("endpoint"));
     let mut credentials = Vec::new();
@@ -200,18 +204,19 @@ fn said(options: &AzOptions) -> Result<Said> {
         credentials.push(("bearer_token", Credential::Bearer(token)));
     }
     if let Some(secret) = options.secret("client_secret") {
-        let application = application(options, "client_secret")?;
+        let application = application(options, environment, "client_secret")?;
         credentials.push(("client_secret", Credential::ClientSecret { application, secret }));
     }
     if let Some(file) = text("federated_token_file") {
-        let application = application(options, "federated_token_file")?;
+        let application = application(options, environment, "federated_token_file")?;
         credentials.push(("federated_token_file", Credential::WorkloadIdentity { application, file }));
     }
     if options.is_on("managed_identity") {
         let client_id = text("client_id");
+        let far = |name: &str| environment.text(name).map(str::to_owned);
         let service = MetadataService {
-            endpoint: text("identity_endpoint"),
-            header: options.secret("identity_header"),
+            endpoint: text("identity_endpoint").or_else(|| far("identity_endpoint")),
+            header: options.secret("identity_header").or_else(|| environment.secret("identity_header")),
         };
         credentials.push(("managed_identity", Credential::ManagedIdentity { client_id, service }));
     }
@@ -229,7 +234,7 @@ fn said(options: &AzOptions) -> Result<Said> {
     Ok(Said { account, endpoint, credentials })
 }
 
-fn application(options: &AzOptions, beside: &str) -> Result<Application> {
+fn application(options: &AzOptions, environment: &AzOptions, beside: &str) -> Result<Application> {
     let need = |name: &str| {
         options.text(name).map(str::to_owned).ok_or_else(|| {
             Error::invalid(format!(
@@ -240,7 +245,10 @@ fn application(options: &AzOptions, beside: &str) -> Result<Application> {
     Ok(Application {
         tenant_id: need("tenant_id")?,
         client_id: need("client_id")?,
-        authority_host: options.text("authority_host").map(str::to_owned),
+        authority_host: options
+            .text("authority_host")
+            .or(environment.text("authority_host"))
+            .map(str::to_owned),
     })
 }
 

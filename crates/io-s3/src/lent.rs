@@ -3,7 +3,7 @@
 
 use crate::S3Options;
 use crate::credentials::{CredentialProvider, Credentials, Source};
-use crate::xml;
+use crate::{service, xml};
 use bytes::Bytes;
 use forebay_io::{Error, Kind, Operation, Result, Retry};
 use forebay_io_object::wire::Endpoint;
@@ -135,7 +135,7 @@ impl Lent {
         if role.is_empty() {
             return Err(Failure::new(Kind::Denied, "this machine has no role"));
         }
-        let target = format!("{ROLES}{}", escaped(role));
+        let target = format!("{ROLES}{}", service::value(role));
         of_json(&self.good(self.issuer.ask("GET", &target, &field, Bytes::new().into()).await?)?)
     }
 

@@ -27,14 +27,21 @@ use object_store::{
     ClientConfigKey, CredentialProvider, GetOptions, GetRange, ObjectMeta, ObjectStore, PutPayload,
     RetryConfig,
 };
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// See the module's words.
-#[derive(Debug)]
 pub(crate) struct ObjectStoreClient {
     store: AmazonS3,
+}
+
+/// Not what the crate shows of itself: a proxy's password is in it.
+impl fmt::Debug for ObjectStoreClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStoreClient").finish_non_exhaustive()
+    }
 }
 
 impl ObjectStoreClient {
@@ -80,7 +87,7 @@ fn through(client: ClientOptions, service: &Service) -> Result<ClientOptions> {
     let client = match service.network.proxy(&service.endpoint) {
         Some(proxy) => client.with_proxy_url(proxy.url().expose()),
         // One that nothing goes through, so that it looks for no other.
-        None => client.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*"),
+        None => client.with_proxy_url("http://127.0.0.1:9").with_proxy_excludes("*,0.0.0.0/0,::/0"),
     };
     let Some((file, by)) = service.network.bundle().filter(|_| service.endpoint.is_tls()) else {
         return Ok(client);

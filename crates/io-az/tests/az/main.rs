@@ -1,6 +1,8 @@
 //! The store of `az://` on servers that speak its protocol.
 
 mod conformance;
+mod identity;
+mod network;
 mod reuse;
 mod server;
 mod under_faults;

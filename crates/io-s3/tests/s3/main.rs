@@ -3,7 +3,9 @@
 mod conformance;
 mod connections;
 mod faults;
+mod identity;
 mod memory_first;
+mod network;
 mod part_retries;
 mod server;
 mod under_faults;

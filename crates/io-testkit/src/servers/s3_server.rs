@@ -9,6 +9,7 @@ use crate::data::Tree;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use s3s::auth::SimpleAuth;
+use s3s::host::{S3Host, VirtualHost};
 use s3s::service::S3ServiceBuilder;
 use std::io;
 use std::path::Path;
@@ -58,6 +59,7 @@ impl S3Server {
         if let Some(auth) = auth {
             service.set_auth(auth);
         }
+        service.set_host(InFront);
         let service = service.build();
         let serving = Serving::start("s3-server", 1, move |stream| {
             let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
@@ -72,6 +74,11 @@ impl S3Server {
     /// `http://127.0.0.1:PORT`, for path-style requests.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.serving.address())
+    }
+
+    /// `http://localhost:PORT`: a bucket may stand in front of this host.
+    pub fn endpoint_by_name(&self) -> String {
+        format!("http://localhost:{}", self.serving.address().port())
     }
 
     /// Where it listens.
@@ -111,5 +118,18 @@ impl S3Server {
     /// Connections accepted so far.
     pub fn connections(&self) -> u64 {
         self.serving.connections()
+    }
+}
+
+/// Buckets may stand in front of `localhost`, on any port.
+struct InFront;
+
+impl S3Host for InFront {
+    fn parse_host_header<'a>(&'a self, host: &'a str) -> s3s::S3Result<VirtualHost<'a>> {
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        Ok(match name.strip_suffix(".localhost") {
+            Some(bucket) => VirtualHost::new("localhost").with_bucket(bucket),
+            None => VirtualHost::new(host),
+        })
     }
 }

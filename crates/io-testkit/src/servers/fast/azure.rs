@@ -1,6 +1,7 @@
 //! Azure Blob over the objects in memory, as the reference of its REST API describes the operations. The
 //! account is the first part of the path, as emulators have it.
 
+use super::super::tokens::TokenVerdict;
 use super::conditions::{Verdict, verdict};
 use super::listing::{self, Entry, Query};
 use super::objects::{Bucket, Held};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 const PAGE: usize = 5000;
 
 pub(super) async fn answer(state: Arc<State>, request: Request) -> Reply {
-    let mut reply = route(&state, &request);
+    let mut reply = stranger(&state, &request).unwrap_or_else(|| route(&state, &request));
     let headers = reply.headers_mut();
     headers.insert("x-ms-version", HeaderValue::from_static("2021-12-02"));
     headers.insert("x-ms-request-id", HeaderValue::from_static("00000000-0000-0000-0000-000000000000"));
@@ -30,6 +31,17 @@ pub(super) async fn answer(state: Arc<State>, request: Request) -> Reply {
         headers.insert("x-ms-client-request-id", id.clone());
     }
     reply
+}
+
+/// Why somebody is not let in who shows no bearer token that is good.
+fn stranger(state: &State, request: &Request) -> Option<Reply> {
+    let tokens = state.tokens.lock().clone()?;
+    let token = request.header("authorization").and_then(|text| text.strip_prefix("Bearer "));
+    match tokens.show(token, None) {
+        TokenVerdict::Good => None,
+        TokenVerdict::Ended => Some(error(401, "InvalidAuthenticationInfo", "Lifetime validation failed.")),
+        TokenVerdict::Unknown => Some(error(403, "AuthenticationFailed", "nobody knows this token")),
+    }
 }
 
 fn route(state: &State, request: &Request) -> Reply {

@@ -1,8 +1,11 @@
-//! S3 and Azure Blob from memory, at the price of hyper alone.
+//! S3 and Azure Blob from memory, at the price of hyper alone; and of TLS, where it is asked for.
 //!
-//! Both dialects serve the same objects, each on a port of its own; a bucket is a container. Signatures are
-//! not looked at. What is there: get, head, ranges, `If-Match` and `If-None-Match`, listings with pages,
+//! Both dialects serve the same objects, each on a port of its own; a bucket is a container, and of S3 it may stand
+//! in front of the host `localhost`. Signatures are not looked at; tokens are, where [`check_tokens`] says so. What is there: get, head, ranges, `If-Match` and `If-None-Match`, listings with pages,
 //! prefixes and delimiters, puts (conditional, copied, in parts or blocks), deletes, batches of deletes.
+//!
+//! [`check_tokens`]: FastServer::check_tokens
+//!
 //! All else is answered with 501 (S3) or 400 (Azure), never with a guess.
 
 // A refusal is an answer like any other, and returned by value as those are.
@@ -21,7 +24,9 @@ mod s3;
 mod s3_parts;
 mod uploads;
 
+use super::certificates::Certificates;
 use super::serving::Serving;
+use super::tokens::Tokens;
 use crate::data::{self, Tree};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
@@ -29,12 +34,14 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use objects::Objects;
+use parking_lot::Mutex;
 use request::Request;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_rustls::TlsAcceptor;
 use uploads::Uploads;
 
 /// Everything that both dialects share.
@@ -43,6 +50,10 @@ struct State {
     objects: Objects,
     uploads: Uploads,
     requests: AtomicU64,
+    /// Those whose bucket stood in front of the host.
+    by_host: AtomicU64,
+    /// Who knows which tokens are good; without, all are.
+    tokens: Mutex<Option<Arc<Tokens>>>,
 }
 
 /// See the module's words. Stops when it is dropped.
@@ -51,6 +62,7 @@ pub struct FastServer {
     s3: Serving,
     azure: Serving,
     state: Arc<State>,
+    scheme: &'static str,
 }
 
 impl FastServer {
@@ -64,21 +76,50 @@ impl FastServer {
     /// # Errors
     /// The system gives no port or thread.
     pub fn start(threads: usize) -> io::Result<Self> {
+        Self::start_over(threads, None)
+    }
+
+    /// Starts one that speaks TLS.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_tls(threads: usize, certificates: &Certificates) -> io::Result<Self> {
+        Self::start_over(threads, Some(certificates))
+    }
+
+    fn start_over(threads: usize, certificates: Option<&Certificates>) -> io::Result<Self> {
+        let scheme = if certificates.is_some() { "https" } else { "http" };
+        let acceptor = certificates.map(Certificates::acceptor);
         let state = Arc::new(State::default());
         state.objects.make_bucket(Self::BUCKET);
-        let s3 = serve("fast-s3", threads, state.clone(), s3::answer)?;
-        let azure = serve("fast-azure", threads, state.clone(), azure::answer)?;
-        Ok(FastServer { s3, azure, state })
+        let s3 = serve("fast-s3", threads, state.clone(), acceptor.clone(), s3::answer)?;
+        let azure = serve("fast-azure", threads, state.clone(), acceptor, azure::answer)?;
+        Ok(FastServer { s3, azure, state, scheme })
     }
 
     /// `http://127.0.0.1:PORT`, for path-style requests.
     pub fn s3_endpoint(&self) -> String {
-        format!("http://{}", self.s3.address())
+        format!("{}://{}", self.scheme, self.s3.address())
+    }
+
+    /// `http://localhost:PORT`: a bucket may stand in front of this host.
+    pub fn s3_endpoint_by_name(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.s3.address().port())
+    }
+
+    /// From now on only those are let in who show a token of these: S3's session token, Azure's bearer token.
+    pub fn check_tokens(&self, tokens: &Arc<Tokens>) {
+        *self.state.tokens.lock() = Some(tokens.clone());
+    }
+
+    /// Requests of S3 whose bucket stood in front of the host.
+    pub fn named_by_host(&self) -> u64 {
+        self.state.by_host.load(Ordering::Relaxed)
     }
 
     /// `http://127.0.0.1:PORT/devstoreaccount1`.
     pub fn azure_endpoint(&self) -> String {
-        format!("http://{}/{}", self.azure.address(), Self::ACCOUNT)
+        format!("{}://{}/{}", self.scheme, self.azure.address(), Self::ACCOUNT)
     }
 
     /// Where S3 is spoken.
@@ -160,7 +201,13 @@ impl FastServer {
     }
 }
 
-fn serve<F, Fut>(name: &str, threads: usize, state: Arc<State>, answer: F) -> io::Result<Serving>
+fn serve<F, Fut>(
+    name: &str,
+    threads: usize,
+    state: Arc<State>,
+    acceptor: Option<TlsAcceptor>,
+    answer: F,
+) -> io::Result<Serving>
 where
     F: Fn(Arc<State>, Request) -> Fut + Copy + Send + Sync + 'static,
     Fut: Future<Output = reply::Reply> + Send + 'static,
@@ -176,10 +223,18 @@ where
                 Ok::<_, hyper::Error>(answer(state, request).await)
             }
         });
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        let acceptor = acceptor.clone();
         async move {
-            // A client that went away is that client's affair.
-            let _ = connection.await;
+            // A client that went away, or trusts nobody here, is that client's affair.
+            let builder = http1::Builder::new();
+            match acceptor {
+                None => drop(builder.serve_connection(TokioIo::new(stream), service).await),
+                Some(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        drop(builder.serve_connection(TokioIo::new(stream), service).await);
+                    }
+                }
+            }
         }
     })
 }

@@ -25,6 +25,19 @@ impl Request {
         Ok(Request { method: parts.method, uri: parts.uri, headers: parts.headers, body })
     }
 
+    /// A bucket in front of the host `localhost`, put in front of the path: whether there was one.
+    pub(crate) fn lower_bucket(&mut self) -> bool {
+        let host = self.header("host").unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let Some(bucket) = name.strip_suffix(".localhost") else { return false };
+        let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
+        match format!("/{bucket}{path}").parse() {
+            Ok(uri) => self.uri = uri,
+            Err(_) => return false,
+        }
+        true
+    }
+
     /// A delete without conditions: what a batch is made of.
     pub(crate) fn bare() -> Self {
         Request { method: Method::DELETE, uri: Uri::default(), headers: HeaderMap::new(), body: Bytes::new() }

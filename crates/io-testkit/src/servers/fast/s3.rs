@@ -1,5 +1,6 @@
 //! S3 over the objects in memory, as its REST API reference describes the operations.
 
+use super::super::tokens::TokenVerdict;
 use super::conditions::{Verdict, verdict};
 use super::listing::{self, Entry, Query};
 use super::objects::{Bucket, Held};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What `encoding-type=url` leaves as it is.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -26,6 +28,12 @@ const PAGE: usize = 1000;
 
 pub(super) async fn answer(state: Arc<State>, mut request: Request) -> Reply {
     if let Err(refused) = unwrap_chunks(&mut request) {
+        return refused;
+    }
+    if request.lower_bucket() {
+        state.by_host.fetch_add(1, Ordering::Relaxed);
+    }
+    if let Some(refused) = stranger(&state, &request) {
         return refused;
     }
     let Some([bucket, key]) = request.path::<2>() else {
@@ -83,6 +91,19 @@ fn unwrap_chunks(request: &mut Request) -> Result<(), Reply> {
         request.body = aws_chunked::decode(&request.body).ok_or_else(malformed)?;
     }
     Ok(())
+}
+
+/// Why somebody is not let in who shows no session token that is good, or another key's.
+fn stranger(state: &State, request: &Request) -> Option<Reply> {
+    let tokens = state.tokens.lock().clone()?;
+    let id =
+        request.header("authorization").and_then(|text| text.split_once("Credential=")?.1.split('/').next());
+    // Requests that are not signed show no key.
+    match tokens.show(request.header("x-amz-security-token"), Some(id.unwrap_or_default())) {
+        TokenVerdict::Good => None,
+        TokenVerdict::Ended => Some(error(400, "ExpiredToken", "the token has ended")),
+        TokenVerdict::Unknown => Some(error(403, "InvalidAccessKeyId", "nobody knows this key")),
+    }
 }
 
 fn of_bucket(state: &State, request: &Request, name: &str, bucket: &Bucket) -> Reply {
