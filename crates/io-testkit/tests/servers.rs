@@ -1,7 +1,7 @@
 //! The servers answer as the services that they stand for.
 
 use forebay_io_testkit::data::Tree;
-use forebay_io_testkit::servers::{Ask, Azurite, NodeFrom, S3Server};
+use forebay_io_testkit::servers::{Ask, Azurite, S3Server};
 
 #[test]
 fn the_s3_server_wants_a_signature() {
@@ -65,20 +65,4 @@ fn a_dropped_azurite_is_gone() {
     drop(azurite);
     let error = Ask::new("GET", "/").send(address).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-}
-
-/// Brings Node.js and Azurite into a folder of its own: a minute, 300 MB and the network. Run by name.
-#[test]
-#[ignore = "installs Node.js and Azurite anew; run by name with --ignored"]
-fn azurite_runs_in_the_node_of_pypi_and_is_gone_when_dropped() {
-    let folder = tempfile::tempdir().unwrap();
-    for _ in ["installed now", "found"] {
-        let azurite = Azurite::start_in(folder.path(), NodeFrom::Wheel).unwrap();
-        let address = azurite.address();
-        let target = format!("/{}/{}?restype=container", Azurite::ACCOUNT, azurite.container());
-        assert_eq!(azurite.ask(Ask::new("GET", &target)).unwrap().status, 200);
-        drop(azurite);
-        let error = Ask::new("GET", "/").send(address).unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
-    }
 }
