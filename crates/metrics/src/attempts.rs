@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::{HistogramShard, summarize};
-use crate::layout::Layout;
 use crate::operation::{Failure, Operation};
+use crate::recording::Plan;
 use crate::sharded::{Tally, Writer};
 use crate::summary::{HistogramSummary, MergeError};
 
@@ -101,7 +101,7 @@ pub(crate) struct AttemptShard {
 }
 
 impl AttemptShard {
-    pub(crate) fn new(latency: &Layout, bytes: &Layout) -> AttemptShard {
+    pub(crate) fn new(latency: &Plan, bytes: &Plan) -> AttemptShard {
         AttemptShard {
             requests: Tally::new(0),
             bytes: Tally::new(0),
@@ -113,7 +113,7 @@ impl AttemptShard {
         }
     }
 
-    pub(crate) fn record(&self, attempt: &Attempted, latency: &Layout, bytes: &Layout, writer: Writer) {
+    pub(crate) fn record(&self, attempt: &Attempted, latency: &Plan, bytes: &Plan, writer: Writer) {
         self.requests.add(1, writer);
         self.bytes.add(attempt.bytes, writer);
         match attempt.failure {
@@ -136,8 +136,17 @@ impl AttemptShard {
     }
 }
 
+impl AttemptShard {
+    /// Puts what waits in lists into buckets.
+    pub(crate) fn publish(&self, latency: &Plan, bytes: &Plan, writer: Writer) {
+        self.latency.publish(latency, writer);
+        self.first_byte.publish(latency, writer);
+        self.request_bytes.publish(bytes, writer);
+    }
+}
+
 /// All threads' requests for one kind of operation; `None` if none was reported.
-pub(crate) fn summary(shards: &[&AttemptShard], latency: &Layout, bytes: &Layout) -> Option<AttemptSummary> {
+pub(crate) fn summary(shards: &[&AttemptShard], latency: &Plan, bytes: &Plan) -> Option<AttemptSummary> {
     if shards.is_empty() {
         return None;
     }

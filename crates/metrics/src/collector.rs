@@ -19,8 +19,10 @@ use crate::attempts::{self, AttemptShard, AttemptSummary, Attempted};
 use crate::gauge::Gauge;
 use crate::histogram::{HistogramShard, summarize};
 use crate::layout::{Digits, Layout};
+use crate::named::Named;
 use crate::names::Counter;
 use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
+use crate::recording::{Plan, RecordingError, RecordingOptions};
 use crate::sharded::{Sharded, Tally, Writer};
 use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache};
 
@@ -33,7 +35,9 @@ use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache};
 /// attempt, outside retries and caches it sees what the caller sees. Use one collector in one
 /// place; in two it counts everything twice.
 pub struct MetricsCollector {
-    layouts: Layouts,
+    plans: Plans,
+    /// Of operations that were named by whoever did them.
+    pub(crate) named: Named,
     shards: Sharded<Shard>,
     queue_depth: Gauge,
     inflight_bytes: Gauge,
@@ -55,9 +59,9 @@ struct Cached {
     reads: AtomicU64,
 }
 
-struct Layouts {
-    latency: Layout,
-    bytes: Layout,
+pub(crate) struct Plans {
+    pub(crate) latency: Plan,
+    pub(crate) bytes: Plan,
 }
 
 /// One thread's counts.
@@ -69,7 +73,7 @@ struct Shard {
 }
 
 /// One thread's counts of one kind of operation.
-struct Series {
+pub(crate) struct Series {
     done: Tally,
     bytes: Tally,
     cancelled: Tally,
@@ -80,15 +84,54 @@ struct Series {
 }
 
 impl Series {
-    fn new(layouts: &Layouts) -> Series {
+    pub(crate) fn new(plans: &Plans) -> Series {
         Series {
             done: Tally::new(0),
             bytes: Tally::new(0),
             cancelled: Tally::new(0),
             failed: [const { Tally::new(0) }; Failure::COUNT],
-            latency: HistogramShard::new(&layouts.latency),
-            first_byte: HistogramShard::new(&layouts.latency),
-            request_bytes: HistogramShard::new(&layouts.bytes),
+            latency: HistogramShard::new(&plans.latency),
+            first_byte: HistogramShard::new(&plans.latency),
+            request_bytes: HistogramShard::new(&plans.bytes),
+        }
+    }
+}
+
+impl Series {
+    /// One operation that was served.
+    pub(crate) fn record(&self, plans: &Plans, bytes: Option<u64>, latency_ns: u64, writer: Writer) {
+        self.done.add(1, writer);
+        self.latency.record_n(&plans.latency, latency_ns, 1, writer);
+        if let Some(bytes) = bytes {
+            self.bytes.add(bytes, writer);
+            self.request_bytes.record_n(&plans.bytes, bytes, 1, writer);
+        }
+    }
+
+    /// Puts what waits in lists into buckets.
+    pub(crate) fn publish(&self, plans: &Plans, writer: Writer) {
+        self.latency.publish(&plans.latency, writer);
+        self.first_byte.publish(&plans.latency, writer);
+        self.request_bytes.publish(&plans.bytes, writer);
+    }
+
+    /// All threads' counts together.
+    pub(crate) fn summary(shards: &[&Series], plans: &Plans) -> OperationSummary {
+        let sum = |tally: fn(&Series) -> &Tally| shards.iter().map(|s| tally(s).get()).sum();
+        OperationSummary {
+            ops: sum(|s| &s.done),
+            bytes: sum(|s| &s.bytes),
+            cancelled: sum(|s| &s.cancelled),
+            failures: Failure::ALL
+                .iter()
+                .map(|&f| (f, shards.iter().map(|s| s.failed[f as usize].get()).sum()))
+                .filter(|&(_, n): &(_, u64)| n > 0)
+                .map(|(f, n)| (f.name().to_owned(), n))
+                .collect(),
+            latency_ns: summarize(&plans.latency, shards.iter().map(|s| &s.latency)),
+            first_byte_ns: summarize(&plans.latency, shards.iter().map(|s| &s.first_byte)),
+            request_bytes: summarize(&plans.bytes, shards.iter().map(|s| &s.request_bytes)),
+            attempts: None,
         }
     }
 }
@@ -118,8 +161,23 @@ impl MetricsCollector {
 
     /// With so many digits in every histogram; see [`Digits`] for what they cost.
     pub fn with_digits(digits: Digits) -> MetricsCollector {
+        let plan = |layout: fn(Digits) -> Layout| Plan::whole(layout(digits));
+        MetricsCollector::of(Plans { latency: plan(Layout::latency), bytes: plan(Layout::request_bytes) })
+    }
+
+    /// That keeps what the options say in its histograms.
+    ///
+    /// # Errors
+    /// A sampling rate or batch size that cannot be.
+    pub fn with_options(options: RecordingOptions) -> Result<MetricsCollector, RecordingError> {
+        let (latency, bytes) = (options.plan(Layout::latency)?, options.plan(Layout::request_bytes)?);
+        Ok(MetricsCollector::of(Plans { latency, bytes }))
+    }
+
+    fn of(plans: Plans) -> MetricsCollector {
         MetricsCollector {
-            layouts: Layouts { latency: Layout::latency(digits), bytes: Layout::request_bytes(digits) },
+            plans,
+            named: Named::default(),
             shards: Sharded::new(),
             queue_depth: Gauge::new(),
             inflight_bytes: Gauge::new(),
@@ -152,7 +210,7 @@ impl MetricsCollector {
                     let next = Run {
                         operation,
                         series: shard.series[operation as usize]
-                            .get_or_init(|| Box::new(CachePadded::new(Series::new(&self.layouts)))),
+                            .get_or_init(|| Box::new(CachePadded::new(Series::new(&self.plans)))),
                         done: 0,
                         bytes: 0,
                     };
@@ -167,12 +225,12 @@ impl MetricsCollector {
                     run.done += 1;
                     run.bytes += bytes;
                     let series = run.series;
-                    series.latency.record_n(&self.layouts.latency, latency_ns, 1, writer);
+                    series.latency.record_n(&self.plans.latency, latency_ns, 1, writer);
                     if let Some(first_byte_ns) = first_byte_ns {
-                        series.first_byte.record_n(&self.layouts.latency, first_byte_ns, 1, writer);
+                        series.first_byte.record_n(&self.plans.latency, first_byte_ns, 1, writer);
                     }
                     if operation.moves_bytes() {
-                        series.request_bytes.record_n(&self.layouts.bytes, bytes, 1, writer);
+                        series.request_bytes.record_n(&self.plans.bytes, bytes, 1, writer);
                     }
                     match (operation, extent) {
                         (Operation::Read, _) | (Operation::Get, Extent::Part) => range_gets += 1,
@@ -208,7 +266,7 @@ impl MetricsCollector {
     /// A backend made these requests, which are over. They are counted beside the operations.
     pub fn attempted(&self, attempts: impl IntoIterator<Item = Attempted>) {
         let (shard, writer) = self.shard();
-        let Layouts { latency, bytes } = &self.layouts;
+        let Plans { latency, bytes } = &self.plans;
         for attempt in attempts {
             shard.attempts[attempt.operation as usize]
                 .get_or_init(|| Box::new(CachePadded::new(AttemptShard::new(latency, bytes))))
@@ -253,6 +311,23 @@ impl MetricsCollector {
         &self.concurrency_limit
     }
 
+    /// Puts what waits in the calling thread's lists into buckets
+    /// (see [`RecordingOptions::batch_size`]). Snapshots have it in them either way.
+    pub fn flush(&self) {
+        let (shard, writer) = self.shard();
+        for series in shard.series.iter().filter_map(OnceLock::get) {
+            series.publish(&self.plans, writer);
+        }
+        for attempts in shard.attempts.iter().filter_map(OnceLock::get) {
+            attempts.publish(&self.plans.latency, &self.plans.bytes, writer);
+        }
+        self.named.flush(&self.plans);
+    }
+
+    pub(crate) fn plans(&self) -> &Plans {
+        &self.plans
+    }
+
     /// Operations in flight, kept by [`MetricsCollector::started`] and [`MetricsCollector::ended`].
     pub fn queue_depth(&self) -> &Gauge {
         &self.queue_depth
@@ -275,6 +350,7 @@ impl MetricsCollector {
             .iter()
             .filter_map(|&operation| Some((operation.name().to_owned(), self.series(operation)?)))
             .collect();
+        let named = self.named.summaries(&self.plans);
         let sum = |tally: fn(&Shard) -> &Tally| self.shards.all().map(|s| tally(s).get()).sum();
         let applied: BTreeMap<String, u64> = CacheUse::ALL
             .iter()
@@ -335,7 +411,7 @@ impl MetricsCollector {
             inflight_bytes: self.inflight_bytes.reading(),
             queue_depth: self.queue_depth.reading(),
             concurrency_limit: self.concurrency_limit.reading(),
-            operations,
+            operations: operations.into_iter().chain(named).collect(),
             page_cache: PageCache {
                 hit: cached(&self.cached.hit),
                 miss: cached(&self.cached.miss),
@@ -359,22 +435,7 @@ impl MetricsCollector {
         if shards.is_empty() && attempts.is_none() {
             return None;
         }
-        let sum = |tally: fn(&Series) -> &Tally| shards.iter().map(|s| tally(s).get()).sum();
-        Some(OperationSummary {
-            ops: sum(|s| &s.done),
-            bytes: sum(|s| &s.bytes),
-            cancelled: sum(|s| &s.cancelled),
-            failures: Failure::ALL
-                .iter()
-                .map(|&f| (f, shards.iter().map(|s| s.failed[f as usize].get()).sum()))
-                .filter(|&(_, n): &(_, u64)| n > 0)
-                .map(|(f, n)| (f.name().to_owned(), n))
-                .collect(),
-            latency_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.latency)),
-            first_byte_ns: summarize(&self.layouts.latency, shards.iter().map(|s| &s.first_byte)),
-            request_bytes: summarize(&self.layouts.bytes, shards.iter().map(|s| &s.request_bytes)),
-            attempts,
-        })
+        Some(OperationSummary { attempts, ..Series::summary(&shards, &self.plans) })
     }
 
     /// The requests made for one kind of operation, over all threads.
@@ -384,7 +445,7 @@ impl MetricsCollector {
             .all()
             .filter_map(|shard| shard.attempts[operation as usize].get().map(|shard| &***shard))
             .collect();
-        attempts::summary(&shards, &self.layouts.latency, &self.layouts.bytes)
+        attempts::summary(&shards, &self.plans.latency, &self.plans.bytes)
     }
 
     fn downgrades(&self) -> Vec<Downgrade> {

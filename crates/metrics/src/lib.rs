@@ -63,6 +63,7 @@ pub mod histogram;
 #[cfg(feature = "hlog")]
 pub mod hlog;
 mod layout;
+mod named;
 pub mod names;
 #[cfg(feature = "io")]
 mod observe;
@@ -71,6 +72,7 @@ mod preset;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod queue;
+mod recording;
 pub mod reference;
 mod report;
 mod run_facts;
@@ -90,10 +92,12 @@ pub use collector::MetricsCollector;
 pub use gauge::{Gauge, GaugeReading};
 pub use histogram::PerformanceHistogram;
 pub use layout::{Digits, Layout, LayoutError};
+pub use named::NameError;
 pub use names::Counter;
 pub use operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 pub use preset::Preset;
 pub use queue::{QueueRole, QueueStats};
+pub use recording::{RecordingError, RecordingOptions};
 pub use report::Report;
 pub use run_facts::RunFacts;
 pub use snapshot::{

@@ -5,6 +5,7 @@
 
 use crate::collector::MetricsCollector;
 use crate::layout::Digits;
+use crate::recording::RecordingOptions;
 
 /// A choice of significant digits by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +40,11 @@ impl Preset {
             Preset::HighFrequency => 2,
         };
         Digits::new(digits).expect("1 to 5")
+    }
+
+    /// What its histograms keep: every value, at once.
+    pub fn options(self) -> RecordingOptions {
+        RecordingOptions::new(self.digits())
     }
 
     /// A collector of this kind.

@@ -71,7 +71,29 @@ impl<'a> Report<'a> {
         self.processor(f)?;
         self.in_flight(f)?;
         self.page_cache(f)?;
+        self.sampled(f)?;
         self.sink(f)
+    }
+
+    /// Of how many the distributions are, where not of all, and what that leaves uncertain.
+    fn sampled(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, operation) in self.operations() {
+            let latency = &operation.latency_ns;
+            if latency.offered() == latency.n() {
+                continue;
+            }
+            let (n, of) = (units::count(latency.n()), units::count(latency.offered()));
+            let mut text = format!("{name}: distributions of {n} of {of} operations");
+            for (percentile, fraction) in [("p50", 0.5), ("p99", 0.99)] {
+                if let Some((low, high)) = latency.percentile_interval(fraction) {
+                    let [low, high] = [low, high].map(|ns| units::duration(ns as f64));
+                    let _ = write!(text, "; {percentile} {low} to {high}");
+                }
+            }
+            text.push_str(" (95 % confidence)");
+            self.line(f, "Sampled", &text)?;
+        }
+        Ok(())
     }
 
     fn loaded(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -313,6 +313,7 @@ fn what_was_in_the_page_cache_adds_up_and_is_never_made_up() {
     );
     for (form, wanted) in [
         (snapshot.to_csv(), "page_cache,,hit,total,,,bytes,6000"),
+        #[cfg(feature = "prometheus")]
         (snapshot.to_prometheus(), "forebay_page_cache_bytes_total{state=\"unknown\"} 16384"),
         (
             snapshot.to_json(),

@@ -5,6 +5,7 @@
 
 use crate::process;
 use crate::settings::{CREDENTIALS, Settings};
+use crate::stores::Stores;
 use crate::{errors, value, wait};
 use forebay_io::layer::Routed;
 use forebay_io::{Error, Kind, Location, Operation, Store};
@@ -86,11 +87,11 @@ impl Dataset {
         &self.inner
     }
 
-    /// The store that it is read from, in this process.
-    pub(crate) fn store(&self, py: Python<'_>) -> PyResult<Arc<dyn Store>> {
+    /// The store that it is read from, in this process: one of `stores`.
+    pub(crate) fn store(&self, py: Python<'_>, stores: Arc<Stores>) -> PyResult<Arc<dyn Store>> {
         let manifest = self.options.dataset.get("manifest").is_some_and(|kind| !kind.is_null());
         let anywhere = manifest || matches!(self.source, Source::List(_));
-        reached(py, self.inner.root(), &self.options.store, anywhere)
+        reached(py, stores, self.inner.root(), &self.options.store, anywhere)
     }
 
     /// `named` are options that were given by name beside the others.
@@ -130,7 +131,8 @@ impl Dataset {
         let made = loader::DatasetOptions::from_json(&options.dataset, folder).map_err(raise)?;
         let inner = match &source {
             Source::One(root) => {
-                let store = reached(py, root, &options.store, made.manifest.is_some())?;
+                let stores = process::current()?.stores().clone();
+                let store = reached(py, stores, root, &options.store, made.manifest.is_some())?;
                 wait::until_ok(py, process, loader::Dataset::open(&*store, root, made))?
             }
             Source::List(uris) => {
@@ -143,7 +145,8 @@ impl Dataset {
                 let Some(root) = uris.first() else {
                     return Err(raise(Error::invalid("a list of locations is empty; name at least one")));
                 };
-                let store = reached(py, root, &options.store, true)?;
+                let stores = process::current()?.stores().clone();
+                let store = reached(py, stores, root, &options.store, true)?;
                 wait::until_ok(py, process, loader::Dataset::of_uris(&*store, uris, made))?
             }
         };
@@ -152,14 +155,20 @@ impl Dataset {
 }
 
 /// The store of `root`, or one that reaches everything that may be named beside it.
-fn reached(py: Python<'_>, root: &Location, settings: &Settings, anywhere: bool) -> PyResult<Arc<dyn Store>> {
+fn reached(
+    py: Python<'_>,
+    stores: Arc<Stores>,
+    root: &Location,
+    settings: &Settings,
+    anywhere: bool,
+) -> PyResult<Arc<dyn Store>> {
     let process = process::current()?;
-    let store = process.store(py, root, settings)?;
+    let store = stores.find(process, root, settings).map_err(|error: Error| errors::raise(py, &error))?;
     if !anywhere {
         return Ok(store);
     }
     let settings = settings.clone();
-    Ok(Arc::new(Routed::new(store, move |location: &Location| process.find(location, &settings))))
+    Ok(Arc::new(Routed::new(store, move |location: &Location| stores.find(process, location, &settings))))
 }
 
 #[pymethods]

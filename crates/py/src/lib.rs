@@ -20,6 +20,7 @@ mod batch;
 mod begin;
 mod born;
 mod buffer;
+mod collector;
 mod cpu;
 mod credentials;
 mod dataset;
@@ -38,6 +39,7 @@ mod progress;
 mod scheduling;
 mod settings;
 mod store;
+mod stores;
 mod tap;
 mod trace;
 mod trace_replay;
@@ -58,6 +60,8 @@ mod _forebay {
         begin_delete, begin_exists, begin_get, begin_get_many, begin_get_range, begin_put, begin_stat,
     };
     #[pymodule_export]
+    use collector::MetricsCollector;
+    #[pymodule_export]
     use dataset::{Dataset, create_dataset, restore_dataset};
     #[pymodule_export]
     use entry::Entry;
@@ -66,7 +70,7 @@ mod _forebay {
     #[pymodule_export]
     use listing::Listing;
     #[pymodule_export]
-    use loader::{Loader, create_async_loader};
+    use loader::{Loader, create_async_loader, restore_loader};
     #[pymodule_export]
     use metrics::{diff, merge, read, snapshot, write};
     #[pymodule_export]

@@ -10,8 +10,9 @@ use crate::dataset::Dataset;
 use crate::epoch::{Batches, Running};
 use crate::ledger::Ledger;
 use crate::options::{LoaderOptions, mapping};
+use crate::stores::{Stores, Watch};
 use crate::{errors, metrics, process, value, wait};
-use forebay_io::Error;
+use forebay_io::{Error, Kind, Operation};
 use forebay_loader::{self as loader, State};
 use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use pyo3::PyTraverseError;
@@ -31,6 +32,7 @@ pub(crate) struct Loader {
     dataset: Py<Dataset>,
     options: LoaderOptions,
     progress: Option<Py<PyAny>>,
+    enable_metrics: bool,
     /// Both are locked for a look only, with the interpreter's lock held: a fork finds them open.
     live: Mutex<Option<Born<Arc<Live>>>>,
     next: Mutex<Next>,
@@ -80,6 +82,7 @@ impl Loader {
         dataset: Py<Dataset>,
         options: LoaderOptions,
         progress: Option<Py<PyAny>>,
+        enable_metrics: bool,
     ) -> PyResult<Self> {
         if let Some(tell) = &progress
             && !tell.bind(py).is_callable()
@@ -87,8 +90,8 @@ impl Loader {
             let kind = tell.bind(py).get_type();
             return Err(PyTypeError::new_err(format!("progress must be callable or None, is {kind}")));
         }
-        let made =
-            Loader { dataset, options, progress, live: Mutex::default(), next: Mutex::new(Next::Epoch(0)) };
+        let (live, next) = (Mutex::default(), Mutex::new(Next::Epoch(0)));
+        let made = Loader { dataset, options, progress, enable_metrics, live, next };
         made.live(py)?;
         Ok(made)
     }
@@ -99,9 +102,10 @@ impl Loader {
             return Ok(live.clone());
         }
         let raise = |error: Error| errors::raise(py, &error);
-        let store = self.dataset.get().store(py)?;
+        let collector = self.enable_metrics.then(|| Arc::new(MetricsCollector::new()));
+        let watch = collector.clone().map_or(Watch::Nobody, Watch::Loader);
+        let store = self.dataset.get().store(py, Arc::new(Stores::new(watch)))?;
         let dataset = self.dataset.get().inner();
-        let collector = Some(Arc::new(MetricsCollector::new()));
         let options = self.options.for_loader();
         let loader =
             loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;
@@ -201,9 +205,15 @@ impl Loader {
         Ok(())
     }
 
-    /// Everything measured so far, as a dict: operations, latencies, bytes in flight, stages, queues.
+    /// Whether it counts what it does.
+    #[getter]
+    fn enable_metrics(&self) -> bool {
+        self.enable_metrics
+    }
+
+    /// Everything measured so far, as a dict: operations, requests of the backends, latencies, bytes in flight, stages, queues.
     fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        value::to_python(py, &metrics::to_value(&self.live(py)?.snapshot())?)
+        value::to_python(py, &metrics::to_value(&self.measured(py)?.snapshot())?)
     }
 
     /// The samples that could not be had so far, as a dict: `skipped`, `substituted`, `unlisted`, and
@@ -214,7 +224,7 @@ impl Loader {
 
     /// What was measured so far, as text for a terminal.
     fn report(&self, py: Python<'_>) -> PyResult<String> {
-        let live = self.live(py)?;
+        let live = self.measured(py)?;
         let snapshot = live.snapshot();
         let ledger = live.ledger();
         Ok(ledger.report(&snapshot, self.options.rust()))
@@ -223,7 +233,7 @@ impl Loader {
     /// The run so far as a dict: `facts` (wall and processor time, samples, bytes) and `metrics` (as
     /// snapshot()), as `forebay report` reads it.
     fn get_performance_report<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let live = self.live(py)?;
+        let live = self.measured(py)?;
         let snapshot = live.snapshot();
         let facts = live.ledger().facts(self.options.rust());
         let report = serde_json::json!({ "facts": facts, "metrics": metrics::to_value(&snapshot)? });
@@ -238,8 +248,8 @@ impl Loader {
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = slf.py();
         let this = slf.get();
-        let restore = py.import("forebay._forebay")?.getattr("create_async_loader")?;
-        let arguments = (this.dataset(py), this.options(), this.progress.as_ref());
+        let restore = py.import("forebay._forebay")?.getattr("_restore_loader")?;
+        let arguments = (this.dataset(py), this.options(), this.progress.as_ref(), this.enable_metrics);
         Ok((restore, arguments.into_pyobject(py)?))
     }
 
@@ -250,6 +260,15 @@ impl Loader {
 }
 
 impl Loader {
+    /// The loader of this process, if it measures.
+    fn measured(&self, py: Python<'_>) -> PyResult<Arc<Live>> {
+        if !self.enable_metrics {
+            let text = "nothing is measured: the loader was made with enable_metrics=False";
+            return Err(errors::raise(py, &Error::new(Kind::Unsupported, Operation::Configure, text)));
+        }
+        self.live(py)
+    }
+
     fn state(&self, py: Python<'_>) -> PyResult<State> {
         let live = self.live(py)?;
         // The first time, every name of the dataset goes into its fingerprint.
@@ -264,13 +283,16 @@ impl Loader {
 /// has its own.
 /// progress: called with a Progress after each batch, on the thread that iterates; what it raises ends
 /// the loop as if the loop's body had raised it.
+/// enable_metrics: whether operations and requests are counted. Without, snapshot(), report() and
+/// get_performance_report() raise UnsupportedError, and forebay.metrics.snapshot() has nothing of this loader.
 #[pyfunction]
-#[pyo3(signature = (uri_or_dataset, options = None, progress = None, *, storage_options = None))]
+#[pyo3(signature = (uri_or_dataset, options = None, progress = None, *, storage_options = None, enable_metrics = true))]
 pub(crate) fn create_async_loader(
     uri_or_dataset: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
     storage_options: Option<&Bound<'_, PyAny>>,
+    enable_metrics: bool,
 ) -> PyResult<Loader> {
     let py = uri_or_dataset.py();
     // Before the listing, which may take its time.
@@ -283,5 +305,17 @@ pub(crate) fn create_async_loader(
         Ok(dataset) => dataset.clone().unbind(),
         Err(_) => Py::new(py, Dataset::list(uri_or_dataset, storage_options, &[])?)?,
     };
-    Loader::new(py, dataset, options, progress)
+    Loader::new(py, dataset, options, progress, enable_metrics)
+}
+
+/// What a pickled loader becomes.
+#[pyfunction(name = "_restore_loader")]
+pub(crate) fn restore_loader(
+    py: Python<'_>,
+    dataset: Py<Dataset>,
+    options: &Bound<'_, LoaderOptions>,
+    progress: Option<Py<PyAny>>,
+    enable_metrics: bool,
+) -> PyResult<Loader> {
+    Loader::new(py, dataset, options.get().clone(), progress, enable_metrics)
 }

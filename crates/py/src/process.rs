@@ -10,13 +10,13 @@
 
 use crate::born;
 use crate::settings::Settings;
+use crate::stores::{Place, Stores, Watch};
 use crate::tap::Tap;
 use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
-use forebay_io_open::Surroundings;
+use forebay_io_open::{StoreOptions, Surroundings};
 use forebay_metrics::MetricsCollector;
 use pyo3::prelude::*;
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -36,18 +36,7 @@ pub(crate) struct Process {
     tap: Arc<Tap>,
     /// What is behind `mem://`.
     memory: MemoryStore,
-    /// Locked for a look-up only, with the interpreter's lock held.
-    stores: Mutex<HashMap<Place, Arc<dyn Store>>>,
-}
-
-/// What decides which store serves a location.
-#[derive(PartialEq, Eq, Hash)]
-struct Place {
-    scheme: String,
-    host: Option<String>,
-    settings: Settings,
-    /// Of a service, what the environment says: a program may change it between two calls.
-    environment: Vec<(String, String)>,
+    stores: Arc<Stores>,
 }
 /// What the environment says to a service. Variables that are not text are as if unset.
 fn environment() -> Vec<(String, String)> {
@@ -86,7 +75,7 @@ impl Process {
             runtime,
             tap: Arc::default(),
             memory: MemoryStore::new(),
-            stores: Mutex::default(),
+            stores: Arc::new(Stores::new(Watch::Process)),
         })
     }
 
@@ -100,7 +89,7 @@ impl Process {
     }
 
     /// What sees everything that goes through [`Process::store`].
-    pub(crate) fn tap(&self) -> &Tap {
+    pub(crate) fn tap(&self) -> &Arc<Tap> {
         &self.tap
     }
 
@@ -119,25 +108,33 @@ impl Process {
     /// # Errors
     /// As [`forebay_io_open::open`].
     pub(crate) fn find(&self, location: &Location, settings: &Settings) -> Result<Arc<dyn Store>> {
+        self.stores.find(self, location, settings)
+    }
+
+    /// The stores that all share.
+    pub(crate) fn stores(&self) -> &Arc<Stores> {
+        &self.stores
+    }
+
+    /// How a store of this place is opened, but for who hears of it.
+    pub(crate) fn options(&self, place: &Place) -> Result<StoreOptions> {
+        let around = Surroundings::new(place.environment.iter().cloned(), SystemTime::now);
+        let mut options = place.settings.parse()?.with_surroundings(around);
+        options.memory = Some(self.memory.clone());
+        // A forked child has its parent's keys, and another number.
+        options.seed = RandomState::new().hash_one(std::process::id());
+        Ok(options)
+    }
+}
+
+impl Place {
+    pub(crate) fn of(location: &Location, settings: &Settings) -> Self {
         let local = matches!(location.scheme(), "file" | "direct" | "mem");
-        let place = Place {
+        Place {
             scheme: location.scheme().to_owned(),
             host: location.host().map(str::to_owned),
             settings: settings.clone(),
             environment: if local { Vec::new() } else { environment() },
-        };
-        let mut stores = self.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(store) = stores.get(&place) {
-            return Ok(store.clone());
         }
-        let around = Surroundings::new(place.environment.iter().cloned(), SystemTime::now);
-        let mut options = settings.parse()?.with_surroundings(around);
-        options.caller = Some(self.tap.clone());
-        options.memory = Some(self.memory.clone());
-        // A forked child has its parent's keys, and another number.
-        options.seed = RandomState::new().hash_one(std::process::id());
-        let store = forebay_io_open::open(location, &options)?;
-        stores.insert(place, store.clone());
-        Ok(store)
     }
 }

@@ -38,6 +38,14 @@ impl Tap {
     }
 }
 
+impl Tap {
+    fn record_ended(&self, ops: &[Op<'_>], ends: &[End]) {
+        if let Some(recorder) = &*self.recorder.read().unwrap_or_else(PoisonError::into_inner) {
+            recorder.ended(ops, ends);
+        }
+    }
+}
+
 impl Observe for Tap {
     fn started(&self, ops: &[Op<'_>]) {
         Observe::started(&self.collector, ops);
@@ -45,9 +53,7 @@ impl Observe for Tap {
 
     fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
         Observe::ended(&self.collector, ops, ends);
-        if let Some(recorder) = &*self.recorder.read().unwrap_or_else(PoisonError::into_inner) {
-            recorder.ended(ops, ends);
-        }
+        self.record_ended(ops, ends);
     }
 
     fn attempted(&self, attempts: &[Attempt<'_>]) {
@@ -57,4 +63,54 @@ impl Observe for Tap {
     fn noted(&self, event: Event) {
         Observe::noted(&self.collector, event);
     }
+}
+
+/// Hears for one loader what its stores' backends and layers do, and passes it on to the process.
+pub(crate) struct Shared {
+    tap: Arc<Tap>,
+    collector: Arc<MetricsCollector>,
+}
+
+impl Shared {
+    pub(crate) fn new(tap: Arc<Tap>, collector: Arc<MetricsCollector>) -> Self {
+        Shared { tap, collector }
+    }
+}
+
+impl Observe for Shared {
+    // Operations are the caller's observer's, and the loader's own.
+    fn started(&self, _: &[Op<'_>]) {}
+
+    fn ended(&self, _: &[Op<'_>], _: &[End]) {}
+
+    fn attempted(&self, attempts: &[Attempt<'_>]) {
+        self.tap.attempted(attempts);
+        Observe::attempted(&*self.collector, attempts);
+    }
+
+    fn noted(&self, event: Event) {
+        self.tap.noted(event);
+        Observe::noted(&*self.collector, event);
+    }
+}
+
+/// Records while there is a recorder, and counts nothing.
+pub(crate) struct Unmetered(Arc<Tap>);
+
+impl Unmetered {
+    pub(crate) fn new(tap: Arc<Tap>) -> Self {
+        Unmetered(tap)
+    }
+}
+
+impl Observe for Unmetered {
+    fn started(&self, _: &[Op<'_>]) {}
+
+    fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
+        self.0.record_ended(ops, ends);
+    }
+
+    fn attempted(&self, _: &[Attempt<'_>]) {}
+
+    fn noted(&self, _: Event) {}
 }

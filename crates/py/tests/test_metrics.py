@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 
 import forebay
 import pytest
@@ -165,3 +166,89 @@ def test_the_performance_report_is_what_the_command_reads(folder):
     assert (report["facts"]["samples"], report["facts"]["bytes"], report["facts"]["batches"]) == (8, 800, 2)
     assert report["facts"]["elapsed_s"] > 0
     assert report["metrics"]["backend_counters"]["gets"] == 8
+
+
+def test_a_loader_tells_what_its_backend_was_asked(folder):
+    root = folder([10_000] * 12)
+    loader, other = (forebay.create_async_loader(root, {"batch_size": 4, "target_request_bytes": 4096}) for _ in "ab")
+    before = forebay.metrics.snapshot()["backend_counters"]["requests"]
+    list(loader)
+    snapshot = loader.snapshot()
+    attempts = snapshot["operations"]["get"]["attempts"]
+    assert (attempts["requests"], attempts["bytes"]) == (36, 120_000)
+    assert "36" in loader.report() and "Asked of the backend, get" in loader.report()
+    assert forebay.metrics.snapshot()["backend_counters"]["requests"] - before == 36, "and the process counts it, too"
+    assert other.snapshot()["backend_counters"]["requests"] == 0
+    assert "connections" not in snapshot["backend_counters"], "files have none"
+
+
+def test_the_page_cache_is_looked_into_before_reads(folder):
+    root = folder([8192] * 20)
+    dataset = forebay.create_dataset(root, {"page_cache_sampling": 1})
+    loader = forebay.create_async_loader(dataset, {"batch_size": 4})
+    list(loader)
+    list(loader)
+    cache = loader.snapshot()["page_cache"]
+    assert cache["reads_sampled"] == 40
+    assert cache["hit"] + cache["miss"] + cache["unknown"] == 40 * 8192
+    assert cache["unknown"] or cache["hit"] >= 20 * 8192, "the second epoch"
+    assert "was in it before" in loader.report() or cache["unknown"]
+
+
+def test_metrics_that_are_off_are_off(folder):
+    root = folder([1000] * 12)
+    before = forebay.metrics.snapshot()
+    loader = forebay.create_async_loader(forebay.create_dataset(root), {"batch_size": 4}, enable_metrics=False)
+    assert len(list(loader)) == 3
+    for ask in (loader.snapshot, loader.report, loader.get_performance_report):
+        with pytest.raises(forebay.UnsupportedError, match="enable_metrics=False"):
+            ask()
+    after = forebay.metrics.snapshot()
+    assert after["backend_counters"]["gets"] == before["backend_counters"]["gets"]
+    assert not loader.enable_metrics and forebay.create_async_loader(root).enable_metrics
+
+
+def test_a_pickled_loader_keeps_its_choice(folder):
+    loader = forebay.create_async_loader(folder([10] * 4), enable_metrics=False)
+    assert not pickle.loads(pickle.dumps(loader)).enable_metrics
+
+
+def test_a_program_counts_operations_of_its_own():
+    collector = metrics.MetricsCollector("inference", batch_size=16)
+    for us in range(1, 201):
+        collector.record_operation("augment", us / 1e6, bytes=us)
+    summary = collector.latency_summary("augment")
+    assert (summary["n"], summary["of"], summary["min"], summary["max"]) == (200, 200, 1, 200)
+    assert summary["p50"] == pytest.approx(100) and summary["p99"] == pytest.approx(198)
+    assert summary["recorded"]["digits"] == 4
+    assert collector.latency_summary("never") is None
+    assert "augment" in collector.report()
+    assert metrics.merge(collector.snapshot(), collector.snapshot())["operations"]["augment"]["ops"] == 400
+
+
+@pytest.mark.parametrize("preset", ["training", "inference", "high_frequency"])
+def test_every_preset_takes_a_byte_to_a_tebibyte_and_a_nanosecond_to_an_hour(preset):
+    collector = metrics.MetricsCollector(preset)
+    for seconds, size in ((1e-9, 1), (3600, 1 << 40)):
+        collector.record_operation("get", seconds, size)
+    snapshot = collector.snapshot()
+    assert snapshot["backend_counters"]["clamped"] == 0
+    assert (snapshot["latency_us_hist"]["min"], snapshot["latency_us_hist"]["max"]) == (0.001, 3.6e9)
+    assert (snapshot["req_bytes_hist"]["min"], snapshot["req_bytes_hist"]["max"]) == (1, 1 << 40)
+
+
+def test_sampling_says_of_how_many_it_speaks():
+    collector = metrics.MetricsCollector(sampling_rate=0.1, significant_digits=2)
+    for us in range(1, 20_001):
+        collector.record_operation("step", us / 1e6)
+    operation = collector.snapshot()["operations"]["step"]
+    latency = operation["latency_us_hist"]
+    assert operation["ops"] == latency["of"] == 20_000 and 1_700 < latency["n"] < 2_300
+    low, high = latency["confidence_95"]["p50"]
+    assert low < latency["p50"] < high
+    assert "95 % confidence" in collector.report()
+    for wrong in ({"sampling_rate": 0}, {"batch_size": 0}, {"significant_digits": 6}, {"preset": "fast"}):
+        with pytest.raises(forebay.InvalidConfigError, match=next(iter(wrong)).replace("_", ".")):
+            metrics.MetricsCollector(**wrong)
+    with pytest.raises(ValueError, match="Two Words"):
+        collector.record_operation("Two Words", 1)

@@ -47,9 +47,10 @@ def test_the_package_exports_what_it_says():
     for name in forebay.__all__:
         assert hasattr(forebay, name), name
     # What unpickling calls is nobody's business.
-    internal = {"restore_dataset", "snapshot"}
+    internal = {"restore_dataset", "snapshot", "MetricsCollector"}
     assert {name for name in DEFINED if name not in internal} | {"__version__", "aio", "metrics", "trace"} == set(forebay.__all__)
     assert forebay.metrics.snapshot is _forebay.snapshot
+    assert forebay.metrics.MetricsCollector is _forebay.MetricsCollector
 
 
 def parameters(node):

@@ -252,3 +252,23 @@ def test_a_map_dataset_has_pytorchs_samplers(torch, faces, folder, workers):
     with pytest.raises(IndexError, match="sample 20 of a dataset of 20"):
         dataset[20]
     assert number(pickle.loads(pickle.dumps(dataset))[7]) == 7
+
+
+@pytest.mark.parametrize("how", ["fork", "spawn"])
+def test_workers_tell_their_parent_what_they_counted(torch, folder, how):
+    sizes = list(range(100, 160))
+    root = folder(sizes)
+    whole = forebay.create_async_loader(root, {"batch_size": 1})
+    list(whole)
+    wanted = whole.snapshot()["req_bytes_hist"]
+    iterable = forebay.torch.IterableDataset(root, {"batch_size": 4})
+    mapped = forebay.torch.MapDataset(root)
+    for dataset in (iterable, mapped):
+        batch_size = None if dataset is iterable else 4
+        loader = torch.utils.data.DataLoader(
+            dataset, batch_size=batch_size, num_workers=2, multiprocessing_context=how
+        )
+        assert sum(1 for _ in loader) == (60 if dataset is iterable else 15)
+        snapshot = dataset.snapshot()
+        assert snapshot["req_bytes_hist"] == wanted, "bucket by bucket what one process counts"
+        assert snapshot["backend_counters"]["gets"] == 60

@@ -23,6 +23,7 @@ from ._errors import UnsupportedError as UnsupportedError
 from ._listing import Listing as Listing
 from ._loader import Loader as Loader
 from ._loader import create_async_loader as create_async_loader
+from ._metrics import MetricsCollector as MetricsCollector
 from ._metrics import snapshot as snapshot
 from ._options import LoaderOptions as LoaderOptions
 from ._progress import Progress as Progress
@@ -45,6 +46,9 @@ def _begin_get_many(uris: typing.Any, return_exceptions: bool, options: typing.A
 def _begin_get_range(uri: typing.Any, start: int, length: int, options: typing.Any) -> typing.Any: ...
 def _begin_put(uri: typing.Any, data: typing.Any, create: bool, durable: bool, options: typing.Any) -> typing.Any: ...
 def _begin_stat(uri: typing.Any, options: typing.Any) -> typing.Any: ...
+
+# What a pickled loader becomes.
+def _restore_loader(dataset: typing.Any, options: typing.Any, progress: typing.Any, enable_metrics: bool) -> typing.Any: ...
 
 # What `forebay.metrics` is made of.
 def _metrics_diff(later: typing.Any, earlier: typing.Any) -> typing.Any: ...

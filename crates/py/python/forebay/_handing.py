@@ -21,8 +21,10 @@ def read_options(options: Options) -> LoaderOptions:
 class HandingLoader:
     """Each `for` is an epoch, as of a `forebay.Loader`, which is in `loader`."""
 
-    def __init__(self, source: Source, options: Options = None, *, with_ids: bool = False) -> None:
-        self.loader: Loader = create_async_loader(source, options)
+    def __init__(
+        self, source: Source, options: Options = None, *, with_ids: bool = False, enable_metrics: bool = True
+    ) -> None:
+        self.loader: Loader = create_async_loader(source, options, enable_metrics=enable_metrics)
         self._with_ids = with_ids
 
     def _hand_over(self, batch: Batch) -> Any:
@@ -59,6 +61,10 @@ class HandingLoader:
     def set_epoch(self, epoch: int) -> None:
         """Makes the next `for` go through `epoch` from its beginning."""
         self.loader.set_epoch(epoch)
+
+    def get_performance_report(self) -> dict[str, Any]:
+        """The run so far, as of a `forebay.Loader`. Not with `enable_metrics=False`."""
+        return self.loader.get_performance_report()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer is, after the last batch that it was given."""

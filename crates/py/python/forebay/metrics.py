@@ -10,12 +10,20 @@ in flight, stages and queues among it. Processes and ranks send theirs to one pl
 points to, are in the project's `docs/metrics.md`.
 """
 
+import contextlib
+import multiprocessing.util
+import os
+import secrets
+import shutil
+import tempfile
+import weakref
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
-from ._forebay import _metrics_diff, _metrics_merge, _metrics_read, _metrics_write, snapshot
+from ._forebay import MetricsCollector, _metrics_diff, _metrics_merge, _metrics_read, _metrics_write, snapshot
 
-__all__ = ["diff", "from_json", "merge", "snapshot", "to_csv", "to_hlog", "to_json", "to_prometheus"]
+__all__ = ["MetricsCollector", "Spool", "diff", "from_json", "merge", "snapshot", "to_csv", "to_hlog", "to_json", "to_prometheus"]
 
 
 def merge(*snapshots: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,3 +69,75 @@ def to_hlog(snapshot: Mapping[str, Any], begin: float = 0.0, length: float = 0.0
     begin: seconds since 1970-01-01 UTC at which counting began. length: for how many seconds.
     """
     return _metrics_write(snapshot, "hlog", begin, length)
+
+
+class Measured(Protocol):
+    """What counts: a `forebay.Loader`, or a `MetricsCollector`."""
+
+    def snapshot(self) -> dict[str, Any]: ...
+
+
+class Spool:
+    """A place where worker processes leave what they counted, and from which one process reads the sum.
+
+        spool = forebay.metrics.Spool()
+        # in each worker, which got the spool with its arguments, over a fork or pickled:
+        spool.follow(loader)
+        # in the parent, once the workers have ended:
+        print(forebay.metrics.to_json(spool.merged()))
+
+    What a worker left is replaced by what it leaves later, so nothing counts twice. It is a folder of
+    temporary files, which goes when the process that made the spool lets go of it.
+    """
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="forebay-metrics-"))
+        self._followed: tuple[int, str, list[Measured]] | None = None
+        weakref.finalize(self, _remove, self._folder, os.getpid())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder, "_followed": None}
+
+    def _here(self) -> tuple[int, str, list[Measured]]:
+        """The name of this process's file, and who is followed here: none of what a parent followed."""
+        if self._followed is None or self._followed[0] != os.getpid():
+            self._followed = (os.getpid(), f"{os.getpid()}-{secrets.token_hex(8)}", [])
+        return self._followed
+
+    def follow(self, measured: Measured) -> None:
+        """Leaves what `measured` has counted when this process ends, and whenever `leave` is called before."""
+        _, _, followed = self._here()
+        if any(one is measured for one in followed):
+            return
+        followed.append(measured)
+        if len(followed) == 1:
+            # Also of processes that multiprocessing forked, which run no exit handlers of the interpreter.
+            multiprocessing.util.Finalize(None, self.leave, exitpriority=100)
+
+    def leave(self, snapshot: Mapping[str, Any] | None = None) -> None:
+        """Leaves what was counted until now, in place of what this process left before.
+
+        snapshot: what to leave, in place of what those have counted that this process follows.
+        """
+        _, name, followed = self._here()
+        if snapshot is None:
+            snapshot = merge(*(one.snapshot() for one in followed))
+        # Never half a file under this name. Where the folder is gone, so is whoever would have read it.
+        part = self._folder / f"{name}.part"
+        with contextlib.suppress(FileNotFoundError):
+            part.write_text(to_json(snapshot))
+            part.replace(self._folder / f"{name}.json")
+
+    def snapshots(self) -> list[dict[str, Any]]:
+        """What each process left last."""
+        return [from_json(path.read_text()) for path in sorted(self._folder.glob("*.json"))]
+
+    def merged(self) -> dict[str, Any]:
+        """What all processes counted together, bucket by bucket as if they had been one."""
+        return merge(*self.snapshots())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    # A forked child has the parent's spool, too.
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

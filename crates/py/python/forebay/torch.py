@@ -11,6 +11,7 @@ then read disjoint shards.
 """
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ from ._forebay import (
     create_dataset,
 )
 from ._handing import HandingLoader, Options, Source, read_options
+from .metrics import Spool, merge
 
 __all__ = ["DataLoader", "IterableDataset", "MapDataset"]
 
@@ -72,6 +74,7 @@ class DataLoader(HandingLoader):
         device: torch.device | str | None = None,
         options: Options = None,
         with_ids: bool = False,
+        enable_metrics: bool = True,
     ) -> None:
         why_not = {
             "sampler": "the order is that of shuffle, shuffle_window, random_index_mode and seed; for another "
@@ -135,7 +138,7 @@ class DataLoader(HandingLoader):
             raise _refuse("collate", wanted.collate, "collate_fn says how a batch is put together; give one of them")
         self.collate_fn = collate_fn
         self.wanted = wanted
-        super().__init__(dataset, wanted.replace(pin_memory=False, non_blocking=False), with_ids=with_ids)
+        super().__init__(dataset, wanted.replace(pin_memory=False, non_blocking=False), with_ids=with_ids, enable_metrics=enable_metrics)
 
     @property
     def options(self) -> LoaderOptions:
@@ -233,6 +236,8 @@ class IterableDataset(torch.utils.data.IterableDataset):
         self._set = torch.zeros(2, dtype=torch.int64).share_memory_()
         self._seen = 0
         self._loader: Loader | None = None
+        # Where worker processes leave what they counted.
+        self._spool = Spool()
         self._state: Mapping[str, Any] | None = None
         self._running: "_Items | None" = None
 
@@ -251,6 +256,8 @@ class IterableDataset(torch.utils.data.IterableDataset):
             )
         if self._loader is None or self._loader.options != options:
             self._loader = create_async_loader(self.source, options)
+            if worker is not None:
+                self._spool.follow(self._loader)
             # Also where a fork brought along what the parent had seen: the loader is new.
             self._seen = 0
         return self._loader
@@ -273,6 +280,13 @@ class IterableDataset(torch.utils.data.IterableDataset):
             raise TypeError("how many batches there are depends on the number of workers")
         options = self.options.replace(batch_size=1)
         return len(create_async_loader(self.source, options))
+
+    def snapshot(self) -> dict[str, Any]:
+        """What was counted by this process and by workers, together: as of one loader (`forebay.metrics`).
+
+        Workers tell at the end of each of their epochs, and when they end.
+        """
+        return _with_workers(self._loader, self._spool)
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next iteration go through `epoch`, also in worker processes that are running."""
@@ -314,7 +328,15 @@ class _Items:
         return self._batches
 
     def __next__(self) -> Any:
-        batches = self._begun()
+        try:
+            return self._next(self._begun())
+        except StopIteration:
+            # Before anybody hears of the end.
+            if torch.utils.data.get_worker_info() is not None:
+                self._dataset._spool.leave()
+            raise
+
+    def _next(self, batches: Batches) -> Any:
         if self._dataset.batches:
             return self._given(next(batches).to_torch())
         sample = next(self._samples, None)
@@ -346,6 +368,11 @@ class _Items:
             self._taken = sum(1 for _ in itertools.islice(self._samples, state["taken"]))
 
 
+def _with_workers(loader: Loader | None, spool: Spool) -> dict[str, Any]:
+    here = [] if loader is None else [loader.snapshot()]
+    return merge(*here, *spool.snapshots())
+
+
 def _samples(batch: Batch) -> Iterator[torch.Tensor]:
     whole = torch.from_dlpack(batch)
     return (whole[start : start + length] for start, length in zip(batch.offsets, batch.lengths))
@@ -365,6 +392,16 @@ class MapDataset(torch.utils.data.Dataset):
         self.source = source if isinstance(source, Dataset) else create_dataset(source)
         self.transform = transform
         self._loader = create_async_loader(self.source, self.options)
+        # Where worker processes leave what they counted, and when this one did.
+        self._spool = Spool()
+        self._left = 0.0
+
+    def snapshot(self) -> dict[str, Any]:
+        """What was counted by this process and by workers, together: as of one loader (`forebay.metrics`).
+
+        Workers tell when they end; those that live on, once a second while they read.
+        """
+        return _with_workers(self._loader, self._spool)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -380,4 +417,9 @@ class MapDataset(torch.utils.data.Dataset):
                 raise IndexError(f"sample {index} of a dataset of {total}")
             ids.append(int(index) % total)
         samples = _samples(self._loader.read(ids))
+        if torch.utils.data.get_worker_info() is not None:
+            self._spool.follow(self._loader)
+            if time.monotonic() - self._left >= 1.0:
+                self._spool.leave()
+                self._left = time.monotonic()
         return list(samples if self.transform is None else map(self.transform, samples))
