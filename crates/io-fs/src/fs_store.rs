@@ -22,6 +22,7 @@ use rustix::fd::AsFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -63,6 +64,20 @@ impl FsStore {
     /// As [`FsStore::new`].
     pub fn observed(options: FsOptions, observer: Arc<dyn Observe>) -> Result<Self> {
         Self::start(options, Some(observer))
+    }
+
+    /// A store with the threads of this one, and their share of descriptors; `observer` hears of what it asks of
+    /// the kernel, and of the page cache before one in so many reads.
+    #[must_use]
+    pub fn with_these_threads(
+        &self,
+        page_cache_sampling: Option<NonZeroU32>,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Self {
+        let lookout = observer.as_ref().and(page_cache_sampling).map(Lookout::new);
+        let descriptors = self.files.descriptors.clone();
+        let files = Files { descriptors, kept: KeptFiles::new(), observer, lookout };
+        FsStore { pool: self.pool.clone(), files: Arc::new(files) }
     }
 
     fn start(options: FsOptions, observer: Option<Arc<dyn Observe>>) -> Result<Self> {

@@ -36,6 +36,11 @@ fn backend(
     match scheme.name {
         "file" => {
             let default = FsOptions::default();
+            if let (Some(shared), None) = (&options.files, options.threads) {
+                let sampling = Choice::or(options.page_cache_sampling, default.page_cache_sampling);
+                let observer = options.is_observed().then(|| options.attempts());
+                return Ok(Arc::new(shared.with_these_threads(sampling, observer)));
+            }
             let files = FsOptions {
                 threads: options.threads.unwrap_or(default.threads),
                 page_cache_sampling: Choice::or(options.page_cache_sampling, default.page_cache_sampling),

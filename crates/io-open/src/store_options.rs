@@ -8,6 +8,7 @@ use crate::{Choice, KEYS, LayerOptions};
 use forebay_io::layer::Limits;
 use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
 use forebay_io_az::TokenSource;
+use forebay_io_fs::FsStore;
 use forebay_io_object::Surroundings;
 use forebay_io_s3::CredentialProvider;
 use std::collections::BTreeSet;
@@ -35,6 +36,8 @@ pub struct StoreOptions {
     /// Hears of each request that the backend makes, and of retries and what else the layers do about trouble,
     /// in place of the two above; of operations it hears nothing. For who counts those elsewhere.
     pub requests: Option<Arc<dyn Observe>>,
+    /// A store of files whose threads this one shares, unless `threads` asks for some of its own. Of `file://`.
+    pub files: Option<FsStore>,
     /// The store behind `mem://`.
     pub memory: Option<MemoryStore>,
     /// What was said about `direct://`.
@@ -159,6 +162,7 @@ impl fmt::Debug for StoreOptions {
             .field("device", &self.device.is_some())
             .field("caller", &self.caller.is_some())
             .field("requests", &self.requests.is_some())
+            .field("files", &self.files)
             .field("memory", &self.memory)
             .field("direct", &self.direct)
             .field("layers", &self.layers)

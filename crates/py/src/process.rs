@@ -14,7 +14,7 @@ use crate::stores::{Place, Stores, Watch};
 use crate::tap::Tap;
 use crate::{errors, scheduling};
 use forebay_io::{Error, Location, MemoryStore, Result, Store};
-use forebay_io_open::{StoreOptions, Surroundings};
+use forebay_io_open::{FsOptions, FsStore, StoreOptions, Surroundings};
 use forebay_metrics::MetricsCollector;
 use pyo3::prelude::*;
 use std::hash::{BuildHasher, RandomState};
@@ -37,6 +37,8 @@ pub(crate) struct Process {
     /// What is behind `mem://`.
     memory: MemoryStore,
     stores: Arc<Stores>,
+    /// Whose threads all stores of files share, also those of single loaders. Made when first needed.
+    files: Mutex<Option<FsStore>>,
 }
 /// What the environment says to a service. Variables that are not text are as if unset.
 fn environment() -> Vec<(String, String)> {
@@ -76,6 +78,7 @@ impl Process {
             tap: Arc::default(),
             memory: MemoryStore::new(),
             stores: Arc::new(Stores::new(Watch::Process)),
+            files: Mutex::default(),
         })
     }
 
@@ -111,6 +114,14 @@ impl Process {
         self.stores.find(self, location, settings)
     }
 
+    fn files(&self) -> Result<FsStore> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*files {
+            Some(store) => store.clone(),
+            None => files.insert(FsStore::new(FsOptions::default())?).clone(),
+        })
+    }
+
     /// The stores that all share.
     pub(crate) fn stores(&self) -> &Arc<Stores> {
         &self.stores
@@ -121,6 +132,9 @@ impl Process {
         let around = Surroundings::new(place.environment.iter().cloned(), SystemTime::now);
         let mut options = place.settings.parse()?.with_surroundings(around);
         options.memory = Some(self.memory.clone());
+        if place.scheme == "file" {
+            options.files = Some(self.files()?);
+        }
         // A forked child has its parent's keys, and another number.
         options.seed = RandomState::new().hash_one(std::process::id());
         Ok(options)
