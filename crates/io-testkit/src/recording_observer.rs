@@ -202,6 +202,7 @@ mod tests {
             range: Some(1..2),
             sample: None,
             stage: "s",
+            stream: None,
             attempt: 0,
             begun: std::time::Instant::now(),
         };

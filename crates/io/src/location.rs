@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use percent_encoding::percent_decode;
 use std::borrow::Cow;
 use std::ffi::OsStr;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
@@ -252,13 +252,16 @@ impl fmt::Display for Location {
             }
         }
         for chunk in self.path.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if is_escaped(c) {
-                    c.encode_utf8(&mut [0; 4]).bytes().try_for_each(|b| write!(f, "%{b:02X}"))?;
-                } else {
-                    f.write_char(c)?;
-                }
+            // Run by run: most names have nothing to escape, and traces write millions of them.
+            let mut rest = chunk.valid();
+            while let Some((at, c)) = rest.char_indices().find(|(_, c)| is_escaped(*c)) {
+                let (plain, escaped) = rest.split_at(at);
+                f.write_str(plain)?;
+                let (escaped, after) = escaped.split_at(c.len_utf8());
+                escaped.bytes().try_for_each(|b| write!(f, "%{b:02X}"))?;
+                rest = after;
             }
+            f.write_str(rest)?;
             chunk.invalid().iter().try_for_each(|b| write!(f, "%{b:02X}"))?;
         }
         Ok(())

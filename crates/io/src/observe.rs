@@ -20,6 +20,8 @@ pub struct Op<'a> {
     pub sample: Option<u64>,
     /// Who asks: a stage's name, or "".
     pub stage: &'static str,
+    /// Which of those who ask side by side: see [`ReadOptions::stream`](crate::ReadOptions::stream).
+    pub stream: Option<u64>,
     /// Which try; 0 is the first.
     pub attempt: u32,
     /// When it was asked for: the same instant when it is announced and when it ends. The members of

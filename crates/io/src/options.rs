@@ -23,6 +23,9 @@ pub struct ReadOptions {
     pub target_request_bytes: Option<NonZeroU64>,
     /// Who reads, for traces: the stage's name.
     pub stage: &'static str,
+    /// Which of several that read side by side this is, for traces: what a worker asks for next waits for what it asked
+    /// for before. None where nobody waits like that.
+    pub stream: Option<u64>,
     /// Which try this is; 0 is the first. Set by the retry wrapper.
     pub attempt: u32,
 }

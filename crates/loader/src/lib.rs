@@ -81,6 +81,7 @@ mod progress;
 mod quarantine;
 mod read_batch;
 mod sampler;
+mod seats;
 mod shard;
 mod state;
 mod strides;

@@ -3,6 +3,7 @@
 use crate::honoured;
 use crate::left::{Gaps, Left};
 use crate::read_batch::Reader;
+use crate::seats::Seats;
 use crate::state::{Before, Own, State, mismatch};
 use crate::{
     Batch, Dataset, Epoch, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine, ReaderMode,
@@ -32,6 +33,8 @@ pub(crate) struct Shared {
     picks: Pool,
     collector: Option<Arc<MetricsCollector>>,
     pub(crate) on_progress: Option<OnProgress>,
+    /// What tells the batches that are read side by side apart, in traces.
+    seats: Arc<Seats>,
     cursor: Mutex<Cursor>,
     quarantine: Mutex<Quarantine>,
 }
@@ -113,6 +116,7 @@ impl Loader {
             picks,
             collector,
             on_progress: None,
+            seats: Seats::new(),
             cursor: Mutex::new(Cursor::at(0, Before::all(), 0)),
             quarantine: Mutex::default(),
         })))
@@ -350,8 +354,10 @@ impl Shared {
                     ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,
                 },
                 stage: "read",
+                stream: None,
                 attempt: 0,
             },
+            seats: self.seats.clone(),
             on_error,
             seed: options.seed,
             deadline: options.deadline,

@@ -4,7 +4,7 @@
 use crate::quarantine::{Loss, Treatment};
 use crate::read_batch::Reader;
 use crate::{Dataset, OnError};
-use forebay_io::{Error, GetRequest, Kind, Lease, Place, Result};
+use forebay_io::{Error, GetRequest, Kind, Lease, Place, ReadOptions, Result};
 use std::sync::Arc;
 
 /// How many others are tried in the place of one sample. Each fails if it cannot be read, and where the
@@ -35,6 +35,7 @@ pub(crate) async fn mend(
     mut ids: Box<[u64]>,
     failed: Vec<(u32, Error)>,
     lease: &Lease,
+    options: &ReadOptions,
     place: &Arc<dyn Place>,
 ) -> Result<Mended> {
     if let Some(at) = failed.iter().position(|(_, error)| !is_of_a_sample(error)) {
@@ -44,7 +45,7 @@ pub(crate) async fn mend(
     let mut losses = Vec::new();
     let mut missing = Vec::new();
     if let OnError::Substitute { .. } = reader.on_error {
-        substitute(reader, &mut ids, failed, place, &mut losses).await?;
+        substitute(reader, &mut ids, failed, options, place, &mut losses).await?;
     } else {
         for (slot, error) in failed {
             lease.discard(slot);
@@ -67,6 +68,7 @@ async fn substitute(
     reader: &Reader,
     ids: &mut [u64],
     failed: Vec<(u32, Error)>,
+    options: &ReadOptions,
     place: &Arc<dyn Place>,
     losses: &mut Vec<Loss>,
 ) -> Result<()> {
@@ -76,7 +78,7 @@ async fn substitute(
         let tried: Vec<u64> = gaps.iter().map(|gap| reader.candidate(gap.sample, attempt)).collect();
         let requests = gaps.iter().zip(&tried).map(|(gap, &id)| reader.request(id, gap.slot));
         let requests: Arc<[GetRequest]> = requests.collect::<Result<_>>()?;
-        let results = reader.get(requests, place).await;
+        let results = reader.get(requests, options, place).await;
         let mut left = Vec::new();
         for ((gap, id), result) in gaps.into_iter().zip(tried).zip(results) {
             match result {

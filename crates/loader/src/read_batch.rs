@@ -1,6 +1,7 @@
 //! Reads one batch: the requests of its samples, one submission, and what came of it.
 
 use crate::mend::mend;
+use crate::seats::Seats;
 use crate::{Batch, Dataset, OnError, deadline};
 use forebay_io::{
     Error, GetRequest, Kind, Lease, Operation, Place, ReadOptions, Reservation, Result, Retry, Served, Store,
@@ -14,6 +15,8 @@ pub(crate) struct Reader {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) dataset: Arc<Dataset>,
     pub(crate) options: ReadOptions,
+    /// From which each batch takes the stream that its reads belong to.
+    pub(crate) seats: Arc<Seats>,
     pub(crate) on_error: OnError,
     /// What substitutes are drawn from.
     pub(crate) seed: u64,
@@ -34,10 +37,13 @@ impl Reader {
         ids: Box<[u64]>,
         lease: Arc<Lease>,
     ) -> Result<Batch> {
+        let seat = self.seats.take();
+        let options = &ReadOptions { stream: Some(seat.number()), ..self.options.clone() };
         match self.deadline {
-            None => self.fill(index, ids, &lease, lease.clone()).await,
+            None => self.fill(index, ids, &lease, options, lease.clone()).await,
             Some(limit) => {
-                deadline::within(limit, lease.clone(), |place| self.fill(index, ids, &lease, place)).await
+                let fill = |place| self.fill(index, ids, &lease, options, place);
+                deadline::within(limit, lease.clone(), fill).await
             }
         }
     }
@@ -47,11 +53,12 @@ impl Reader {
         index: u64,
         ids: Box<[u64]>,
         lease: &Arc<Lease>,
+        options: &ReadOptions,
         place: Arc<dyn Place>,
     ) -> Result<Batch> {
         let request = |(slot, &id): (usize, &u64)| self.request(id, slot as u32);
         let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
-        let results = self.get(requests, &place).await;
+        let results = self.get(requests, options, &place).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
         if failed == 0 {
             return Batch::new(lease.finish()?, ids, self.epoch, index);
@@ -62,7 +69,7 @@ impl Reader {
             return Err(explain(error, failed, ids.len()));
         }
         let errors = errors.collect();
-        let mended = mend(self, ids, errors, lease, &place).await?;
+        let mended = mend(self, ids, errors, lease, options, &place).await?;
         Batch::mended(lease.finish()?, mended, self.epoch, index)
     }
 
@@ -79,9 +86,10 @@ impl Reader {
     pub(crate) async fn get(
         &self,
         requests: Arc<[GetRequest]>,
+        options: &ReadOptions,
         place: &Arc<dyn Place>,
     ) -> Vec<Result<Served>> {
-        let results = self.store.get_many(requests.clone(), self.options.clone(), place.clone()).await;
+        let results = self.store.get_many(requests.clone(), options.clone(), place.clone()).await;
         if !self.dataset.checks() {
             return results;
         }

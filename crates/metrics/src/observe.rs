@@ -185,6 +185,7 @@ mod tests {
             range,
             sample: None,
             stage: "",
+            stream: None,
             attempt: 0,
             begun: Instant::now(),
         }

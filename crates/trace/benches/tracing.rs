@@ -69,6 +69,7 @@ fn record(operations: usize) -> Result<Value> {
             range: None,
             sample: Some(at(i) as u64),
             stage: "read",
+            stream: Some(batch as u64 % 4),
             attempt: 0,
             begun,
         };

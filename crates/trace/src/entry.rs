@@ -14,6 +14,7 @@ pub(crate) struct Entry {
     range: Option<(u64, u64)>,
     sample: Option<u64>,
     stage: &'static str,
+    stream: Option<u64>,
     attempt: u32,
     epoch: u64,
     begun: Instant,
@@ -38,6 +39,7 @@ impl Entry {
             range: op.range.as_ref().map(|range| (range.start, range.end.saturating_sub(range.start))),
             sample: op.sample,
             stage: op.stage,
+            stream: op.stream,
             attempt: op.attempt,
             epoch,
             begun: op.begun,
@@ -91,6 +93,9 @@ impl Entry {
             out.extend_from_slice(b",\"stage\":");
             serde_json::to_writer(&mut *out, self.stage).expect("text is JSON");
         }
+        if let Some(stream) = self.stream {
+            number(out, b"stream", stream);
+        }
         if self.epoch > 0 {
             number(out, b"epoch", self.epoch - 1);
         }
@@ -118,6 +123,7 @@ mod tests {
             range: Some(10..30),
             sample: Some(7),
             stage: "read",
+            stream: Some(9),
             attempt: 2,
             begun: origin + Duration::from_nanos(1000),
         };
@@ -139,6 +145,7 @@ mod tests {
                 status,
                 attempt: 2,
                 stage: Some("read".into()),
+                stream: Some(9),
                 epoch: Some(3),
                 sample_id: Some(7),
                 ..Record::asked(Action::Get, location.to_string(), 1000)

@@ -124,11 +124,8 @@ impl Fidelity {
         {
             self.recorded_sizes.saturating_record(size);
             if let (Some(at), Some(took)) = (at, record.latency()) {
-                add_to_second(
-                    &mut self.recorded_envelope,
-                    at + Duration::from_nanos(took).mul_f64(scale),
-                    size,
-                );
+                let took = Duration::try_from_secs_f64(took as f64 / 1e9 * scale).unwrap_or(Duration::MAX);
+                add_to_second(&mut self.recorded_envelope, at.saturating_add(took), size);
             }
         }
     }

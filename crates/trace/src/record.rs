@@ -39,7 +39,8 @@ pub struct Record {
     /// Who asked: the name of a stage.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
-    /// Operations of one stream were asked for one after the other: a thread, a connection.
+    /// Who asked, of several that asked side by side (a worker, a thread, a connection): what a stream asks for may
+    /// have waited for whatever of it had ended by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<u64>,
     /// Which pass over the data.

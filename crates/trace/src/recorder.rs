@@ -1,26 +1,27 @@
 //! Records what a store is asked. On the path of a read it costs one clock reading a batch and a push of
-//! fixed size into a queue of the thread's own; a thread of the recorder's formats, compresses and writes.
+//! fixed size into a ring of the thread's own; a thread of the recorder's formats, compresses and writes.
 //!
-//! Nothing is lost in silence: when a queue is full, or the disk is, what does not get into the trace is
+//! Nothing is lost in silence: when a ring is full, or the disk is, what does not get into the trace is
 //! counted, the trace says that it is incomplete, and the job goes on.
 
 use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::ring::{Consumer, Producer, ring};
 use crate::{Header, Writer};
-use crossbeam_queue::ArrayQueue;
 use forebay_io::{Attempt, End, Event, Observe, Op};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How a recorder is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecorderOptions {
-    /// Operations that may wait to be written, of each thread that records. 8,192 are a hundredth of a second at
+    /// Operations that may wait to be written, of each thread that records; rounded up to a power of two. 8,192 are a hundredth of a second at
     /// 800,000 operations a second of one thread.
     pub queue: usize,
     /// Begin another file when one has reached this many bytes, as they lie on disk. None: one file.
@@ -59,10 +60,7 @@ impl Recorded {
     }
 }
 
-/// Queues of entries. A power of two, more than a machine of usual size has threads that read.
-const QUEUES: usize = 64;
-
-/// The writer looks this often; a queue that fills up faster than that wakes it.
+/// The writer looks this often; a ring that fills up faster than that wakes it.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// Sees operations and writes them to a trace. Dropped without [`Recorder::finish`], it still writes what
@@ -73,8 +71,10 @@ pub struct Recorder {
 }
 
 struct Shared {
-    /// Made when a thread first needs one: each takes a MiB or two.
-    queues: [OnceLock<ArrayQueue<Entry>>; QUEUES],
+    /// Tells this recorder from others of the process.
+    number: u64,
+    /// Rings of threads that recorded for the first time, for the writer to take over. Each takes a MiB or two.
+    new_rings: Mutex<Vec<Consumer<Entry>>>,
     capacity: usize,
     dropped: AtomicU64,
     /// The epoch that operations belong to, plus one; 0 for none.
@@ -110,8 +110,10 @@ impl Recorder {
                 Writing::new(first, writer, header, origin, rotation).run(&shared)
             })
             .map_err(Error::file(path))?;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let shared = Arc::new(Shared {
-            queues: [const { OnceLock::new() }; QUEUES],
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            new_rings: Mutex::default(),
             capacity: options.queue,
             dropped: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
@@ -155,16 +157,21 @@ impl Observe for Recorder {
         let shared = &*self.shared;
         let done = Instant::now();
         let epoch = shared.epoch.load(Ordering::Relaxed);
-        let queue = shared.queues[thread_number() % QUEUES].get_or_init(|| ArrayQueue::new(shared.capacity));
-        let mut dropped = 0;
-        for entry in ops.iter().zip(ends).filter_map(|(op, end)| Entry::of(op, end, done, epoch)) {
-            dropped += u64::from(queue.push(entry).is_err());
-        }
+        let dropped = RINGS.try_with(|rings| {
+            // Nothing that is recorded from in here is recorded.
+            let mut rings = rings.try_borrow_mut().ok()?;
+            let ring = ring_of(&mut rings, shared);
+            let entries = ops.iter().zip(ends).filter_map(|(op, end)| Entry::of(op, end, done, epoch));
+            let dropped = entries.map(|entry| u64::from(ring.push(entry).is_err())).sum::<u64>();
+            if ring.publish() > shared.capacity / 2 {
+                shared.writer.unpark();
+            }
+            Some(dropped)
+        });
+        // A thread that ends has no ring any more.
+        let dropped = dropped.ok().flatten().unwrap_or(ops.len() as u64);
         if dropped > 0 {
             shared.dropped.fetch_add(dropped, Ordering::Relaxed);
-        }
-        if queue.len() > queue.capacity() / 2 {
-            shared.writer.unpark();
         }
     }
 
@@ -180,11 +187,25 @@ impl fmt::Debug for Recorder {
     }
 }
 
-/// A number of this thread's own, so that threads push into different queues.
-fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local!(static NUMBER: usize = NEXT.fetch_add(1, Ordering::Relaxed));
-    NUMBER.with(|number| *number)
+thread_local! {
+    /// This thread's rings, one for each recorder at work: hardly ever more than one.
+    static RINGS: RefCell<Vec<(u64, Producer<Entry>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread's ring for that recorder, made if it has none.
+fn ring_of<'a>(rings: &'a mut Vec<(u64, Producer<Entry>)>, shared: &Shared) -> &'a mut Producer<Entry> {
+    let index = match rings.iter().position(|(number, _)| *number == shared.number) {
+        Some(index) => index,
+        None => {
+            // Those of recorders that are over.
+            rings.retain(|(_, ring)| !ring.is_closed());
+            let (producer, consumer) = ring(shared.capacity);
+            shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner).push(consumer);
+            rings.push((shared.number, producer));
+            rings.len() - 1
+        }
+    };
+    &mut rings[index].1
 }
 
 /// What the recorder's thread works with.
@@ -215,18 +236,22 @@ impl Writing {
     }
 
     fn run(mut self, shared: &Shared) -> Recorded {
+        let mut rings = Vec::new();
         loop {
-            // Looked at before the queues: what was pushed before it was set is still found.
+            // Looked at before the rings: what was published before it was set is still found.
             let over = shared.over.load(Ordering::Acquire);
+            rings.append(&mut shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
             let mut found = false;
-            for queue in shared.queues.iter().filter_map(OnceLock::get) {
-                // Not more than it held when we came: one busy thread must not keep us from the others.
-                for _ in 0..queue.len() {
-                    let Some(entry) = queue.pop() else { break };
+            rings.retain_mut(|ring| {
+                let closed = ring.is_closed();
+                // Not more than one fill: one busy thread must not keep us from the others.
+                for _ in 0..shared.capacity {
+                    let Some(entry) = ring.pop() else { return !closed };
                     found = true;
                     self.write(&entry, shared);
                 }
-            }
+                true
+            });
             if !found {
                 if over {
                     return self.finish(shared);

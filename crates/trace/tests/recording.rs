@@ -23,6 +23,7 @@ fn op<'a>(location: &'a Location, begun: Instant, sample: u64) -> Op<'a> {
         range: None,
         sample: Some(sample),
         stage: "read",
+        stream: Some(3),
         attempt: 0,
         begun,
     }

@@ -1,14 +1,16 @@
 //! A replay asks for what the trace says, when it says so, within the caps, and reports what it did.
 
+use forebay_io::layer::Observed;
 use forebay_io::{Kind, Location, MemoryStore, Operation, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::{FaultRates, FaultStore};
 use forebay_trace::replay::{Mode, Plan, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
-use forebay_trace::{Action, Bounds, Fidelity, Record, Status};
+use forebay_trace::{Action, Bounds, Clock, Fidelity, Header, Record, Recorder, RecorderOptions, Status};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -270,4 +272,109 @@ fn a_trace_that_breaks_off_is_an_error_of_the_replay() {
 fn the_noise_floor_is_measured_by_waiting() {
     let floor = noise_floor(Duration::from_millis(1), Duration::from_millis(50));
     assert_eq!(floor.lateness.len(), 50);
+}
+
+/// Operations of one stream: batches of two that overlap, each begun `think` after the batch before had ended.
+fn stream(number: u64, batches: u64, took: u64, think: u64) -> Vec<Record> {
+    let batch = |i: u64| {
+        let submit = i * (took + think);
+        [took / 2, took].map(|took| Record {
+            t_done: Some(submit + took),
+            stream: Some(number),
+            sample_id: Some(i),
+            ..Record::asked(Action::Get, format!("mem://h/{number}"), submit)
+        })
+    };
+    (0..batches).flat_map(batch).collect()
+}
+
+/// What a replay asked for, by stream, in the order of asking.
+fn asked(scene: &Scene, options: &ReplayOptions, store: Arc<dyn Store>) -> HashMap<u64, Vec<Record>> {
+    let path = scene.scratch.path().join("again.jsonl");
+    let header = Header::new("test", "", Clock { realtime_ns: 0, monotonic_ns: None });
+    let recorder = Recorder::create(&path, header, Instant::now(), &RecorderOptions::default()).unwrap();
+    let store: Arc<dyn Store> = Arc::new(Observed::new(store, recorder.clone()));
+    let stores = move |_: &Location| Ok(store.clone());
+    replay(&scene.plan, options, &stores, scene.runtime.handle(), &Stop::default(), |_| {}).unwrap();
+    assert_eq!(recorder.finish().unwrap().dropped, 0);
+    let mut streams: HashMap<u64, Vec<Record>> = HashMap::new();
+    for record in Plan::of_file(&path, scene.scratch.path()).records().unwrap() {
+        let record = record.unwrap();
+        streams.entry(record.stream.unwrap()).or_default().push(record);
+    }
+    streams
+}
+
+#[test]
+fn streams_that_were_interleaved_keep_their_own_pace_and_think_time() {
+    const MS: u64 = 1_000_000;
+    // One took 20 ms a batch when it was recorded, the other 1 ms.
+    let mut records = [stream(1, 10, 20 * MS, 4 * MS), stream(2, 30, MS, 3 * MS)].concat();
+    records.sort_by_key(|record| record.t_submit);
+    let store = slow();
+    let scene = scene(records, store.clone()).prepared(&Remap::default());
+    let options = ReplayOptions { mode: Mode::Dependency { time_scale: 1.0 }, ..ReplayOptions::default() };
+    let streams = asked(&scene, &options, store);
+    for (number, batches, think) in [(1, 10, 4 * MS), (2, 30, 3 * MS)] {
+        let stream = &streams[&number];
+        assert_eq!(stream.len(), 2 * batches);
+        for pair in stream.chunks(2).collect::<Vec<_>>().windows(2) {
+            let [before, after] = pair else { unreachable!("windows of two") };
+            let ended = before.iter().filter_map(|record| record.t_done).max().unwrap();
+            // Both of a batch wait for both of the batch before, and then think.
+            assert!(
+                after.iter().all(|record| record.t_submit >= ended + think),
+                "{after:?} after {before:?}"
+            );
+        }
+        // The members of a batch do not wait for each other: somewhere they overlapped, with reads of up to 5 ms.
+        assert!(stream.chunks(2).any(|batch| batch[1].t_submit < batch[0].t_done.unwrap()));
+    }
+}
+
+#[test]
+fn operations_without_a_stream_do_not_wait_for_those_with_one() {
+    let with = stream(0, 1, 600_000_000_000, 0);
+    let without =
+        Record { t_done: Some(700_000_000_001), ..Record::asked(Action::Get, "mem://h/0", 600_000_000_001) };
+    let scene = memory([with, vec![without]].concat());
+    let options = ReplayOptions { mode: Mode::Dependency { time_scale: 1e-6 }, ..ReplayOptions::default() };
+    let fidelity = scene.replay(&options);
+    assert_eq!((fidelity.done, fidelity.starved), (3, 0));
+    // Due by the trace's clock: nothing of its stream was before it.
+    assert!(fidelity.elapsed >= Duration::from_micros(600), "{:?}", fidelity.elapsed);
+}
+
+#[test]
+fn an_earlier_run_is_gone_on_with_at_once_and_the_rest_keeps_its_pace() {
+    let records: Vec<_> =
+        (0..100u64).map(|i| Record::asked(Action::Get, "mem://h/k", i * 3_600_000_000_000)).collect();
+    let scene = memory(records);
+    let mut told = None;
+    // An hour between operations, as 1 ms.
+    let options = ReplayOptions { skip: 95, loops: 1, ..open(1.0 / 3.6e6) };
+    let fidelity =
+        replay(&scene.plan, &options, &*scene.stores, scene.runtime.handle(), &Stop::default(), |progress| {
+            told = Some(*progress);
+        })
+        .unwrap();
+    let told = told.unwrap();
+    assert_eq!((fidelity.submitted, told.position, told.total), (5, 100, 100));
+    assert_eq!((told.left, told.trace_time), (Some(Duration::ZERO), Duration::from_secs(4 * 3600)));
+    assert!(fidelity.elapsed >= Duration::from_millis(4));
+    // Due 0 to 4 ms after the beginning, and not 95 to 99.
+    assert_eq!(fidelity.intended_gaps.max() / 100_000, 10);
+}
+
+#[test]
+fn times_that_no_clock_can_hold_are_an_error() {
+    let late = Record { t_done: Some(u64::MAX), ..Record::asked(Action::Get, "mem://h/k", u64::MAX - 1) };
+    let scene = memory(vec![Record::asked(Action::Get, "mem://h/k", 0), late]);
+    for mode in [Mode::Open { time_scale: 1e300 }, Mode::Dependency { time_scale: 1e300 }] {
+        let options = ReplayOptions { mode, loops: u32::MAX, ..ReplayOptions::default() };
+        let stop = Stop::default();
+        let error =
+            replay(&scene.plan, &options, &*scene.stores, scene.runtime.handle(), &stop, |_| {}).unwrap_err();
+        assert!(error.to_string().contains("too long"), "{error}");
+    }
 }

@@ -31,7 +31,7 @@ impl Observed {
 }
 
 fn op(operation: Operation, location: &Location, begun: Instant) -> Op<'_> {
-    Op { operation, location, range: None, sample: None, stage: "", attempt: 0, begun }
+    Op { operation, location, range: None, sample: None, stage: "", stream: None, attempt: 0, begun }
 }
 
 fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> Op<'a> {
@@ -41,6 +41,7 @@ fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> 
         range: request.range.clone(),
         sample: request.sample,
         stage: options.stage,
+        stream: options.stream,
         attempt: options.attempt,
         begun,
     }
@@ -130,14 +131,14 @@ impl Store for Observed {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let ReadOptions { stage, attempt, .. } = options;
-            let opened = Op { stage, attempt, ..op(Operation::Open, location, Instant::now()) };
+            let ReadOptions { stage, stream, attempt, .. } = options;
+            let opened = Op { stage, stream, attempt, ..op(Operation::Open, location, Instant::now()) };
             let watch = Watch::begin(&*self.observer, vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
             let (location, observer) = (location.clone(), self.observer.clone());
             result.map(|object| {
-                Arc::new(ObservedObject { object, location, observer, stage }) as Arc<dyn Object>
+                Arc::new(ObservedObject { object, location, observer, stage, stream }) as Arc<dyn Object>
             })
         }
         .boxed()
@@ -205,11 +206,17 @@ struct ObservedObject {
     location: Location,
     observer: Arc<dyn Observe>,
     stage: &'static str,
+    stream: Option<u64>,
 }
 
 impl ObservedObject {
     fn read_op(&self, range: Range<u64>, begun: Instant) -> Op<'_> {
-        Op { range: Some(range), stage: self.stage, ..op(Operation::Read, &self.location, begun) }
+        Op {
+            range: Some(range),
+            stage: self.stage,
+            stream: self.stream,
+            ..op(Operation::Read, &self.location, begun)
+        }
     }
 }
 

@@ -1,20 +1,18 @@
 //! The thread that paces, submits and takes note.
 
 use super::memory::Memory;
-use super::plan::{Outline, Plan, Step, Steps, scaled};
-use super::prepare::content;
-use super::targets::{Objects, Stores, Targets};
+use super::operation::{Ended, Operation};
+use super::plan::{Outline, Plan, Steps, scaled};
+use super::streams::{Streams, failure, recorded_end};
+use super::targets::{Stores, Targets};
 use super::{Mode, ReplayOptions, wait};
-use crate::error::{Error, Result};
-use crate::{Action, Fidelity, Record};
-use forebay_io::{Access, GetRequest, Kind, ListOptions, Location, Pool, PutOptions, ReadOptions, Store};
+use crate::Fidelity;
+use crate::error::Result;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::task::{ArcWake, waker};
-use futures::{FutureExt, StreamExt};
 use hdrhistogram::Histogram;
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,7 +81,7 @@ pub fn replay(
     let mut context = Context::from_waker(&waker);
     let mut told = driver.begin;
     loop {
-        driver.collect(&mut context);
+        driver.collect(&mut context)?;
         if stop.0.load(Ordering::Relaxed) {
             driver.fidelity.stopped = true;
             driver.schedule = Schedule::Over;
@@ -141,24 +139,6 @@ enum Schedule<'a> {
     Over,
 }
 
-struct Streams<'a> {
-    steps: Peekable<Steps<'a>>,
-    scale: f64,
-    streams: HashMap<u64, Stream>,
-    /// Streams whose next operation has a time.
-    due: BinaryHeap<Reverse<(Instant, u64)>>,
-    waiting: usize,
-}
-
-#[derive(Default)]
-struct Stream {
-    steps: VecDeque<Step>,
-    /// An operation of it is in flight, or has a time in the heap.
-    engaged: bool,
-    /// When its last operation ended here, and in the trace's time.
-    last: Option<(Instant, Duration)>,
-}
-
 struct Driver<'a> {
     options: &'a ReplayOptions,
     targets: Targets<'a>,
@@ -178,21 +158,6 @@ struct Driver<'a> {
     ended: u64,
 }
 
-/// An operation that is over.
-struct Ended {
-    pool: Option<Pool>,
-    size: u64,
-    stream: Option<u64>,
-    /// When it ended in the trace's time.
-    recorded_end: Duration,
-    due: Option<Instant>,
-    submitted: Instant,
-    at: Instant,
-    read: bool,
-    recorded_failure: bool,
-    result: Result<u64, Kind>,
-}
-
 impl<'a> Driver<'a> {
     fn new(plan: &'a Plan, options: &'a ReplayOptions, stores: &'a Stores) -> Result<Driver<'a>> {
         let outline = Outline::default();
@@ -200,18 +165,14 @@ impl<'a> Driver<'a> {
         let mut schedule = match options.mode {
             Mode::Open { time_scale } => Schedule::Timed { steps: Box::new(steps), scale: Some(time_scale) },
             Mode::Closed { .. } => Schedule::Timed { steps: Box::new(steps), scale: None },
-            Mode::Dependency { time_scale } => Schedule::Streams(Box::new(Streams {
-                steps,
-                scale: time_scale,
-                streams: HashMap::new(),
-                due: BinaryHeap::new(),
-                waiting: 0,
-            })),
+            Mode::Dependency { time_scale } => {
+                Schedule::Streams(Box::new(Streams::new(steps, time_scale, options.look_ahead)))
+            }
         };
         // Sorting a long trace takes its time: before the clock starts.
         match &mut schedule {
             Schedule::Timed { steps, .. } => drop(steps.peek()),
-            Schedule::Streams(streams) => drop(streams.steps.peek()),
+            Schedule::Streams(streams) => streams.prepare(),
             Schedule::Over => {}
         }
         let begin = Instant::now() + LEAD;
@@ -258,13 +219,14 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes in what has ended.
-    fn collect(&mut self, context: &mut Context<'_>) {
+    fn collect(&mut self, context: &mut Context<'_>) -> Result<()> {
         while let Poll::Ready(Some(ended)) = self.in_flight.poll_next_unpin(context) {
-            self.note(ended);
+            self.note(ended)?;
         }
+        Ok(())
     }
 
-    fn note(&mut self, ended: Ended) {
+    fn note(&mut self, ended: Ended) -> Result<()> {
         self.ended += 1;
         self.bytes_in_flight -= ended.size;
         self.last_end = self.last_end.max(ended.at);
@@ -286,12 +248,10 @@ impl<'a> Driver<'a> {
             }
         }
         if let (Some(stream), Schedule::Streams(streams)) = (ended.stream, &mut self.schedule) {
-            let state = streams.streams.entry(stream).or_default();
-            (state.engaged, state.last) = (false, Some((ended.at, ended.recorded_end)));
-            let more = streams.waiting >= self.options.look_ahead && streams.steps.peek().is_some();
-            self.fidelity.starved += u64::from(state.steps.is_empty() && more);
-            streams.engage(stream, self.begin);
+            let starved = streams.ended(stream, ended.recorded_end, ended.at, self.begin)?;
+            self.fidelity.starved += u64::from(starved);
         }
+        Ok(())
     }
 
     fn due(&mut self) -> Result<Due> {
@@ -307,10 +267,10 @@ impl<'a> Driver<'a> {
                 },
             },
             Schedule::Streams(streams) => {
-                streams.read_ahead(self.options.look_ahead, begin)?;
-                match streams.due.peek() {
-                    Some(Reverse((due, _))) => Ok(Due::At(*due)),
-                    None if streams.waiting == 0 && streams.steps.peek().is_none() => Ok(Due::Over),
+                streams.read_ahead(begin)?;
+                match streams.due() {
+                    Some(due) => Ok(Due::At(due)),
+                    None if streams.is_over() => Ok(Due::Over),
                     None => Ok(Due::AfterAnEnd),
                 }
             }
@@ -324,10 +284,7 @@ impl<'a> Driver<'a> {
         };
         let next = match &mut self.schedule {
             Schedule::Timed { steps, .. } => steps.peek().and_then(|step| step.as_ref().ok()),
-            Schedule::Streams(streams) => match streams.due.peek() {
-                Some(Reverse((_, stream))) => streams.streams.get(stream).and_then(|s| s.steps.front()),
-                None => None,
-            },
+            Schedule::Streams(streams) => streams.first(),
             Schedule::Over => None,
         };
         let size = next.and_then(|step| step.record.size()).unwrap_or(0);
@@ -354,11 +311,7 @@ impl<'a> Driver<'a> {
                 (step, due)
             }
             Schedule::Streams(streams) => {
-                let Some(Reverse((due, stream))) = streams.due.pop() else { return Ok(()) };
-                let Some(step) = streams.streams.get_mut(&stream).and_then(|s| s.steps.pop_front()) else {
-                    return Ok(());
-                };
-                streams.waiting -= 1;
+                let Some((step, due)) = streams.pop(self.begin)? else { return Ok(()) };
                 (step, Some(due))
             }
         };
@@ -394,7 +347,7 @@ impl<'a> Driver<'a> {
             record,
             page_cache: self.options.page_cache,
         };
-        let recorded_end = step.at + Duration::from_nanos(operation.record.latency().unwrap_or(0));
+        let recorded_end = recorded_end(step.at, &operation.record);
         self.in_flight.push(operation.run(pool, size, due, recorded_end));
         let (op, uri, offset, len) = asked;
         self.fidelity.ask(op, &uri, offset, len);
@@ -411,138 +364,4 @@ impl<'a> Driver<'a> {
 
 fn note_time(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-}
-
-/// The error that stands next.
-fn failure(steps: &mut Peekable<Steps<'_>>) -> Error {
-    match steps.next() {
-        Some(Err(error)) => error,
-        _ => Error::Invalid("a trace that could not be read could be read after all".into()),
-    }
-}
-
-impl Streams<'_> {
-    fn read_ahead(&mut self, most: usize, begin: Instant) -> Result<()> {
-        while self.waiting < most {
-            match self.steps.peek() {
-                None => break,
-                Some(Err(_)) => return Err(failure(&mut self.steps)),
-                Some(Ok(_)) => {}
-            }
-            let Some(Ok(step)) = self.steps.next() else { break };
-            let stream = step.record.stream.unwrap_or(0);
-            self.streams.entry(stream).or_default().steps.push_back(step);
-            self.waiting += 1;
-            self.engage(stream, begin);
-        }
-        Ok(())
-    }
-
-    /// Gives the stream's next operation its time, if it is free and has one.
-    fn engage(&mut self, stream: u64, begin: Instant) {
-        let state = self.streams.entry(stream).or_default();
-        if state.engaged {
-            return;
-        }
-        let Some(step) = state.steps.front() else { return };
-        let due = match state.last {
-            Some((ended, recorded)) => ended + step.at.saturating_sub(recorded).mul_f64(self.scale),
-            None => begin + step.at.mul_f64(self.scale),
-        };
-        state.engaged = true;
-        self.due.push(Reverse((due, stream)));
-    }
-}
-
-/// What one operation needs to be done.
-struct Operation {
-    store: Arc<dyn Store>,
-    objects: Arc<Objects>,
-    location: Location,
-    record: Record,
-    page_cache: forebay_io::PageCacheMode,
-}
-
-impl Operation {
-    fn run(
-        self,
-        pool: Option<Pool>,
-        size: u64,
-        due: Option<Instant>,
-        recorded_end: Duration,
-    ) -> BoxFuture<'static, Ended> {
-        async move {
-            let submitted = Instant::now();
-            let result = self.perform(pool.as_ref()).await;
-            Ended {
-                pool,
-                size,
-                stream: self.record.stream,
-                recorded_end,
-                due,
-                submitted,
-                at: Instant::now(),
-                read: self.record.op.is_read(),
-                recorded_failure: !self.record.status.is_ok(),
-                result: result.map_err(|error| error.kind()),
-            }
-        }
-        .boxed()
-    }
-
-    fn options(&self) -> ReadOptions {
-        ReadOptions {
-            access: Access::Random,
-            page_cache: self.page_cache,
-            target_request_bytes: None,
-            stage: "replay",
-            attempt: 0,
-        }
-    }
-
-    async fn perform(&self, pool: Option<&Pool>) -> forebay_io::Result<u64> {
-        let record = &self.record;
-        let range = match (record.offset, record.len) {
-            (Some(offset), Some(len)) => Some(offset..offset.saturating_add(len)),
-            _ => None,
-        };
-        match (record.op, pool) {
-            (Action::Get, Some(pool)) => {
-                let request = GetRequest { range, ..GetRequest::whole(self.location.clone(), 0) };
-                let lease = pool.lease(pool.budget().ticket(), 1);
-                Ok(self.store.get(request, self.options(), lease).await?.bytes)
-            }
-            (Action::Read, Some(pool)) => {
-                let object = match self.objects.get(&self.location) {
-                    Some(object) => object,
-                    None => self.open().await?,
-                };
-                let range = range.unwrap_or(0..object.meta().size);
-                let buf = pool.buffer(range.end - range.start).await?;
-                let (_, served) = object.read_into(range.start, buf).await;
-                Ok(served?.bytes)
-            }
-            (Action::Open, _) => self.open().await.map(|_| 0),
-            (Action::Stat, _) => self.store.stat(&self.location).await.map(|_| 0),
-            (Action::List, _) => {
-                let mut pages = self.store.list(&self.location, ListOptions::recursive());
-                while let Some(page) = pages.next().await {
-                    page?;
-                }
-                Ok(0)
-            }
-            (Action::Put, _) => {
-                let body = content(record.size().unwrap_or(0), [0; 32]);
-                self.store.put(&self.location, body, PutOptions::default()).await.map(|meta| meta.size)
-            }
-            (Action::Delete, _) => self.store.delete(&self.location).await.map(|()| 0),
-            (Action::Get | Action::Read, None) => unreachable!("reads are given memory"),
-        }
-    }
-
-    async fn open(&self) -> forebay_io::Result<Arc<dyn forebay_io::Object>> {
-        let object = self.store.open(&self.location, self.options()).await?;
-        self.objects.insert(self.location.clone(), object.clone());
-        Ok(object)
-    }
 }

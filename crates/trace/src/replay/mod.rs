@@ -10,11 +10,13 @@
 mod driver;
 mod lanes;
 mod memory;
+mod operation;
 mod options;
 mod outcome;
 mod plan;
 mod prepare;
 mod remap;
+mod streams;
 mod targets;
 mod wait;
 

@@ -107,8 +107,8 @@ impl Outline {
 impl Whole {
     /// How far apart passes begin: the next one as long after the last operation as operations are apart on average.
     fn pass(&self) -> Duration {
-        self.last
-            + self.last.checked_div(u32::try_from(self.operations).unwrap_or(u32::MAX)).unwrap_or_default()
+        let gap = self.last.checked_div(u32::try_from(self.operations).unwrap_or(u32::MAX));
+        self.last.saturating_add(gap.unwrap_or_default())
     }
 }
 
@@ -132,7 +132,10 @@ impl<'a> Steps<'a> {
         let mut whole = self.outline.0.borrow_mut();
         (whole.operations, whole.last) = (operations, last);
         whole.total = operations.saturating_mul(self.options.loops.into());
-        whole.end = (whole.pass().saturating_mul(self.options.loops - 1) + last)
+        whole.end = whole
+            .pass()
+            .saturating_mul(self.options.loops - 1)
+            .saturating_add(last)
             .saturating_sub(self.skipped.unwrap_or_default());
         drop(whole);
         self.pass = Some(match self.options.mode {
@@ -175,7 +178,7 @@ impl<'a> Steps<'a> {
                 continue;
             }
             let mut whole = self.outline.0.borrow_mut();
-            let at = whole.pass().saturating_mul(self.passes - 1) + offset;
+            let at = whole.pass().saturating_mul(self.passes - 1).saturating_add(offset);
             // An earlier run spent the time of what is skipped.
             let skipped = match self.skipped {
                 Some(skipped) => skipped,
@@ -204,6 +207,10 @@ impl Iterator for Steps<'_> {
 
 /// The instant of the trace that `at` is when times are multiplied by `scale`.
 pub(super) fn scaled(at: Duration, scale: f64) -> Result<Duration> {
+    // A thousand million years: what is more could not be added to an instant.
+    const MOST: f64 = 1e9 * 366.0 * 24.0 * 3600.0;
     Duration::try_from_secs_f64(at.as_secs_f64() * scale)
-        .map_err(|_| Error::Invalid(format!("time_scale {scale} makes the trace too long")))
+        .ok()
+        .filter(|time| time.as_secs_f64() < MOST)
+        .ok_or_else(|| Error::Invalid(format!("time_scale {scale} makes the trace too long")))
 }
