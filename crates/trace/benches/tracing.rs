@@ -1,7 +1,8 @@
 //! What `cargo xtask bench trace` asks of recording and replay themselves. Prints one line of JSON.
 //!
 //! * `record OPERATIONS`: the cost of an operation on the thread that records it, beside reading the clock once
-//!   a batch of 32; operations lost; bytes on disk.
+//!   a batch of 32, names being in its cache as they are after a read; the processor time of the writer's thread;
+//!   operations lost; bytes on disk.
 //! * `replay FOLDER SECONDS`: 10,000 operations a second, at times drawn from a Poisson process, on files of 4 KiB in
 //!   the page cache; and the machine's own noise floor right before and after.
 
@@ -10,6 +11,7 @@ use forebay_io_fs::{FsOptions, FsStore};
 use forebay_trace::replay::{Plan, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions, percentiles};
+use rustix::time::ClockId;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::path::Path;
@@ -34,10 +36,19 @@ fn main() -> Result<()> {
     Ok(())
 }
 
+fn seconds_of(clock: ClockId) -> f64 {
+    let time = rustix::time::clock_gettime(clock);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
 /// Processor time of this thread alone: the writer's is not the reader's.
 fn thread_seconds() -> f64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+    seconds_of(ClockId::ThreadCPUTime)
+}
+
+/// Processor time of all threads but this one.
+fn other_seconds() -> f64 {
+    seconds_of(ClockId::ProcessCPUTime) - thread_seconds()
 }
 
 const BATCH: usize = 32;
@@ -54,6 +65,7 @@ fn record(operations: usize) -> Result<Value> {
     // At the rate that is asked of it: 500,000 a second of the reading thread's own time.
     let pace = Duration::from_secs_f64(BATCH as f64 / 500_000.0);
     let (mut spent, mut baseline) = (0.0, 0.0);
+    let writing = other_seconds();
     let mut due = Instant::now();
     for batch in 0..operations / BATCH {
         while Instant::now() < due {
@@ -76,6 +88,9 @@ fn record(operations: usize) -> Result<Value> {
         let ops: Vec<_> = (0..BATCH).map(op).collect();
         let served = |i: usize| Served { bytes: 4096 + (at(i) * 7919 % 100_000) as u64, ..Served::default() };
         let ends: Vec<_> = (0..BATCH).map(|i| End::Done(served(i))).collect();
+        // Whoever has read an object has its name at hand.
+        let names: usize = ops.iter().map(|op| op.location.clone().scheme().len()).sum();
+        std::hint::black_box(names);
         let before = thread_seconds();
         let between = thread_seconds();
         recorder.ended(&ops, &ends);
@@ -84,10 +99,12 @@ fn record(operations: usize) -> Result<Value> {
         spent += after - between;
     }
     let recorded = recorder.finish().ok_or("the recording ended before")?;
+    let writing = other_seconds() - writing;
     let count = (operations / BATCH * BATCH) as f64;
     Ok(json!({
         "operations": count,
         "ns_an_operation": (spent - baseline) / count * 1e9,
+        "writer_ns_an_operation": writing / recorded.records.max(1) as f64 * 1e9,
         "dropped": recorded.dropped,
         "bytes_a_record": recorded.bytes as f64 / recorded.records.max(1) as f64,
         "seconds": origin.elapsed().as_secs_f64(),

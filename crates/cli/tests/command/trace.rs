@@ -2,6 +2,7 @@
 
 use crate::run::{Place, lines};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::process::Command;
 
 /// A data set of 60 files, and the trace of two shuffled epochs over it.
@@ -168,4 +169,61 @@ fn a_made_up_trace_is_prepared_mapped_and_held_to_bounds() {
             .fails(2, &["trace", "synth", "x", "--prefix", "p", "--arrivals", "daily:3"])
             .contains("poisson:RATE")
     );
+}
+
+#[test]
+fn batches_that_are_read_side_by_side_are_streams_of_the_trace() {
+    let place = recorded("t.jsonl");
+    let mut streams: BTreeMap<u64, Vec<(u64, u64)>> = BTreeMap::new();
+    let mut gets = 0;
+    for line in lines(&String::from_utf8(place.read("t.jsonl")).unwrap()) {
+        if line["op"] == "get" {
+            gets += 1;
+            let time = |name: &str| line[name].as_u64().unwrap();
+            streams.entry(time("stream")).or_default().push((time("t_submit"), time("t_done")));
+        }
+    }
+    assert_eq!(gets, 120);
+    // The default of num_workers.
+    assert!(streams.len() <= 8, "{streams:?}");
+    for operations in streams.values_mut() {
+        operations.sort_unstable();
+        // What is asked for later than a batch is asked for after its end.
+        for batch in operations.chunk_by(|a, b| a.0 == b.0).collect::<Vec<_>>().windows(2) {
+            let ended = batch[0].iter().map(|(_, done)| *done).max().unwrap();
+            assert!(batch[1][0].0 >= ended, "{batch:?}");
+        }
+    }
+    let replay = one(&place, &["trace", "replay", "t.jsonl", "--mode", "dependency", "--max-failures", "0"]);
+    assert_eq!(
+        (&replay["fidelity"]["exact"], replay["fidelity"]["done"].as_u64()),
+        (&true.into(), Some(121))
+    );
+}
+
+/// Parity: an epoch of some seconds, held to a rate that lets a second hold many batches, and its replay under the same
+/// limit, ask for the same sizes and move the same bytes in each second, to a tenth.
+#[test]
+fn an_epoch_of_some_seconds_and_its_replay_have_one_histogram_and_one_envelope() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "300", "--sizes", "lognormal:8KiB,0.5", "--seed", "4"]);
+    let limit = ["--store", "limit_bytes_per_second=1MiB"];
+    let record =
+        [&["trace", "record", "t.jsonl", "set", "--shuffle", "--batch-size", "4"][..], &limit].concat();
+    assert_eq!(place.run(&record).code, Some(0));
+    let info = one(&place, &["trace", "info", "t.jsonl"]);
+    assert!(info["summary"]["span_ns"].as_u64() > Some(1_000_000_000), "{info}");
+    let bounds = ["--max-failures", "0", "--max-size-distance", "0.1", "--max-envelope-deviation", "0.1"];
+    // A machine that stands still for a moment moves bytes from one second to the next: it is asked three times at most.
+    let replay = [&["trace", "replay", "t.jsonl", "--json"][..], &limit, &bounds].concat();
+    let mut outcome = place.run(&replay);
+    for _ in 0..2 {
+        if outcome.code != Some(0) {
+            outcome = place.run(&replay);
+        }
+    }
+    let fidelity = &lines(&outcome.out)[0]["fidelity"];
+    assert_eq!((&fidelity["exact"], fidelity["done"].as_u64()), (&true.into(), Some(301)));
+    assert_eq!(fidelity["bytes"], info["summary"]["bytes"]);
+    assert!(outcome.code == Some(0) && fidelity["envelope_deviation"].as_f64() <= Some(0.1), "{outcome:?}");
 }
