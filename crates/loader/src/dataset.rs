@@ -5,7 +5,8 @@ use crate::dataset_options::DatasetOptions;
 use crate::fingerprint::{Fingerprint, hex};
 use crate::format::build::{self, Meta};
 use crate::format::{Format, jsonl, npy::ArrayMeta, row_groups, webdataset};
-use crate::index::cache::{Build, Indexed, Keeper, unsaved};
+use crate::index::cache::{Build, Indexed, Keeper, There, unsaved};
+use crate::index::known::Known;
 use crate::index::{Column, Index};
 use crate::key_table::{KeyTable, KeyTableBuilder};
 use crate::manifest::{self, Listed, Roots};
@@ -16,7 +17,7 @@ use forebay_io::{Error, GetRequest, Kind, ListOptions, Location, Operation, Resu
 use futures::{FutureExt, StreamExt};
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 /// A list of samples. Ids are `0..len`, and the same on every machine that sees the same data.
 pub struct Dataset {
@@ -96,7 +97,8 @@ impl Dataset {
             let source = source(&spec, std::slice::from_ref(&file));
             let place = &options.index;
             let keeper = Keeper::at(place, store, root, "manifest", &spec, options.index_resident_bytes)?;
-            let build: Build<'_> = Box::new(move |sink| manifest::build(store, listed, source, sink).boxed());
+            let build: Build<'_> =
+                Box::new(move |sink, _| manifest::build(store, listed, source, sink).boxed());
             let (index, indexed) = kept(keeper, &source, build).await?;
             return Self::of_manifest(root, &options, index, indexed);
         }
@@ -131,7 +133,7 @@ impl Dataset {
             let shards = manifest::shards(store, listed).await?;
             return Self::of_shards(store, root, shards, options).await;
         }
-        let build: Build<'_> = Box::new(move |sink| manifest::build(store, listed, [0; 32], sink).boxed());
+        let build: Build<'_> = Box::new(move |sink, _| manifest::build(store, listed, [0; 32], sink).boxed());
         let (index, _) = kept(None, &[0; 32], build).await?;
         Self::of_manifest(root, &options, index, Indexed::Needless)
     }
@@ -179,7 +181,8 @@ impl Dataset {
                 Keeper::at(&options.index, store, root, format.name(), &spec, resident)?
             }
         };
-        let build: Build<'_> = Box::new(|sink| build::build(store, &shards, format, source, sink).boxed());
+        let build: Build<'_> =
+            Box::new(|sink, old| build::build(store, &shards, format, source, old, sink).boxed());
         let (index, indexed) = kept(keeper, &source, build).await?;
         let indexed = if needless { Indexed::Needless } else { indexed };
 
@@ -486,9 +489,30 @@ async fn kept(keeper: Option<Keeper<'_>>, source: &[u8; 32], build: Build<'_>) -
     };
     let location = keeper.location.clone();
     match keeper.look(source).await? {
-        Ok(index) => Ok((index, Indexed::Reused(location))),
-        Err(None) => Ok((keeper.save(build).await?, Indexed::Built(Some(location)))),
-        Err(Some(why)) => Ok((keeper.save(build).await?, Indexed::Rebuilt { location, why })),
+        There::Fits(index) => Ok((index, Indexed::Reused(location))),
+        There::Nothing => Ok((keeper.save(build, None).await?, Indexed::Built(Some(location)))),
+        There::Damaged(damage) => {
+            let why = format!("it is damaged: {damage}");
+            Ok((keeper.save(build, None).await?, Indexed::Rebuilt { location, why }))
+        }
+        There::Stale(old) => {
+            let old = Arc::new(old);
+            let index = keeper.save(build, Some(old.clone())).await?;
+            let of = index.rows(Column::Shards);
+            let why = match of {
+                0 => "what it was made from has changed since".to_owned(),
+                _ => {
+                    let known = Known::of(Some(&old)).map_err(|why| damaged(&location, &why))?;
+                    let again =
+                        (0..of).filter(|&row| index.shard(row).is_ok_and(|(shard, _)| !known.has(&shard)));
+                    format!(
+                        "what it was made from has changed since; {} of {of} shards were read",
+                        again.count()
+                    )
+                }
+            };
+            Ok((index, Indexed::Rebuilt { location, why }))
+        }
     }
 }
 

@@ -39,6 +39,13 @@ impl Shard {
         format!("{} {} {version:?} {:?}\n", self.location, self.size, self.modified)
     }
 
+    /// A digest of that, short enough to be kept for each.
+    pub(crate) fn digest(&self) -> [u8; 16] {
+        let mut first = [0; 16];
+        first.copy_from_slice(&blake3::hash(self.identity().as_bytes()).as_bytes()[..16]);
+        first
+    }
+
     /// What is there now, under the key `key` of `root`.
     ///
     /// # Errors

@@ -1,11 +1,14 @@
-//! Goes through the shards of a dataset, several at a time, and writes their index in one pass.
+//! Goes through the shards of a dataset, several at a time, and writes their index in one pass. Shards that an older
+//! index knows as they are now are not read again: their rows are copied.
 
 use super::found::{Finds, Found};
 use super::npy::ArrayMeta;
 use super::shard_bytes::{LONGEST, ShardBytes};
 use super::{Format, jsonl, npy, npz, records, row_groups, tfrecord, webdataset};
+use crate::checksum::Check;
 use crate::fingerprint::Fingerprint;
-use crate::index::{About, Column, IndexWriter, Row, Sink};
+use crate::index::known::{Known, Place};
+use crate::index::{About, Column, Index, IndexWriter, Row, Sink};
 use crate::shard::Shard;
 use crate::strides::Stride;
 use forebay_io::{Budget, Error, Kind, Operation, Pool, Result, Retry, Store};
@@ -14,6 +17,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Shards that are gone through at the same time. Each holds a window and some found samples.
@@ -38,8 +42,10 @@ pub(crate) async fn build(
     shards: &[Shard],
     format: &Format,
     source: [u8; 32],
+    old: Option<Arc<Index>>,
     sink: Sink,
 ) -> Result<Sink> {
+    let known = Known::of(old.as_deref()).map_err(unreadable)?;
     // A window each, and room for one header of the longest there may be.
     let pool = Pool::new(Budget::new(2 * LONGEST)?);
     let mut writer = IndexWriter::new(sink).await?;
@@ -51,10 +57,10 @@ pub(crate) async fn build(
     }
     let meta = match format {
         Format::Records { .. } | Format::Npy | Format::Npz { .. } => {
-            strides(store, shards, format, &pool, &mut writer, &mut print).await?
+            strides(store, shards, format, &pool, &known, &mut writer, &mut print).await?
         }
         _ => {
-            samples(store, shards, format, &pool, &mut writer, &mut print).await?;
+            samples(store, shards, format, &pool, &known, &mut writer, &mut print).await?;
             Meta::default()
         }
     };
@@ -68,18 +74,20 @@ async fn strides(
     shards: &[Shard],
     format: &Format,
     pool: &Pool,
+    known: &Known<'_>,
     writer: &mut IndexWriter,
     print: &mut Fingerprint,
 ) -> Result<Meta> {
     let mut array: Option<ArrayMeta> = None;
     let each: Vec<BoxFuture<'_, _>> =
-        shards.iter().map(|shard| stride(store, shard, format, pool).boxed()).collect();
+        shards.iter().map(|shard| stride(store, shard, format, pool, known).boxed()).collect();
     let mut found = stream::iter(each).buffered(AT_ONCE).enumerate();
     while let Some((number, result)) = found.next().await {
         let (Stride { offset, bytes, count }, meta) = result?;
         let row = [offset, bytes, count].map(u64::to_le_bytes).concat();
         print.add(&row);
         writer.add(Column::Strides, &row).await?;
+        writer.shard(shards[number].digest(), 0).await?;
         match (&array, meta) {
             (Some(first), Some(meta)) if *first != meta => {
                 let context = format!(
@@ -104,7 +112,14 @@ async fn stride(
     shard: &Shard,
     format: &Format,
     pool: &Pool,
+    known: &Known<'_>,
 ) -> Result<(Stride, Option<ArrayMeta>)> {
+    if let Some((index, place)) = known.find(&shard.digest()) {
+        let [offset, bytes, count] = index.stride(place.number).map_err(unreadable)?;
+        let meta: Meta =
+            serde_json::from_slice(&index.about().meta).map_err(|error| unreadable(error.to_string()))?;
+        return Ok((Stride { offset, bytes, count }, meta.array));
+    }
     let mut bytes = ShardBytes::new(store, shard, pool);
     let (stride, meta) = match format {
         Format::Records { record_bytes, header_bytes } => {
@@ -125,19 +140,24 @@ async fn samples(
     shards: &[Shard],
     format: &Format,
     pool: &Pool,
+    known: &Known<'_>,
     writer: &mut IndexWriter,
     print: &mut Fingerprint,
 ) -> Result<()> {
     let mut left = shards.iter();
     let mut scans: FuturesUnordered<BoxFuture<'_, Result<()>>> = FuturesUnordered::new();
     let mut line = VecDeque::new();
-    let mut object = 0u32;
+    let (mut object, mut end) = (0u32, 0u64);
     loop {
         while line.len() < AT_ONCE
             && let Some(shard) = left.next()
         {
             let (sender, receiver) = mpsc::channel(WAITING);
-            scans.push(scan(store, shard, format, pool, Finds::new(sender)).boxed());
+            let finds = Finds::new(sender);
+            scans.push(match known.find(&shard.digest()) {
+                Some((index, place)) => copy(index, place, finds).boxed(),
+                None => scan(store, shard, format, pool, finds).boxed(),
+            });
             line.push_back(receiver);
         }
         let Some(first) = line.front_mut() else { break };
@@ -151,10 +171,12 @@ async fn samples(
         };
         let Some(piece) = piece else {
             line.pop_front();
+            writer.shard(shards[object as usize].digest(), end).await?;
             object += 1;
             continue;
         };
         for found in piece {
+            end += 1;
             write(writer, print, object, found).await?;
         }
     }
@@ -177,6 +199,31 @@ async fn write(writer: &mut IndexWriter, print: &mut Fingerprint, object: u32, f
         writer.add(Column::Extras, &extra).await?;
     }
     Ok(())
+}
+
+/// Hands on what an older index has of a shard.
+async fn copy(index: &Index, place: Place, mut finds: Finds) -> Result<()> {
+    let (checks, extras) = (index.rows(Column::Checks), index.rows(Column::Extras));
+    for row in place.samples {
+        let sample = index.sample(row).map_err(unreadable)?;
+        let len = sample.len.ok_or_else(|| unreadable(format!("sample {row} has no length")))?;
+        let bytes = |column, rows| if rows > 0 { index.bytes(column, row) } else { Ok(Vec::new()) };
+        let check = match checks {
+            0 => None,
+            _ => {
+                let check = Check::from_bytes(&bytes(Column::Checks, checks).map_err(unreadable)?);
+                Some(check.ok_or_else(|| unreadable(format!("what sample {row} is checked against")))?)
+            }
+        };
+        let extra = bytes(Column::Extras, extras).map_err(unreadable)?;
+        finds.push(Found { range: sample.offset..sample.offset + len, check, extra }).await?;
+    }
+    finds.flush().await
+}
+
+fn unreadable(why: String) -> Error {
+    let context = format!("the index that was there cannot be read: {why}; remove it");
+    Error::new(Kind::Corrupt, Operation::Get, context).with_retry(Retry::Never)
 }
 
 async fn scan(

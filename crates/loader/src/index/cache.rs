@@ -59,12 +59,22 @@ impl fmt::Display for Indexed {
     }
 }
 
-/// Writes an index into a sink. Boxed, because what generic futures make of it is not `Send` in the
+/// Writes an index into a sink, and may take from one of other data what is still good. Boxed, because what generic futures make of it is not `Send` in the
 /// compiler's eyes.
-pub(crate) type Build<'a> = Box<dyn FnOnce(Sink) -> BoxFuture<'a, Result<Sink>> + Send + 'a>;
+pub(crate) type Build<'a> =
+    Box<dyn FnOnce(Sink, Option<Arc<Index>>) -> BoxFuture<'a, Result<Sink>> + Send + 'a>;
 
 /// Chunks between the one who writes an index and the store that takes it.
 const CHUNKS: usize = 4;
+
+/// What is found where an index is kept.
+pub(crate) enum There {
+    Nothing,
+    Fits(Index),
+    /// It is of other data, or of what these were.
+    Stale(Index),
+    Damaged(String),
+}
 
 /// A place for one index.
 pub(crate) struct Keeper<'a> {
@@ -106,17 +116,17 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// The index that is there, if it fits `source`; else why not, if there is one.
-    pub(crate) async fn look(&self, source: &[u8; 32]) -> Result<Result<Index, Option<String>>> {
+    /// What is there of an index that was made from `source`.
+    pub(crate) async fn look(&self, source: &[u8; 32]) -> Result<There> {
         let image = match self.image().await {
             Ok(image) => image,
-            Err(error) if error.kind() == Kind::NotFound => return Ok(Err(None)),
+            Err(error) if error.kind() == Kind::NotFound => return Ok(There::Nothing),
             Err(error) => return Err(error),
         };
         Ok(match Index::open(image) {
-            Ok(index) if index.about().source == *source => Ok(index),
-            Ok(_) => Err(Some("what it was made from has changed since".to_owned())),
-            Err(damage) => Err(Some(format!("it is damaged: {damage}"))),
+            Ok(index) if index.about().source == *source => There::Fits(index),
+            Ok(index) => There::Stale(index),
+            Err(damage) => There::Damaged(damage),
         })
     }
 
@@ -137,7 +147,7 @@ impl<'a> Keeper<'a> {
     ///
     /// # Errors
     /// Those of `build`; as [`Store::put`].
-    pub(crate) async fn save(&self, build: Build<'_>) -> Result<Index> {
+    pub(crate) async fn save(&self, build: Build<'_>, old: Option<Arc<Index>>) -> Result<Index> {
         let (sender, receiver) = mpsc::channel::<Result<Bytes>>(CHUNKS);
         let chunks = stream::unfold(receiver, |mut receiver| async {
             receiver.recv().await.map(|chunk| (chunk, receiver))
@@ -145,7 +155,7 @@ impl<'a> Keeper<'a> {
         let body = Body::stream(chunks.boxed(), None);
         let put = self.store.put(&self.location, body, PutOptions::default());
         let built = async {
-            let built = build(Sink::Stream(sender.clone())).await;
+            let built = build(Sink::Stream(sender.clone()), old).await;
             if let Err(error) = &built {
                 // Else the store would take the end of the stream for the end of the index.
                 let _ = sender.send(Err(error.duplicate())).await;
@@ -174,7 +184,7 @@ impl<'a> Keeper<'a> {
 
 /// Makes an index in memory.
 pub(crate) async fn unsaved(build: Build<'_>) -> Result<Index> {
-    let bytes = match build(Sink::Memory(Vec::new())).await? {
+    let bytes = match build(Sink::Memory(Vec::new()), None).await? {
         Sink::Memory(bytes) => bytes,
         Sink::Stream(_) => Vec::new(),
     };

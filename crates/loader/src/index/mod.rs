@@ -1,6 +1,6 @@
 //! Where the samples of a dataset are, as one file: written once in one pass, read at random.
 //!
-//! An index has up to five columns. Each is a list of blocks of [`ROWS`] rows, and lies wherever it was
+//! An index has up to six columns. Each is a list of blocks of [`ROWS`] rows, and lies wherever it was
 //! written, so that a dataset of any size is indexed in bounded memory. At the end comes a directory of
 //! the blocks, each with its CRC32C, and then a trailer of fixed size that says where the directory is and
 //! what the index was made from. All numbers are little-endian.
@@ -12,6 +12,9 @@
 //! | strides | 24 bytes a shard: offset, bytes of a sample, count |
 //! | checks | variable: what the bytes of a sample are checked against ([`crate::checksum::Check`]) |
 //! | extras | variable: what a format needs to decode a sample by itself |
+//! | shards | 24 bytes a shard: a digest of what it was (16), how many samples there are up to its end (8) |
+//!
+//! By the last one an index of other shards is still good for those that it has in common with the new ones.
 //!
 //! Small indexes are kept in memory; large ones stay in their file and are read through the page cache.
 //! Whatever a damaged file says, a reader does not panic and takes no more memory than the file is long.
@@ -19,6 +22,7 @@
 pub(crate) mod cache;
 mod column;
 mod image;
+pub(crate) mod known;
 mod reader;
 mod writer;
 
@@ -30,7 +34,7 @@ pub(crate) use writer::{IndexWriter, Sink};
 const MAGIC: [u8; 8] = *b"forebayX";
 
 /// Raised when an older reader would misread.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Rows of a block: of samples 64 KiB, so that a block is one sensible write.
 const ROWS: u64 = 4096;
@@ -46,17 +50,18 @@ pub(crate) enum Column {
     Strides,
     Checks,
     Extras,
+    Shards,
 }
 
 impl Column {
-    const ALL: [Column; 5] =
-        [Column::Objects, Column::Samples, Column::Strides, Column::Checks, Column::Extras];
+    const ALL: [Column; 6] =
+        [Column::Objects, Column::Samples, Column::Strides, Column::Checks, Column::Extras, Column::Shards];
 
     /// Bytes of a row; none where rows differ.
     fn width(self) -> Option<usize> {
         match self {
             Column::Samples => Some(16),
-            Column::Strides => Some(24),
+            Column::Strides | Column::Shards => Some(24),
             Column::Objects | Column::Checks | Column::Extras => None,
         }
     }

@@ -131,6 +131,13 @@ impl Index {
         Ok([numbers.u64()?, numbers.u64()?, numbers.u64()?])
     }
 
+    /// A row of the shards: what the shard was, and how many samples there are up to its end.
+    pub(crate) fn shard(&self, row: u64) -> Result<([u8; 16], u64), String> {
+        let bytes: [u8; 24] = self.fixed(Column::Shards, row)?;
+        let mut numbers = Numbers(&bytes);
+        Ok((numbers.take()?, numbers.u64()?))
+    }
+
     fn fixed<const N: usize>(&self, column: Column, row: u64) -> Result<[u8; N], String> {
         let (block, inside, _) = self.find(column, row)?;
         let mut bytes = [0; N];

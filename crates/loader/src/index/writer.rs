@@ -53,6 +53,13 @@ impl IndexWriter {
         self.add(Column::Samples, &row.to_bytes()).await
     }
 
+    /// Adds a row to the shards: what the shard is, and how many samples there are up to its end.
+    pub(crate) async fn shard(&mut self, digest: [u8; 16], end: u64) -> Result<()> {
+        let mut row = digest.to_vec();
+        row.extend(end.to_le_bytes());
+        self.add(Column::Shards, &row).await
+    }
+
     /// Writes what is left, the directory and the trailer.
     pub(crate) async fn finish(mut self, about: &About) -> Result<Sink> {
         for column in Column::ALL {

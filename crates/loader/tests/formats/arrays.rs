@@ -1,8 +1,8 @@
 //! NPY and NPZ. (Files that NumPy itself wrote are read by the tests of the Python package.)
 
 use crate::fixture::{of, root, runtime, samples, store};
-use forebay_io::Kind;
-use forebay_loader::{ArrayMeta, Dataset, Format};
+use forebay_io::{Kind, PutOptions, Store};
+use forebay_loader::{ArrayMeta, Dataset, DatasetOptions, Format};
 use std::io::Write;
 
 fn npy(header: &str, data: &[u8]) -> Vec<u8> {
@@ -25,6 +25,22 @@ fn rows_are_samples_of_one_type_and_shape() {
     let expected: Vec<u8> = (0..30).flat_map(|i| (i as f32).to_le_bytes()).collect();
     assert_eq!(found.concat(), expected);
     assert_eq!(found.len(), 5);
+}
+
+#[test]
+fn of_arrays_only_those_that_changed_are_looked_at_again() {
+    let runtime = runtime();
+    let store = runtime.block_on(store(&[("a.npy", floats(2, 0.0)), ("b.npy", floats(3, 12.0))]));
+    let options = || DatasetOptions { format: Format::Npy, ..DatasetOptions::default() };
+    let open = || runtime.block_on(Dataset::open(&*store, &root(), options())).unwrap();
+    open();
+    let longer = floats(4, 12.0);
+    runtime.block_on(store.put(&root().join(b"b.npy"), longer.into(), PutOptions::default())).unwrap();
+    let dataset = open();
+    assert!(dataset.indexed().to_string().contains("1 of 2 shards were read"), "{}", dataset.indexed());
+    assert_eq!(dataset.array(), Some(&ArrayMeta { dtype: "<f4".to_owned(), shape: vec![2, 3] }));
+    let expected: Vec<u8> = (0..36).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    assert_eq!(crate::fixture::load(&runtime, store.clone(), dataset).concat(), expected);
 }
 
 #[test]

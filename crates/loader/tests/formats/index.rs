@@ -64,6 +64,38 @@ fn other_data_or_a_damaged_index_make_it_anew() {
 }
 
 #[test]
+fn of_shards_only_those_that_changed_are_read_again() {
+    let runtime = runtime();
+    let store = runtime.block_on(store(&[
+        ("a", shard(&payloads(9))),
+        ("b", shard(&payloads(4))),
+        ("c", shard(&payloads(6))),
+    ]));
+    let open = || runtime.block_on(Dataset::open(&*store, &root(), options())).unwrap();
+    open();
+    let rebuilt = |of: &str| {
+        let dataset = open();
+        let Indexed::Rebuilt { why, .. } = dataset.indexed() else { panic!("{:?}", dataset.indexed()) };
+        assert!(why.ends_with(&format!("{of} shards were read")), "{why}");
+        // As a whole new one would be.
+        let anew = DatasetOptions { index: IndexPlace::Nowhere, ..options() };
+        let anew = runtime.block_on(Dataset::open(&*store, &root(), anew)).unwrap();
+        assert_eq!((dataset.len(), dataset.fingerprint()), (anew.len(), anew.fingerprint()));
+        load(&runtime, store.clone(), dataset)
+    };
+    let put = |name: &[u8], n: u8| {
+        let shard = shard(&payloads(n));
+        runtime.block_on(store.put(&root().join(name), shard.into(), PutOptions::default())).unwrap();
+    };
+    put(b"b", 7);
+    assert_eq!(rebuilt("1 of 3"), [payloads(9), payloads(7), payloads(6)].concat());
+    put(b"aa", 2);
+    assert_eq!(rebuilt("1 of 4"), [payloads(9), payloads(2), payloads(7), payloads(6)].concat());
+    runtime.block_on(store.delete(&root().join(b"a"))).unwrap();
+    assert_eq!(rebuilt("0 of 3"), [payloads(2), payloads(7), payloads(6)].concat());
+}
+
+#[test]
 fn a_folder_keeps_the_indexes_of_many() {
     let runtime = runtime();
     let store = runtime.block_on(store(&[("a", shard(&payloads(9)))]));
