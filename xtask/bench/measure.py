@@ -57,7 +57,8 @@ def _children_seconds():
 
 
 def run(args, epoch):
-    """Calls `epoch(number)`, which returns (samples, bytes), until the time is up; prints the reading.
+    """Calls `epoch(number)`, which returns (samples, bytes), until the time is up; prints the reading, with what
+    `epoch.attempts()` says about failed requests if it has that.
 
     A first epoch is not counted when there is time for more than one, so that workers, pools and rings have
     started and buffers have been touched; a single (cold) epoch counts with all of that.
@@ -75,4 +76,7 @@ def run(args, epoch):
         if seconds >= args.seconds:
             break
     cpu = time.process_time() - own + _children_seconds() - workers
-    print(json.dumps({"samples": samples, "bytes": size, "seconds": seconds, "cpu_seconds": cpu}), flush=True)
+    reading = {"samples": samples, "bytes": size, "seconds": seconds, "cpu_seconds": cpu}
+    if hasattr(epoch, "attempts"):
+        reading["attempts"] = epoch.attempts()
+    print(json.dumps(reading), flush=True)

@@ -68,6 +68,12 @@ def forebay_loader(args):
             size += batch.nbytes
         return samples, size
 
+    def attempts():
+        counters = loader.snapshot()["backend_counters"]
+        named = ("failed_requests", "retries", "throttles", "retries_withheld", "concurrency_cuts")
+        return {name: counters[name] for name in named}
+
+    epoch.attempts = attempts
     return epoch
 
 

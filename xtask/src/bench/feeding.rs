@@ -191,7 +191,13 @@ mod tests {
         assert!(text.starts_with("met") && text.ends_with("(300 bytes of state)"), "{text}");
         let outcome = |name: &str, samples| Outcome {
             name: name.into(),
-            readings: vec![Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds: 1.0 }],
+            readings: vec![Reading {
+                samples,
+                bytes: samples,
+                seconds: 1.0,
+                cpu_seconds: 1.0,
+                attempts: None,
+            }],
         };
         assert!(tensors_bar(&[outcome(OURS, 700), outcome(PEER, 100)]).starts_with("MISSED"));
     }

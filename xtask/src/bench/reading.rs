@@ -4,13 +4,26 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// Samples delivered in a timed stretch. Every contender's program prints one as its last line.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Reading {
     pub(crate) samples: u64,
     pub(crate) bytes: u64,
     pub(crate) seconds: f64,
     /// User and system time of the program and its workers in that stretch.
     pub(crate) cpu_seconds: f64,
+    /// What went wrong on the way, where the program tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) attempts: Option<Attempts>,
+}
+
+/// Requests of a service that failed, and what was done about it.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Attempts {
+    pub(crate) failed_requests: u64,
+    pub(crate) retries: u64,
+    pub(crate) throttles: u64,
+    pub(crate) retries_withheld: u64,
+    pub(crate) concurrency_cuts: u64,
 }
 
 impl Reading {
@@ -71,7 +84,13 @@ mod tests {
     use super::*;
 
     fn readings(samples: &[u64]) -> Vec<Reading> {
-        let one = |&samples| Reading { samples, bytes: samples << 30, seconds: 2.0, cpu_seconds: 1.0 };
+        let one = |&samples| Reading {
+            samples,
+            bytes: samples << 30,
+            seconds: 2.0,
+            cpu_seconds: 1.0,
+            ..Default::default()
+        };
         samples.iter().map(one).collect()
     }
 

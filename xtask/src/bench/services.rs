@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::contest::{self, Contender, Outcome};
 use super::files::bench_script;
-use super::reading::{Reading, Spread};
+use super::reading::{Attempts, Reading, Spread, median};
 use super::{Args, Programs, results};
 use crate::shell;
 use crate::workspace::Workspace;
@@ -233,6 +233,24 @@ impl Drop for Server {
     }
 }
 
+/// What went wrong in a round of a contender, and what was done about it.
+fn attempts(outcome: &Outcome) -> Option<String> {
+    let all: Vec<Attempts> = outcome.readings.iter().filter_map(|reading| reading.attempts).collect();
+    let middle = |figure: fn(&Attempts) -> u64| {
+        let figures: Vec<f64> = all.iter().map(|attempts| figure(attempts) as f64).collect();
+        (!figures.is_empty()).then(|| median(figures))
+    };
+    Some(format!(
+        "{}, a round: {} failed requests ({} throttled), {} tried again, {} withheld, {} cuts of the limit",
+        outcome.name,
+        middle(|attempts| attempts.failed_requests)?,
+        middle(|attempts| attempts.throttles)?,
+        middle(|attempts| attempts.retries)?,
+        middle(|attempts| attempts.retries_withheld)?,
+        middle(|attempts| attempts.concurrency_cuts)?,
+    ))
+}
+
 /// What is demanded of a case, and whether it is met.
 fn bars(case: &Case) -> Vec<String> {
     let said = |what: &str, found: f64, bar: f64, met: bool| {
@@ -245,7 +263,10 @@ fn bars(case: &Case) -> Vec<String> {
         return vec![said("time of the server's own", 1.0 / ratio, LISTING, 1.0 / ratio <= LISTING)];
     }
     let Some(shape) = SHAPES.iter().find(|shape| case.name == format!("{} objects", shape.name)) else {
-        return vec![said("rate without faults", ratio, LEFT_UNDER_FAULTS, ratio >= LEFT_UNDER_FAULTS)];
+        let mut lines =
+            vec![said("rate without faults", ratio, LEFT_UNDER_FAULTS, ratio >= LEFT_UNDER_FAULTS)];
+        lines.extend(case.outcomes.iter().filter_map(attempts));
+        return lines;
     };
     let per_get = first.cpu_micros_per_sample().median;
     let mut bars = vec![match shape.bar {

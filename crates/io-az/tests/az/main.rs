@@ -2,6 +2,7 @@
 
 mod conformance;
 mod identity;
+mod memory_first;
 mod network;
 mod reuse;
 mod server;

@@ -144,6 +144,16 @@ pub async fn list_gives_details_when_asked(store: &dyn Store, root: &Location) {
                 assert_eq!((meta.size, meta.kind, meta.version), (key.len() as u64, kind, stat.version));
             }
         }
+        // Sizes come with the names where they are free: who reads asks for memory by them.
+        let options = ListOptions { recursive, details, glob: None };
+        let mut pages = store.list(root, options);
+        while let Some(page) = pages.next().await {
+            for entry in page.unwrap().iter().filter(|entry| entry.kind == EntryKind::Object) {
+                let told = details || store.capability().listing_has_details;
+                let size = told.then_some(entry.key.len() as u64);
+                assert!(entry.size == size || !told, "{:?} of {}", entry.size, entry.location());
+            }
+        }
     }
 }
 
