@@ -72,7 +72,7 @@ impl ObjectStoreClient {
         let builder = match service.source {
             Source::Anonymous => builder.with_skip_signature(true),
             source => {
-                let around = service.around;
+                let (source, around) = (Arc::new(source), service.around);
                 builder.with_credentials(Arc::new(Keys { source, around }))
             }
         };
@@ -104,7 +104,7 @@ fn through(client: ClientOptions, service: &Service) -> Result<ClientOptions> {
 /// Our credentials as `object_store` asks for them.
 #[derive(Debug)]
 struct Keys {
-    source: Source,
+    source: Arc<Source>,
     around: forebay_io_object::Surroundings,
 }
 
@@ -117,6 +117,7 @@ impl CredentialProvider for Keys {
         let found =
             self.source.credentials(self.around.now()).await.map_err(|error| generic(Box::new(error)))?;
         let keys = found.ok_or_else(|| generic("no credentials".into()))?;
+        refusal::signed(&self.source, &keys);
         Ok(Arc::new(AwsCredential {
             key_id: keys.access_key_id.clone(),
             secret_key: keys.secret_access_key.expose().to_owned(),

@@ -1,7 +1,11 @@
-//! What a service refused a request with, carried past a client that does not hand it on: noted where the
-//! answer comes in, and read where the call returns. Both are in one task.
+//! What a service refused a request with, and with which keys that was signed, carried past a client that does
+//! not hand it on: noted where they are asked for and where the answer comes in, and read where the call returns.
+//! All are in one task.
 
+use crate::credentials::{Credentials, Source};
+use crate::signed_client::ended;
 use crate::xml;
+use forebay_io::Retry;
 use forebay_io_object::Failure;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,29 +21,55 @@ pub(crate) struct Refusal {
     pub(crate) after: Option<Duration>,
 }
 
+#[derive(Default)]
+struct Noted {
+    refusal: Option<Refusal>,
+    signed: Option<(Arc<Source>, Arc<Credentials>)>,
+}
+
 tokio::task_local! {
-    /// The refusal of the call that this task is making.
-    static NOTED: Arc<Mutex<Option<Refusal>>>;
+    /// What is noted of the call that this task is making.
+    static NOTED: Arc<Mutex<Noted>>;
+}
+
+fn with(change: impl FnOnce(&mut Noted)) {
+    let _ = NOTED.try_with(|noted| change(&mut noted.lock().unwrap_or_else(PoisonError::into_inner)));
 }
 
 /// Notes a refusal for the call that is being made.
 pub(crate) fn note(refusal: Refusal) {
-    let _ = NOTED.try_with(|noted| *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal));
+    with(|noted| noted.refusal = Some(refusal));
 }
 
-/// Makes a call. If it fails, the failure is what the service said, or else what `other` makes of the error.
+/// Notes whose credentials the call that is being made is signed with.
+pub(crate) fn signed(source: &Arc<Source>, used: &Arc<Credentials>) {
+    with(|noted| noted.signed = Some((source.clone(), used.clone())));
+}
+
+/// Makes a call. If it fails, the failure is what the service said, or else what `other` makes of the error. Where
+/// it refused the credentials, and others can be had, the next try is made with those.
 pub(crate) async fn said<T, E>(
     call: impl Future<Output = Result<T, E>>,
     other: impl FnOnce(E) -> Failure,
 ) -> Result<T, Failure> {
-    let noted = Arc::new(Mutex::new(None));
+    let noted = Arc::new(Mutex::new(Noted::default()));
     let result = NOTED.scope(noted.clone(), call).await;
-    let refusal = noted.lock().unwrap_or_else(PoisonError::into_inner).take();
-    result.map_err(|error| match refusal {
-        Some(Refusal { status, words, after }) => {
-            let (code, message) = xml::error(&words);
-            Failure::status(status, &code, &message, after)
+    let Noted { refusal, signed } =
+        std::mem::take(&mut *noted.lock().unwrap_or_else(PoisonError::into_inner));
+    let error = match result {
+        Ok(done) => {
+            if let Some((source, used)) = signed {
+                source.accepted(&used).await;
+            }
+            return Ok(done);
         }
-        None => other(error),
-    })
+        Err(error) => error,
+    };
+    let Some(Refusal { status, words, after }) = refusal else { return Err(other(error)) };
+    let (code, message) = xml::error(&words);
+    let failure = Failure::status(status, &code, &message, after);
+    match signed.filter(|_| ended(status, &code)) {
+        Some((source, used)) if source.refused(&used).await => Err(failure.with_retry(Retry::Backoff)),
+        _ => Err(failure),
+    }
 }

@@ -62,7 +62,9 @@ impl RusotoClient {
         let region = Region::Custom { name: service.region, endpoint: service.endpoint.to_string() };
         let client = match service.source {
             Source::Anonymous => rusoto_core::Client::new_not_signing(http),
-            source => rusoto_core::Client::new_with(Keys { source, around: service.around }, http),
+            source => {
+                rusoto_core::Client::new_with(Keys { source: Arc::new(source), around: service.around }, http)
+            }
         };
         Ok(RusotoClient { client: S3Client::new_with_client(client, region), bucket: service.bucket })
     }
@@ -70,7 +72,7 @@ impl RusotoClient {
 
 /// Our credentials as rusoto asks for them.
 struct Keys {
-    source: Source,
+    source: Arc<Source>,
     around: Surroundings,
 }
 
@@ -79,6 +81,7 @@ impl ProvideAwsCredentials for Keys {
     async fn credentials(&self) -> Result<AwsCredentials, CredentialsError> {
         let found = self.source.credentials(self.around.now()).await.map_err(CredentialsError::new)?;
         let keys = found.ok_or_else(|| CredentialsError::new("no credentials"))?;
+        refusal::signed(&self.source, &keys);
         let token = keys.session_token.as_ref().map(|token| token.expose().to_owned());
         Ok(AwsCredentials::new(keys.access_key_id.as_str(), keys.secret_access_key.expose(), token, None))
     }

@@ -301,7 +301,7 @@ pub(crate) const FACTS: Facts = Facts {
 };
 
 /// Whether this is how credentials are refused that have ended or were replaced. (An answer to HEAD has no code.)
-fn ended(status: u16, code: &str) -> bool {
+pub(crate) fn ended(status: u16, code: &str) -> bool {
     match code {
         "" => matches!(status, 400 | 401 | 403),
         "ExpiredToken"

@@ -161,23 +161,27 @@ impl CredentialProvider for Lender {
 
 #[tokio::test]
 async fn credentials_that_the_service_calls_expired_are_asked_for_again_once() {
-    let mut setup = Setup::new(FaultPlan::of([Rule::first(1, HttpFault::Expired)]));
-    let lender = Arc::new(Lender::default());
-    (setup.options.access_key_id, setup.options.secret_access_key) = (None, None);
-    setup.options.credentials = Some(forebay_io_s3::Callable(lender.clone()));
-    let content = data::bytes(5, 5000);
-    setup.server.put(setup.server.bucket(), "object", content.clone());
-    let store = setup.retrying();
-    let location = setup.at("object");
-    assert!(get(&*store, &location).await.unwrap() == content);
-    assert_eq!(lender.0.load(Ordering::Relaxed), 2);
+    for client in clients() {
+        let mut setup = Setup::new(FaultPlan::of([Rule::first(1, HttpFault::Expired)]));
+        let lender = Arc::new(Lender::default());
+        (setup.options.access_key_id, setup.options.secret_access_key) = (None, None);
+        setup.options.credentials = Some(forebay_io_s3::Callable(lender.clone()));
+        setup.options.client = client;
+        let content = data::bytes(5, 5000);
+        setup.server.put(setup.server.bucket(), "object", content.clone());
+        let store = setup.retrying();
+        let location = setup.at("object");
+        assert!(get(&*store, &location).await.unwrap() == content, "{client:?}");
+        assert_eq!(lender.0.load(Ordering::Relaxed), 2, "{client:?}");
 
-    // Those that are good now may end too; but who is refused with new ones is denied.
-    setup.proxy.set_plan(FaultPlan::of([Rule::always(HttpFault::Expired)])).unwrap();
-    let error = get(&*store, &location).await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (Kind::Denied, Retry::Never), "{error}");
-    assert_eq!(lender.0.load(Ordering::Relaxed), 3);
-    assert_eq!(setup.proxy.given()["expired"], 3, "one try in each plan, and one more with new keys");
+        // Those that are good now may end too; but who is refused with new ones is denied.
+        setup.proxy.set_plan(FaultPlan::of([Rule::always(HttpFault::Expired)])).unwrap();
+        let error = get(&*store, &location).await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (Kind::Denied, Retry::Never), "{client:?}: {error}");
+        assert_eq!(lender.0.load(Ordering::Relaxed), 3, "{client:?}");
+        let given = setup.proxy.given()["expired"];
+        assert_eq!(given, 3, "{client:?}: one try in each plan, and one more with new keys");
+    }
 }
 
 /// The second half of the object would be another version's.
