@@ -22,6 +22,7 @@ mod connection_string;
 mod identity;
 mod open;
 mod options;
+mod page;
 mod refusal;
 mod rest;
 mod service;

@@ -5,6 +5,7 @@ use crate::account::{path_of, query_value};
 use crate::authority::{Authority, Grant, Unsigned};
 use crate::batch::{self, BatchBody};
 use crate::config::AzConfig;
+use crate::page::Page;
 use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
 use crate::upload::{UploadIds, block_id};
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use forebay_io::{Observe, PutMode};
 use forebay_io_object::wire::{Endpoint, Reply, Wire};
 use forebay_io_object::{
-    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Network, Payload,
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
     Stored, Surroundings, if_match, read_header,
 };
 use futures::FutureExt;
@@ -165,7 +166,7 @@ impl Client for RestClient {
         .boxed()
     }
 
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>> {
         async move {
             let mut query = "restype=container&comp=list".to_owned();
             let mut add =
@@ -183,7 +184,7 @@ impl Client for RestClient {
                 add("maxresults", &limit.to_string());
             }
             let call = Call { method: "GET", query: &query, ..Call::default() };
-            xml::page_of(&self.document(call).await?)
+            Ok(Box::new(Page::new(self.document(call).await?, ask.details)) as Box<dyn Listing>)
         }
         .boxed()
     }

@@ -10,10 +10,10 @@
 
 use crate::account::Account;
 use crate::config::{AzConfig, Credential};
+use crate::page::Page;
 use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
 use crate::upload::{UploadIds, block_name};
-use crate::wire;
 use azure_core::Url;
 use azure_core::prelude::{IfMatchCondition, NextMarker, Range as SdkRange};
 use azure_core::{
@@ -25,7 +25,7 @@ use bytes::Bytes;
 use forebay_io::{Kind, Observe, PutMode};
 use forebay_io_object::wire::{Endpoint, Reply, Request as WireRequest, Wire};
 use forebay_io_object::{
-    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Network, Payload,
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
     Stored, if_match, read_header,
 };
 use futures::{FutureExt, StreamExt};
@@ -243,7 +243,7 @@ impl Client for StorageBlobsClient {
         .boxed()
     }
 
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>> {
         async move {
             let call = Call::default();
             let mut list = self.container.list_blobs().context(call.context());
@@ -260,7 +260,8 @@ impl Client for StorageBlobsClient {
                 list = list.max_results(limit);
             }
             let said = list.into_stream().next().await.unwrap_or_else(|| Err(nothing()));
-            wire::page_of(&call.answer(said).await?.gather(wire::LONGEST).await?)
+            let document = call.answer(said).await?.gather(wire::LONGEST).await?;
+            Ok(Box::new(Page::new(document, ask.details)) as Box<dyn Listing>)
         }
         .boxed()
     }

@@ -194,7 +194,7 @@ impl Store for ObjectBackend {
         let facts = self.0.client.facts();
         Capability {
             real_directories: false,
-            listing_has_details: true,
+            listing_has_details: false,
             conditional_put: facts.conditional_put,
             delete_reports_missing: facts.delete_reports_missing,
             versions: true,

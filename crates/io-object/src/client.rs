@@ -1,7 +1,7 @@
 //! What a client of an object service implements, and nothing more: one HTTP request a call, one
 //! answer. Parts, pins, limits, deadlines, observation and retries are outside it.
 
-use crate::{Answer, Failure, Head};
+use crate::{Answer, Failure, Head, Listing};
 use bytes::Bytes;
 use forebay_io::{PutMode, Version};
 use futures::future::BoxFuture;
@@ -33,7 +33,7 @@ pub trait Client: Send + Sync + fmt::Debug {
     fn get<'a>(&'a self, key: &'a str, ask: Ask<'a>) -> Answered<'a, Answer>;
 
     /// One page of keys, in the order of their bytes.
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed>;
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>>;
 
     /// Writes an object in one request.
     ///
@@ -109,34 +109,12 @@ pub struct ListAsk<'a> {
     pub prefix: &'a str,
     /// Keys that go on after a further slash are folded into one prefix that ends with it.
     pub one_level: bool,
-    /// Where the page before ended: its [`Listed::next`].
+    /// Where the page before ended: what [`Listing::read`] answered.
     pub token: Option<&'a str>,
     /// At most this many; the service may give fewer.
     pub limit: Option<u32>,
-}
-
-/// One page of a listing.
-#[derive(Debug, Clone, Default)]
-pub struct Listed {
-    /// The objects.
-    pub objects: Vec<ListedObject>,
-    /// Prefixes that end with a slash.
-    pub prefixes: Vec<String>,
-    /// Where the next page begins; none after the last one.
-    pub next: Option<String>,
-}
-
-/// One object of a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListedObject {
-    /// The whole key.
-    pub key: String,
-    /// Bytes.
-    pub size: u64,
-    /// Last change.
-    pub modified: Option<SystemTime>,
-    /// The version.
-    pub version: Option<Version>,
+    /// Whether times and versions are wanted.
+    pub details: bool,
 }
 
 /// What was written.

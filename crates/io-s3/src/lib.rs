@@ -12,6 +12,7 @@ mod lent;
 mod object_store_client;
 mod open;
 mod options;
+mod page;
 mod profile;
 #[cfg(any(feature = "object-store", feature = "rusoto"))]
 mod refusal;

@@ -11,8 +11,8 @@ use crate::signed_client::{FACTS, taken};
 use async_trait::async_trait;
 use forebay_io::{Error, Kind, PutMode, Result};
 use forebay_io_object::{
-    Answer, Answered, Ask, Chunks, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, ListedObject,
-    Payload, Stored, chain, if_match, retry_after, version_of,
+    Answer, Answered, Ask, Chunks, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, ListedEntry,
+    ListedObject, Listing, Payload, Stored, chain, if_match, retry_after, version_of,
 };
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential};
@@ -241,7 +241,7 @@ impl Client for ObjectStoreClient {
         .boxed()
     }
 
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>> {
         async move {
             let options = PaginatedListOptions {
                 delimiter: ask.one_level.then_some("/".into()),
@@ -251,17 +251,18 @@ impl Client for ObjectStoreClient {
             };
             let prefix = (!ask.prefix.is_empty()).then_some(ask.prefix);
             let page = call(self.store.list_paginated(prefix, options)).await?;
-            let object = |meta: &ObjectMeta| ListedObject {
-                key: meta.location.to_string(),
-                size: meta.size,
-                modified: Some(meta.last_modified.into()),
-                version: meta.e_tag.as_deref().map(version_of),
+            let object = |meta: &ObjectMeta| {
+                ListedEntry::Object(ListedObject {
+                    key: meta.location.to_string().into(),
+                    size: meta.size,
+                    modified: Some(meta.last_modified.into()),
+                    version: meta.e_tag.as_deref().map(version_of),
+                })
             };
-            Ok(Listed {
-                objects: page.result.objects.iter().map(object).collect(),
-                prefixes: page.result.common_prefixes.iter().map(|prefix| format!("{prefix}/")).collect(),
-                next: page.page_token,
-            })
+            let prefixes = page.result.common_prefixes.iter();
+            let prefixes = prefixes.map(|prefix| ListedEntry::Prefix(format!("{prefix}/").into()));
+            let entries = page.result.objects.iter().map(object).chain(prefixes).collect();
+            Ok(Box::new(Listed { entries, next: page.page_token }) as Box<dyn Listing>)
         }
         .boxed()
     }

@@ -10,8 +10,8 @@ use crate::signed_client::FACTS;
 use async_trait::async_trait;
 use forebay_io::{Error, Kind, PutMode, Result};
 use forebay_io_object::{
-    Answer, Answered, Ask, Chunks, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, ListedObject,
-    Payload, Stored, Surroundings, if_match, read_header, retry_after, version_of,
+    Answer, Answered, Ask, Chunks, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, ListedEntry,
+    ListedObject, Listing, Payload, Stored, Surroundings, if_match, read_header, retry_after, version_of,
 };
 use futures::{FutureExt, TryStreamExt, stream};
 use rusoto_core::request::{DispatchSignedRequest, DispatchSignedRequestFuture, HttpConfig, HttpResponse};
@@ -204,7 +204,7 @@ impl Client for RusotoClient {
         .boxed()
     }
 
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>> {
         async move {
             let request = ListObjectsV2Request {
                 bucket: self.bucket.clone(),
@@ -219,18 +219,20 @@ impl Client for RusotoClient {
                 let wrong =
                     || Failure::new(Kind::Corrupt, "a listing with an object that has no key or size");
                 let size = object.size.and_then(|size| u64::try_from(size).ok());
-                Ok(ListedObject {
-                    key: object.key.ok_or_else(wrong)?,
+                Ok(ListedEntry::Object(ListedObject {
+                    key: object.key.ok_or_else(wrong)?.into(),
                     size: size.ok_or_else(wrong)?,
                     modified: object.last_modified.as_deref().and_then(crate::xml::time_of),
                     version: object.e_tag.as_deref().map(version_of),
-                })
+                }))
             });
-            let objects = objects.collect::<Result<Vec<_>, Failure>>()?;
             let prefixes = page.common_prefixes.unwrap_or_default();
-            let prefixes = prefixes.into_iter().filter_map(|prefix| prefix.prefix).collect();
+            let prefixes = prefixes.into_iter().filter_map(|prefix| prefix.prefix);
+            let prefixes = prefixes.map(|prefix| Ok(ListedEntry::Prefix(prefix.into())));
+            let entries = objects.chain(prefixes).collect::<Result<Vec<_>, Failure>>()?;
             let goes_on = page.is_truncated.unwrap_or_default();
-            Ok(Listed { objects, prefixes, next: page.next_continuation_token.filter(|_| goes_on) })
+            let next = page.next_continuation_token.filter(|_| goes_on);
+            Ok(Box::new(Listed { entries, next }) as Box<dyn Listing>)
         }
         .boxed()
     }

@@ -1,6 +1,7 @@
 //! The client that is ours: signed requests on [`Wire`], so that a body goes from the socket into the slot.
 
 use crate::credentials::Credentials;
+use crate::page::Page;
 use crate::service::{Service, value};
 use crate::sign::{Covered, Signer, Unsigned};
 use crate::xml;
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use forebay_io::{Kind, Observe, PutMode, Result, Retry};
 use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
-    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listed, Payload, Stored,
+    Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Payload, Stored,
     if_match, read_header, retry_after, version_of,
 };
 use futures::FutureExt;
@@ -155,7 +156,7 @@ impl Client for SignedClient {
         .boxed()
     }
 
-    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Listed> {
+    fn list<'a>(&'a self, ask: ListAsk<'a>) -> Answered<'a, Box<dyn Listing>> {
         async move {
             let mut query = String::new();
             if let Some(token) = ask.token {
@@ -170,7 +171,8 @@ impl Client for SignedClient {
             }
             let _ = write!(query, "&prefix={}", value(ask.prefix));
             let call = Call { method: "GET", query: &query, ..Call::default() };
-            xml::listed(&self.document(call, LONGEST_PAGE).await?)
+            let document = self.document(call, LONGEST_PAGE).await?;
+            Ok(Box::new(Page::new(document, ask.details)) as Box<dyn Listing>)
         }
         .boxed()
     }
