@@ -80,13 +80,21 @@ impl<'d> Text<'d> {
     }
 }
 
+/// The name of an element.
+#[derive(Debug, Clone, Copy)]
+struct Name<'d> {
+    whole: &'d str,
+    /// Without its prefix.
+    local: &'d str,
+}
+
 /// Reads a document from its beginning.
 #[derive(Debug)]
 pub struct Xml<'d> {
     text: &'d str,
     at: usize,
-    /// Whole names of the elements that are open.
-    open: Vec<&'d str>,
+    /// The elements that are open.
+    open: Vec<Name<'d>>,
     root_seen: bool,
 }
 
@@ -105,7 +113,7 @@ impl<'d> Xml<'d> {
     /// (For a [`Close`](Piece::Close) and a [`Leaf`](Piece::Leaf) what is around it; for an
     /// [`Open`](Piece::Open) itself.)
     pub fn parent(&self) -> &'d str {
-        self.open.last().map_or("", |name| local(name))
+        self.open.last().map_or("", |name| name.local)
     }
 
     /// How many elements are open.
@@ -121,11 +129,16 @@ impl<'d> Xml<'d> {
     pub fn next(&mut self) -> Result<Option<Piece<'d>>, Failure> {
         loop {
             let bytes = self.text.as_bytes();
-            let Some(found) = memchr::memchr(b'<', &bytes[self.at..]) else {
+            // Services that write no blanks between elements are the usual ones.
+            let found = match bytes.get(self.at) {
+                Some(b'<') => Some(0),
+                _ => memchr::memchr(b'<', &bytes[self.at..]),
+            };
+            let Some(found) = found else {
                 return self.end();
             };
             let mark = self.at + found;
-            if self.open.is_empty() && !self.text[self.at..mark].trim_ascii().is_empty() {
+            if found > 0 && self.open.is_empty() && !self.text[self.at..mark].trim_ascii().is_empty() {
                 return Err(wrong("there is text outside its elements"));
             }
             match bytes.get(mark + 1) {
@@ -153,23 +166,33 @@ impl<'d> Xml<'d> {
             (None, true, "") => Ok(None),
             (None, false, "") => Err(wrong("it is empty")),
             (None, ..) => Err(wrong("there is text outside its elements")),
-            (Some(name), ..) => Err(wrong(&format!("it ends inside {name}"))),
+            (Some(name), ..) => Err(wrong(&format!("it ends inside {}", name.whole))),
         }
     }
 
     /// The closing tag at `mark`.
     fn close(&mut self, mark: usize) -> Result<Piece<'d>, Failure> {
-        let rest = &self.text[mark + 2..];
-        let end = memchr::memchr(b'>', rest.as_bytes()).ok_or_else(|| wrong("it ends in a tag"))?;
-        let found = rest[..end].trim_ascii_end();
-        match self.open.pop() {
-            Some(name) if name == found => {
-                self.at = mark + 2 + end + 1;
-                Ok(Piece::Close { name: local(name) })
-            }
-            Some(name) => Err(wrong(&format!("{name} is open where {:?} ends", shortened(found)))),
-            None => Err(wrong(&format!("{:?} ends that did not begin", shortened(found)))),
+        let Some(name) = self.open.pop() else {
+            return Err(wrong("an element ends that did not begin"));
+        };
+        self.at = self.closing(name.whole, mark)?;
+        Ok(Piece::Close { name: name.local })
+    }
+
+    /// Where the closing tag at `mark` ends, which must be of the element `name`.
+    fn closing(&self, name: &str, mark: usize) -> Result<usize, Failure> {
+        let tag = &self.text[mark + 2..];
+        // Nearly always there is no blank in it.
+        if tag.strip_prefix(name).is_some_and(|rest| rest.starts_with('>')) {
+            return Ok(mark + 2 + name.len() + 1);
         }
+        let len = memchr::memchr(b'>', tag.as_bytes());
+        let len = len.ok_or_else(|| wrong(&format!("it ends inside {name}")))?;
+        let found = tag[..len].trim_ascii_end();
+        if found != name {
+            return Err(wrong(&format!("{name} is open where {:?} ends", shortened(found))));
+        }
+        Ok(mark + 2 + len + 1)
     }
 
     /// The element whose tag is at `mark`.
@@ -178,29 +201,54 @@ impl<'d> Xml<'d> {
             return Err(wrong("it has two roots"));
         }
         self.root_seen = true;
-        let (tag, end) = self.tag(mark + 1)?;
-        let bare = tag.strip_suffix('/');
-        let inside = bare.unwrap_or(tag);
-        let name_end = inside.bytes().position(|byte| byte.is_ascii_whitespace()).unwrap_or(inside.len());
-        let (whole, attributes) = inside.split_at(name_end);
-        if whole.is_empty() || whole.contains(['<', '&', '"', '\'', '=']) {
-            return Err(wrong(&format!("{:?} is no name", shortened(whole))));
-        }
-        let (name, attributes) = (local(whole), attributes.trim_ascii());
-        if bare.is_some() {
+        let (name, behind) = self.name(mark + 1)?;
+        // Few elements have attributes.
+        let (attributes, end, bare) = match self.text.as_bytes()[behind] {
+            b'>' => ("", behind + 1, false),
+            first => {
+                let (tag, end) = self.tag(behind)?;
+                let bare = tag.strip_suffix('/');
+                if first == b'/' && tag != "/" {
+                    return Err(wrong(&format!("a tag of {} has a slash in it", name.whole)));
+                }
+                (bare.unwrap_or(tag).trim_ascii(), end, bare.is_some())
+            }
+        };
+        if bare {
             self.at = end;
-            return Ok(Piece::Leaf { name, attributes, text: Text("") });
+            return Ok(Piece::Leaf { name: name.local, attributes, text: Text("") });
         }
-        if let Some((text, end)) = self.leaf(whole, end)? {
+        if let Some((text, end)) = self.leaf(name.whole, end)? {
             self.at = end;
-            return Ok(Piece::Leaf { name, attributes, text });
+            return Ok(Piece::Leaf { name: name.local, attributes, text });
         }
         if self.open.len() == DEEPEST {
             return Err(wrong("it is nested too deeply"));
         }
         self.at = end;
-        self.open.push(whole);
-        Ok(Piece::Open { name, attributes })
+        self.open.push(name);
+        Ok(Piece::Open { name: name.local, attributes })
+    }
+
+    /// The name at `from`, and where it ends: before a blank or the end of the tag. Names are shorter than what it
+    /// takes to begin a search.
+    fn name(&self, from: usize) -> Result<(Name<'d>, usize), Failure> {
+        let (mut at, mut local) = (from, from);
+        for byte in &self.text.as_bytes()[from..] {
+            match byte {
+                b'>' | b'/' | b' ' | b'\t' | b'\n' | b'\r' | b'\x0c' => break,
+                b':' => local = at + 1,
+                b'<' | b'&' | b'"' | b'\'' | b'=' => {
+                    return Err(wrong(&format!("{:?} is no name", shortened(&self.text[from..=at]))));
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        if at == from || at == self.text.len() {
+            return Err(wrong("it ends in a tag, or has one without a name"));
+        }
+        Ok((Name { whole: &self.text[from..at], local: &self.text[local..at] }, at))
     }
 
     /// What is between the marks of the tag that begins at `from`, and where it ends.
@@ -229,17 +277,7 @@ impl<'d> Xml<'d> {
             let mark = at + memchr::memchr(b'<', &bytes[at..]).ok_or_else(ends)?;
             match bytes.get(mark + 1) {
                 Some(b'/') => {
-                    let tag = &self.text[mark + 2..];
-                    // Nearly always there is no blank in a closing tag.
-                    let len = match tag.strip_prefix(name).map(|rest| rest.starts_with('>')) {
-                        Some(true) => name.len(),
-                        _ => memchr::memchr(b'>', tag.as_bytes()).ok_or_else(ends)?,
-                    };
-                    let found = tag[..len].trim_ascii_end();
-                    if found != name {
-                        return Err(wrong(&format!("{name} is open where {:?} ends", shortened(found))));
-                    }
-                    return Ok(Some((Text(&self.text[from..mark]), mark + 2 + len + 1)));
+                    return Ok(Some((Text(&self.text[from..mark]), self.closing(name, mark)?)));
                 }
                 Some(b'!' | b'?') => at = beside(self.text, mark)?.1,
                 Some(_) => return Ok(None),
@@ -269,14 +307,6 @@ fn beside(text: &str, mark: usize) -> Result<(&str, usize), Failure> {
         return Ok((if is_text { &inside[..len] } else { "" }, mark + begin.len() + len + end.len()));
     }
     Err(wrong("it has a declaration where none may be"))
-}
-
-/// A name without its prefix.
-fn local(name: &str) -> &str {
-    match memchr::memrchr(b':', name.as_bytes()) {
-        Some(at) => &name[at + 1..],
-        None => name,
-    }
 }
 
 /// Enough of it for a message.
