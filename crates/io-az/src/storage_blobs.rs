@@ -14,6 +14,7 @@ use crate::page::Page;
 use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
 use crate::upload::{UploadIds, block_name};
+use crate::wire;
 use azure_core::Url;
 use azure_core::prelude::{IfMatchCondition, NextMarker, Range as SdkRange};
 use azure_core::{
