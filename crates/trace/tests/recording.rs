@@ -6,7 +6,7 @@ use forebay_io::{
     ReadOptions, Served, Store,
 };
 use forebay_trace::{
-    Action, Clock, Error, Header, Reader, Record, Recorder, RecorderOptions, Status, Writer,
+    Action, Clock, Error, Header, Reader, Record, Recorder, RecorderOptions, Status, Summary, Writer,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -212,4 +212,44 @@ fn damaged_compression_is_an_error_with_a_place() {
         let error = Reader::open(&path).unwrap().find_map(Result::err).expect("the damage is found");
         assert!(matches!(error, Error::Parse { line: 2.., .. }), "{error}");
     }
+}
+
+#[test]
+fn a_part_of_another_version_or_of_another_trace_is_refused_where_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.jsonl");
+    let mut writer = Writer::create(&path, &header()).unwrap();
+    writer.write(&Record::asked(Action::Get, "mem://h/k", 1)).unwrap();
+    writer.finish(0, Some("t.1.jsonl".into())).unwrap();
+    let second = |edit: fn(&str) -> String| {
+        let text = serde_json::to_string(&Header { part: 1, ..header() }).unwrap();
+        let text = edit(&text) + "\n{\"end\":{\"records\":0,\"dropped\":0}}\n";
+        std::fs::write(folder.path().join("t.1.jsonl"), text).unwrap();
+        Reader::open(&path).unwrap().find_map(Result::err)
+    };
+    assert!(second(str::to_owned).is_none());
+    for (edit, needle) in [
+        (
+            (|text| text.replace("\"forebay_trace\":1", "\"forebay_trace\":2")) as fn(&str) -> String,
+            "version 2",
+        ),
+        (|text| text.replace("\"part\":1", "\"part\":7"), "not part 1"),
+        (|text| text.replace("1700000000000000000", "1700000000000000001"), "not part 1"),
+    ] {
+        let error = second(edit).unwrap();
+        assert!(
+            matches!(&error, Error::Parse { line: 1, path, .. } if path.ends_with("t.1.jsonl")),
+            "{error}"
+        );
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+}
+
+#[test]
+fn a_clock_that_went_backwards_makes_latencies_of_nothing_and_no_wrong_ones() {
+    let backwards =
+        Record { t_done: Some(10), t_first: Some(5), ..Record::asked(Action::Get, "mem://h/k", 1000) };
+    assert_eq!(backwards.latency(), Some(0));
+    let summary = Summary::of([Ok(backwards)].into_iter()).unwrap();
+    assert_eq!((summary.latency.max(), summary.span, summary.count()), (0, 0, 1));
 }
