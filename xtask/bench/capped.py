@@ -43,7 +43,7 @@ def main():
     args = parser.parse_args()
     free = loader(args, UNCAPPED)
     epochs(free, 0)
-    working_set = free.snapshot()["inflight_bytes"]["peak"]
+    working_set = free.snapshot()["peak_inflight"]
     capped = loader(args, working_set // 8)
     epochs(capped, 0)
     told = {"working_set": working_set, "cap": working_set // 8, "uncapped": [], "capped": []}
@@ -52,7 +52,7 @@ def main():
         for name, one in pair if number % 2 == 0 else reversed(pair):
             rate, by_cpu = epochs(one, args.seconds)
             told[name].append({"samples_per_second": rate, "samples_per_cpu_second": by_cpu})
-    told["peak"] = capped.snapshot()["inflight_bytes"]["peak"]
+    told["peak"] = capped.snapshot()["peak_inflight"]
     print(json.dumps(told))
 
 
