@@ -164,8 +164,8 @@ impl Bench {
                 })?;
                 // What was only needed to build the list is the allocator's to give back, or not.
                 resident = resident_bytes()?.saturating_sub(before).max(resident);
-                samples = loader.dataset().len();
-                table = loader.dataset().memory();
+                let dataset = loader.dataset().ok_or("no dataset")?;
+                (samples, table) = (dataset.len(), dataset.memory());
                 if samples != count as u64 {
                     return Err(format!("{samples} samples, {count} directory entries").into());
                 }

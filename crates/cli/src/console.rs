@@ -146,8 +146,13 @@ impl Console {
     }
 
     /// A progress bar over the batches of an epoch, with the epoch in front and a message at the end.
-    pub(crate) fn batch_bar(&self, batches: u64) -> ProgressBar {
-        self.draw(Some(batches), "{prefix} GAUGE {pos}/{len} batches  {msg}  {eta} left")
+    /// Without a total, as where a listing is still under way, it shows how many were done.
+    pub(crate) fn batch_bar(&self, batches: Option<u64>) -> ProgressBar {
+        let template = match batches {
+            Some(_) => "{prefix} GAUGE {pos}/{len} batches  {msg}  {eta} left",
+            None => "{spinner} {prefix} {pos} batches  {msg}  {elapsed}",
+        };
+        self.draw(batches, template)
     }
 
     /// A progress bar over operations, with a message at the end.

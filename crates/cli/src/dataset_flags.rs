@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use clap::{Arg, ArgMatches, Command};
 use forebay_io::layer::Routed;
 use forebay_io::{Location, Store};
-use forebay_loader::{DATASET_OPTIONS, Dataset, DatasetOptions};
+use forebay_loader::{DATASET_OPTIONS, Dataset, DatasetOptions, Listing};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -21,6 +21,13 @@ pub(crate) struct Opened {
     pub(crate) root: Location,
 }
 
+/// Where a dataset is and what it is, before it is looked at.
+struct Named {
+    root: Location,
+    store: Arc<dyn Store>,
+    options: DatasetOptions,
+}
+
 impl DatasetFlags {
     /// Whether a flag was given.
     pub(crate) fn has(&self, name: &str) -> bool {
@@ -29,6 +36,18 @@ impl DatasetFlags {
 
     /// The dataset at `uri`.
     pub(crate) async fn open(&self, uri: &OsString, context: &Context) -> Result<Opened> {
+        let Named { root, store, options } = self.named(uri, context)?;
+        let dataset = Arc::new(Dataset::open(&*store, &root, options).await?);
+        Ok(Opened { dataset, store, root })
+    }
+
+    /// What `uri` has, as it will be listed while it is loaded.
+    pub(crate) fn streamed(&self, uri: &OsString, context: &Context) -> Result<(Listing, Arc<dyn Store>)> {
+        let Named { root, store, options } = self.named(uri, context)?;
+        Ok((Listing::new(&root, options)?, store))
+    }
+
+    fn named(&self, uri: &OsString, context: &Context) -> Result<Named> {
         let root = context.locate(uri)?;
         let folder = |text: &str| -> forebay_io::Result<(Arc<dyn Store>, Location)> {
             let folder = context.stores.locate(text, &context.cwd)?;
@@ -41,8 +60,7 @@ impl DatasetFlags {
             let stores = context.stores.clone();
             store = Arc::new(Routed::new(store, move |location: &Location| stores.at(location)));
         }
-        let dataset = Arc::new(Dataset::open(&*store, &root, options).await?);
-        Ok(Opened { dataset, store, root })
+        Ok(Named { root, store, options })
     }
 }
 

@@ -11,7 +11,7 @@ use crate::metrics_out::{self, MetricsOut};
 use crate::problems::{self, Problem};
 use crate::quarantine;
 use forebay_io::{Kind, Location, PageCacheMode};
-use forebay_loader::{Batch, Dataset, Epoch, Format, Loader, LoaderOptions};
+use forebay_loader::{Batch, Dataset, Epoch, Format, Loader, LoaderOptions, LoadingMode, Source};
 use forebay_metrics::{MetricsSnapshot, Report, RunFacts, units};
 use indicatif::ProgressBar;
 use serde_json::json;
@@ -29,7 +29,7 @@ With --verify, exit code 4 if a sample's bytes are not those of the manifest, or
 --limit, --drop-last or shards) did not bring every file of the manifest exactly once.
 
 With --json: with --verify one line a problem, as of `forebay verify`; then one line, {\"type\": \"summary\", \
-\"root\", \"samples_in_dataset\", \"options\", \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
+\"root\", \"samples_in_dataset\" (null with --loading-mode=streaming), \"options\", \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
 \"metrics\" is the snapshot of forebay's metrics, \"facts\" has \"elapsed_s\", \"cpu_user_s\", \"cpu_system_s\", \
 \"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".
 
@@ -59,15 +59,31 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let options = args.loader.options()?;
     let out = MetricsOut::new(&args.metrics, &context.cwd)?;
-    let Opened { dataset, store, root } = args.dataset.open(&args.uri, context).await?;
-    let mut check = match &args.verify {
-        Some(place) => Some(Check::new(place, &dataset, &args, &options, context).await?),
-        None => None,
+    let mut check = None;
+    let (source, store) = match options.loading_mode {
+        LoadingMode::Streaming if args.verify.is_some() => {
+            return Err(Failure::usage(
+                "--verify compares a whole listing with the manifest, which --loading-mode=streaming does not \
+                 wait for; use ordered or completion",
+            ));
+        }
+        LoadingMode::Streaming => {
+            let (listing, store) = args.dataset.streamed(&args.uri, context)?;
+            (Source::from(Arc::new(listing)), store)
+        }
+        LoadingMode::Ordered | LoadingMode::Completion => {
+            let Opened { dataset, store, .. } = args.dataset.open(&args.uri, context).await?;
+            if let Some(place) = &args.verify {
+                check = Some(Check::new(place, &dataset, &args, &options, context).await?);
+            }
+            (Source::from(dataset), store)
+        }
     };
+    let root = source.root().clone();
 
     let collector = Some(context.collector.clone());
-    let loader = Loader::with_collector(store, dataset.clone(), options.clone(), collector)?;
-    let batches = loader.batches().min(args.limit.unwrap_or(u64::MAX));
+    let loader = Loader::with_collector(store, source, options.clone(), collector)?;
+    let batches = [loader.batches(), args.limit].into_iter().flatten().min();
     let mut display = Display::new(context, args.epochs, batches);
     let mut run = Run {
         begin: Instant::now(),
@@ -230,7 +246,7 @@ fn report(
         console.record(&json!({
             "type": "summary",
             "root": root.to_string(),
-            "samples_in_dataset": dataset.len(),
+            "samples_in_dataset": dataset.map(|dataset| dataset.len()),
             "options": options.to_json(),
             "facts": facts,
             "problems": check.map(|check| check.report.to_json()),
@@ -346,7 +362,7 @@ struct Display {
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
 impl Display {
-    fn new(context: &Context, epochs: u64, batches: u64) -> Self {
+    fn new(context: &Context, epochs: u64, batches: Option<u64>) -> Self {
         let now = Instant::now();
         Display { bar: context.console.batch_bar(batches), epochs, epoch: 0, begin: now, told: now }
     }

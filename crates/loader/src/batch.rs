@@ -1,8 +1,9 @@
 //! Some samples in one contiguous, 64-byte-aligned buffer, where they were read.
 
+use crate::listing::{Mark, Origin};
 use crate::mend::Mended;
 use crate::quarantine::Loss;
-use forebay_io::{Block, Error, Result};
+use forebay_io::{Block, Error, Location, Result};
 use std::fmt;
 use std::ops::Range;
 use std::ptr::NonNull;
@@ -18,6 +19,8 @@ pub struct Batch {
     losses: Vec<Loss>,
     epoch: u64,
     index: u64,
+    /// Where it came from, if that was a listing under way.
+    streamed: Option<Origin>,
 }
 
 impl Batch {
@@ -26,7 +29,7 @@ impl Batch {
         if let Some(slot) = (0..ids.len()).find(|&slot| block.span(slot).is_none()) {
             return Err(nothing_placed(ids[slot]));
         }
-        Ok(Batch { block, ids, slots: None, losses: Vec::new(), epoch, index })
+        Ok(Batch { block, ids, slots: None, losses: Vec::new(), epoch, index, streamed: None })
     }
 
     /// As [`Batch::new`], without the samples that were lost.
@@ -39,7 +42,24 @@ impl Batch {
         if let Some(i) = (0..ids.len()).find(|&i| block.span(slots[i] as usize).is_none()) {
             return Err(nothing_placed(ids[i]));
         }
-        Ok(Batch { block, ids, slots: Some(slots.into()), losses, epoch, index })
+        Ok(Batch { block, ids, slots: Some(slots.into()), losses, epoch, index, streamed: None })
+    }
+
+    /// The same batch, of a listing that is under way.
+    pub(crate) fn streamed(self, origin: Origin) -> Self {
+        Batch { streamed: Some(origin), ..self }
+    }
+
+    /// What of a listing had come with it, and whether it is the last.
+    pub(crate) fn mark(&self) -> Option<(&Mark, bool)> {
+        self.streamed.as_ref().map(|origin| (&origin.mark, origin.last))
+    }
+
+    /// Where sample `i` was read from, with `loading_mode=streaming`; none else: the dataset knows it
+    /// ([`Dataset::location`](crate::Dataset::location)).
+    pub fn location(&self, i: usize) -> Option<&Location> {
+        let found = &self.streamed.as_ref()?.found;
+        Some(&found.get(self.ids.get(i)?)?.location)
     }
 
     /// The samples that were lost on its way. Only the first call gets them.
@@ -57,7 +77,8 @@ impl Batch {
         self.ids.is_empty()
     }
 
-    /// The ids of the samples in the dataset, in the order of the batch.
+    /// The ids of the samples in the dataset, in the order of the batch; with `loading_mode=streaming`
+    /// their places in the listing.
     pub fn ids(&self) -> &[u64] {
         &self.ids
     }

@@ -531,7 +531,7 @@ fn damaged(root: &Location, why: &str) -> Error {
     Error::new(Kind::Corrupt, Operation::Get, context).at(root).with_retry(Retry::Never)
 }
 
-fn nothing_listed(root: &Location, options: &ListOptions) -> Error {
+pub(crate) fn nothing_listed(root: &Location, options: &ListOptions) -> Error {
     let context = match &options.glob {
         Some(glob) => format!("nothing to load: no name beneath it matches the glob {:?}", glob.pattern()),
         None if options.recursive => "nothing to load: it holds no files".to_owned(),

@@ -8,7 +8,7 @@ use forebay_pipeline::{self as pipeline, PipelineError, PipelineStats, Sink};
 use futures::future::{Either, select};
 use std::fmt;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -42,6 +42,8 @@ struct Delivery {
     progress: Progress,
     /// Samples that were lost in this epoch.
     lost: u64,
+    /// How many batches there are; known once nothing is listed any more.
+    total: Arc<OnceLock<u64>>,
     /// Since when the consumer waits for the next batch, if it does.
     waits_since: Option<Instant>,
     done: bool,
@@ -54,16 +56,23 @@ impl Epoch {
         shared: Arc<Shared>,
         run: u64,
         epoch: u64,
-        batches_total: u64,
+        total: Arc<OnceLock<u64>>,
     ) -> Self {
-        let progress =
-            Progress { epoch, batches: 0, batches_total, samples: 0, bytes: 0, elapsed: Duration::ZERO };
+        let progress = Progress {
+            epoch,
+            batches: 0,
+            batches_total: total.get().copied(),
+            samples: 0,
+            bytes: 0,
+            elapsed: Duration::ZERO,
+        };
         let delivery = Delivery {
             shared,
             run,
             began: Instant::now(),
             progress,
             lost: 0,
+            total,
             waits_since: None,
             done: false,
         };
@@ -183,13 +192,13 @@ impl Delivery {
         let mut batch = match item {
             None => {
                 self.done = true;
-                if self.progress.batches < self.progress.batches_total {
-                    let context = format!(
-                        "the epoch was ended after {} of {} batches",
-                        self.progress.batches, self.progress.batches_total
-                    );
+                let (came, total) = (self.progress.batches, self.total.get());
+                if total.is_none_or(|total| came < *total) {
+                    let all = total.map_or("unknown".to_owned(), u64::to_string);
+                    let context = format!("the epoch was ended after {came} of {all} batches");
                     return Some(Some(Err(Error::new(Kind::Cancelled, Operation::Get, context))));
                 }
+                self.shared.ended(self.run);
                 return Some(None);
             }
             Some(Err(error)) => {
@@ -206,6 +215,7 @@ impl Delivery {
         self.progress.batches += 1;
         self.progress.samples += batch.len() as u64;
         self.progress.bytes += batch.sample_bytes();
+        self.progress.batches_total = self.total.get().copied();
         self.progress.elapsed = self.began.elapsed();
         self.shared.delivered(self.run, &batch);
         if let Some(tell) = &self.shared.on_progress {

@@ -2,12 +2,14 @@
 
 use crate::honoured;
 use crate::left::{Gaps, Left};
+use crate::listing::{self, Mark};
 use crate::read_batch::Reader;
+use crate::samples::Samples;
 use crate::seats::Seats;
 use crate::state::{Before, Own, State, mismatch};
 use crate::{
-    Batch, Dataset, Epoch, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine, ReaderMode,
-    Sampler,
+    Batch, Dataset, Epoch, Listing, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine,
+    ReaderMode, Sampler, Source,
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
 use forebay_io::{Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Unobserved};
@@ -16,7 +18,7 @@ use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::runtime::Handle;
 
 /// Loads a dataset, epoch after epoch. See the crate's words for an example.
@@ -26,7 +28,7 @@ type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 pub(crate) struct Shared {
     store: Arc<dyn Store>,
-    dataset: Arc<Dataset>,
+    source: Source,
     options: LoaderOptions,
     pool: Pool,
     /// For samples that are read by id: see `pick`.
@@ -40,11 +42,14 @@ pub(crate) struct Shared {
 }
 
 /// Where the consumer is.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Cursor {
     epoch: u64,
     /// What the present run of the epoch started with.
     before: Before,
+    /// Of a listing, in place of that: the place that it started from, and what had come with the last batch.
+    start: u64,
+    mark: Mark,
     /// Batches delivered since then without a gap.
     batches: u64,
     /// Batches delivered beyond a gap (completion order).
@@ -89,8 +94,8 @@ impl Loader {
     ///
     /// # Errors
     /// `InvalidConfig` if the options make no sense; see [`LoaderOptions::validate`].
-    pub fn new(store: Arc<dyn Store>, dataset: Arc<Dataset>, options: LoaderOptions) -> Result<Self> {
-        Self::with_collector(store, dataset, options, Some(Arc::new(MetricsCollector::new())))
+    pub fn new(store: Arc<dyn Store>, source: impl Into<Source>, options: LoaderOptions) -> Result<Self> {
+        Self::with_collector(store, source, options, Some(Arc::new(MetricsCollector::new())))
     }
 
     /// A loader that counts into `collector`, or nowhere.
@@ -99,18 +104,20 @@ impl Loader {
     /// As [`Loader::new`].
     pub fn with_collector(
         store: Arc<dyn Store>,
-        dataset: Arc<Dataset>,
+        source: impl Into<Source>,
         options: LoaderOptions,
         collector: Option<Arc<MetricsCollector>>,
     ) -> Result<Self> {
+        let source = source.into();
         options.validate()?;
         honoured::by_loader(&options)?;
+        source.honours(&options)?;
         let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let picks = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let store = stack(store, &options, collector.as_ref());
         Ok(Loader(Arc::new(Shared {
             store,
-            dataset,
+            source,
             options,
             pool,
             picks,
@@ -138,9 +145,17 @@ impl Loader {
         &self.0.options
     }
 
-    /// The dataset.
-    pub fn dataset(&self) -> &Arc<Dataset> {
-        &self.0.dataset
+    /// What it loads from.
+    pub fn source(&self) -> &Source {
+        &self.0.source
+    }
+
+    /// The dataset; none with `loading_mode=streaming`.
+    pub fn dataset(&self) -> Option<&Arc<Dataset>> {
+        match &self.0.source {
+            Source::Dataset(dataset) => Some(dataset),
+            Source::Listing(_) => None,
+        }
     }
 
     /// The budget behind `max_bytes_in_flight`.
@@ -158,9 +173,11 @@ impl Loader {
         self.0.quarantine().clone()
     }
 
-    /// How many batches a whole epoch has on this rank.
-    pub fn batches(&self) -> u64 {
-        self.0.batches_left(&self.0.sampler(0, &Before::all()))
+    /// How many batches a whole epoch has on this rank. None with `loading_mode=streaming`, where nobody knows
+    /// before the listing has ended.
+    pub fn batches(&self) -> Option<u64> {
+        let dataset = self.dataset()?;
+        Some(self.0.batches_left(&self.0.sampler(dataset, 0, &Before::all())))
     }
 
     /// Everything measured so far.
@@ -174,15 +191,33 @@ impl Loader {
     /// None today; options were checked when the loader was made.
     pub fn start(&self, runtime: &Handle) -> Result<Epoch> {
         let shared = &self.0;
-        let (run, epoch, sampler) = {
+        let begun = {
             let mut cursor = shared.cursor();
             if cursor.begun {
                 cursor.end();
             }
             cursor.begun = true;
             cursor.run += 1;
-            (cursor.run, cursor.epoch, shared.sampler(cursor.epoch, &cursor.before))
+            cursor.clone()
         };
+        match &shared.source {
+            Source::Dataset(dataset) => self.start_known(runtime, dataset, begun),
+            Source::Listing(listing) => self.start_streaming(runtime, listing, begun),
+        }
+    }
+
+    /// A pool of its own is given back with the epoch's last batch.
+    fn epoch_pool(&self) -> Pool {
+        match self.0.options.persistent_workers {
+            true => self.0.pool.clone(),
+            false => Pool::new(self.budget().clone()),
+        }
+    }
+
+    fn start_known(&self, runtime: &Handle, dataset: &Arc<Dataset>, begun: Cursor) -> Result<Epoch> {
+        let shared = &self.0;
+        let Cursor { run, epoch, before, .. } = begun;
+        let sampler = shared.sampler(dataset, epoch, &before);
         let batches = shared.batches_left(&sampler);
         let options = &shared.options;
         let size = options.batch_size as u64;
@@ -190,17 +225,13 @@ impl Loader {
         // leaves.
         let old = sampler.in_pieces().div_ceil(size);
 
-        let reader = shared.reader(epoch, options.on_error);
-        // A pool of its own is given back with the epoch's last batch.
-        let pool =
-            if options.persistent_workers { shared.pool.clone() } else { Pool::new(self.budget().clone()) };
+        let reader = Arc::new(shared.reader(Samples::Dataset(dataset.clone()), epoch, options.on_error));
+        let pool = self.epoch_pool();
         let order = match options.loading_mode {
-            LoadingMode::Ordered => pipeline::Order::Delivery,
             LoadingMode::Completion => pipeline::Order::CompletionAfter(old),
-            LoadingMode::Streaming => return Err(Error::invalid("loading_mode=streaming needs a listing")),
+            LoadingMode::Ordered | LoadingMode::Streaming => pipeline::Order::Delivery,
         };
-        let workers = Concurrency::new(options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
-        let prefetch = NonZeroUsize::new(options.prefetch).ok_or_else(|| Error::invalid("prefetch is 0"))?;
+        let (workers, prefetch) = shared.width()?;
         let sink = Pipeline::source("index", 0..batches)
             .map("read", workers, order, move |index| {
                 let from = index * size;
@@ -215,14 +246,39 @@ impl Loader {
         if batches == 0 {
             shared.cursor().end();
         }
-        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, batches))
+        let total = Arc::new(OnceLock::from(batches));
+        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, total))
+    }
+
+    fn start_streaming(&self, runtime: &Handle, listing: &Arc<Listing>, begun: Cursor) -> Result<Epoch> {
+        let shared = &self.0;
+        let Cursor { run, epoch, start, mark, .. } = begun;
+        let total = Arc::new(OnceLock::new());
+        let (store, from) = (shared.store.clone(), listing::From { epoch, start, mark });
+        let batches = listing::batches(listing.clone(), store, from, &shared.options, total.clone());
+        let (root, verify) = (listing.root().clone(), listing.verifies());
+        let (reading, pool) = (shared.clone(), self.epoch_pool());
+        let (workers, prefetch) = shared.width()?;
+        let sink = Pipeline::stream("list", batches)
+            .map("read", workers, pipeline::Order::Delivery, move |assigned| {
+                let listing::Assigned { index, ids, origin } = assigned;
+                let samples = Samples::Found { found: origin.found.clone(), root: root.clone(), verify };
+                let reader = Arc::new(reading.reader(samples, epoch, reading.options.on_error));
+                // In the order of delivery: see `start_known`.
+                let lease = pool.lease(pool.budget().ticket(), ids.len() as u32);
+                async move { Ok(reader.read(index, ids, lease).await?.streamed(origin)) }
+            })
+            .sink(prefetch)
+            .spawn(runtime);
+        Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, total))
     }
 
     /// What reads samples by id, and a lease of so many slots that no epoch waits for.
-    pub(crate) fn picking(&self, slots: u32) -> (Arc<Reader>, Arc<Lease>) {
+    pub(crate) fn picking(&self, dataset: &Arc<Dataset>, slots: u32) -> (Arc<Reader>, Arc<Lease>) {
         let Shared { picks, .. } = &*self.0;
         // Whoever asks for samples by id must get those, and no others.
-        (self.0.reader(0, OnError::Raise), picks.lease(picks.budget().ticket(), slots))
+        let reader = self.0.reader(Samples::Dataset(dataset.clone()), 0, OnError::Raise);
+        (Arc::new(reader), picks.lease(picks.budget().ticket(), slots))
     }
 
     /// Makes the next start begin `epoch` at its beginning.
@@ -233,9 +289,27 @@ impl Loader {
 
     /// Where the consumer is: after the last batch that it was given.
     pub fn state(&self) -> State {
-        let Shared { options, dataset, .. } = &*self.0;
+        let Shared { options, source, .. } = &*self.0;
         let cursor = self.0.cursor();
-        let (left, own) = self.0.left(&cursor);
+        let dataset = match source {
+            Source::Dataset(dataset) => dataset,
+            Source::Listing(_) => {
+                let done = cursor.batches.saturating_mul(options.batch_size as u64);
+                let done = done.saturating_mul(options.shard_world_size as u64);
+                return State {
+                    version: State::VERSION,
+                    epoch: cursor.epoch,
+                    place: cursor.start.saturating_add(done),
+                    gaps: Gaps::default(),
+                    own: None,
+                    order: listing::order_name(options),
+                    seed: options.seed,
+                    samples: cursor.mark.entries,
+                    fingerprint: cursor.mark.digest.clone(),
+                };
+            }
+        };
+        let (left, own) = self.0.left(dataset, &cursor);
         State {
             version: State::VERSION,
             epoch: cursor.epoch,
@@ -265,8 +339,19 @@ impl Loader {
     /// # Errors
     /// As [`Loader::load_state`]; `InvalidConfig` if they are not the states of all ranks, each once.
     pub fn load_states(&self, states: &[State]) -> Result<()> {
-        states.iter().try_for_each(|state| self.fits(state))?;
         let options = self.options();
+        let dataset = match &self.0.source {
+            Source::Dataset(dataset) => dataset,
+            Source::Listing(_) => {
+                let state = listing::earliest(states, options)?;
+                let mark = Mark { entries: state.samples, digest: state.fingerprint.clone() };
+                let mut cursor = self.0.cursor();
+                let begin = Cursor::at(state.epoch, Before::all(), cursor.run + 1);
+                *cursor = Cursor { start: state.place, mark, ..begin };
+                return Ok(());
+            }
+        };
+        states.iter().try_for_each(|state| self.fits(dataset, state))?;
         let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
         let (epoch, before) = State::before(states, rank, world)?;
         let mut cursor = self.0.cursor();
@@ -275,8 +360,8 @@ impl Loader {
     }
 
     /// Whether a state is of this order and this dataset.
-    fn fits(&self, state: &State) -> Result<()> {
-        let Shared { options, dataset, .. } = &*self.0;
+    fn fits(&self, dataset: &Dataset, state: &State) -> Result<()> {
+        let options = &self.0.options;
         if state.samples != dataset.len() {
             return Err(mismatch("dataset size", state.samples, dataset.len()).at(dataset.root()));
         }
@@ -310,8 +395,8 @@ impl Shared {
         &self.options
     }
 
-    fn sampler(&self, epoch: u64, before: &Before) -> Sampler {
-        let (total, options) = (self.dataset.len(), &self.options);
+    fn sampler(&self, dataset: &Dataset, epoch: u64, before: &Before) -> Sampler {
+        let (total, options) = (dataset.len(), &self.options);
         match before {
             Before::Shared(left) => Sampler::of(total, epoch, left.clone(), options),
             Before::Own(left, own) => Sampler::of_own(total, epoch, left.clone(), own.end, options),
@@ -319,10 +404,10 @@ impl Shared {
     }
 
     /// What the consumer has not been given, and whether only of its own rank's part.
-    fn left(&self, cursor: &Cursor) -> (Left, Option<Own>) {
+    fn left(&self, dataset: &Dataset, cursor: &Cursor) -> (Left, Option<Own>) {
         let options = &self.options;
         let size = options.batch_size as u64;
-        let sampler = self.sampler(cursor.epoch, &cursor.before);
+        let sampler = self.sampler(dataset, cursor.epoch, &cursor.before);
         let world = options.shard_world_size as u64;
         let own = match cursor.before {
             Before::Own(_, own) => Some(own),
@@ -341,11 +426,19 @@ impl Shared {
         (sampler.own_after(sampler.len().min(next * size), samples), own)
     }
 
-    fn reader(&self, epoch: u64, on_error: OnError) -> Arc<Reader> {
+    /// How many batches are read at once, and how many wait.
+    fn width(&self) -> Result<(Concurrency, NonZeroUsize)> {
+        let workers =
+            Concurrency::new(self.options.num_workers).map_err(|e| Error::invalid(e.to_string()))?;
+        let prefetch = NonZeroUsize::new(self.options.prefetch);
+        Ok((workers, prefetch.ok_or_else(|| Error::invalid("prefetch is 0"))?))
+    }
+
+    fn reader(&self, samples: Samples, epoch: u64, on_error: OnError) -> Reader {
         let options = &self.options;
-        Arc::new(Reader {
+        Reader {
             store: self.store.clone(),
-            dataset: self.dataset.clone(),
+            samples,
             options: ReadOptions {
                 access: Access::Sequential,
                 page_cache: options.page_cache_mode,
@@ -362,7 +455,7 @@ impl Shared {
             seed: options.seed,
             deadline: options.deadline,
             epoch,
-        })
+        }
     }
 
     fn batches_left(&self, sampler: &Sampler) -> u64 {
@@ -381,7 +474,26 @@ impl Shared {
             cursor.ahead.pop_first();
             cursor.batches += 1;
         }
-        if cursor.batches == self.batches_left(&self.sampler(cursor.epoch, &cursor.before)) {
+        let over = match (&self.source, batch.mark()) {
+            (Source::Dataset(dataset), _) => {
+                cursor.batches == self.batches_left(&self.sampler(dataset, cursor.epoch, &cursor.before))
+            }
+            (Source::Listing(_), Some((mark, last))) => {
+                cursor.mark = mark.clone();
+                last
+            }
+            (Source::Listing(_), None) => false,
+        };
+        if over {
+            cursor.end();
+        }
+    }
+
+    /// The consumer was told that there are no more batches of this run.
+    pub(crate) fn ended(&self, run: u64) {
+        let mut cursor = self.cursor();
+        // Where the last batch was known to be the last, the cursor is beyond it already.
+        if cursor.run == run && cursor.begun {
             cursor.end();
         }
     }
@@ -401,7 +513,8 @@ impl Shared {
 impl Cursor {
     /// Before `before`, in a run that begins with the next start.
     fn at(epoch: u64, before: Before, run: u64) -> Self {
-        Cursor { epoch, before, batches: 0, ahead: BTreeSet::new(), begun: false, run }
+        let (batches, ahead, mark) = (0, BTreeSet::new(), Mark::default());
+        Cursor { epoch, before, start: 0, mark, batches, ahead, begun: false, run }
     }
 
     /// The epoch is over: the next one begins at its beginning.
@@ -414,7 +527,7 @@ impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader")
             .field("store", &self.0.store)
-            .field("dataset", &self.0.dataset)
+            .field("source", &self.0.source)
             .field("options", &self.0.options)
             .finish_non_exhaustive()
     }

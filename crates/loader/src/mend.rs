@@ -1,9 +1,9 @@
 //! What `on_error` does for a batch of which samples failed: leaves them out, or reads others in their
 //! places.
 
+use crate::OnError;
 use crate::quarantine::{Loss, Treatment};
 use crate::read_batch::Reader;
-use crate::{Dataset, OnError};
 use forebay_io::{Error, GetRequest, Kind, Lease, Place, ReadOptions, Result};
 use std::sync::Arc;
 
@@ -114,16 +114,17 @@ impl Reader {
     /// The sample that is tried in the place of `lost`: a pure function of seed, epoch, sample and attempt.
     fn candidate(&self, lost: u64, attempt: u64) -> u64 {
         let key = [self.seed, self.epoch, lost, attempt].into_iter().fold(0, |mixed, word| mix(mixed ^ word));
-        among(&self.dataset, lost, key)
+        // Where nobody knows how many there are, no substitute is asked for: the options refuse it.
+        among(self.samples.len().unwrap_or(0), lost, key)
     }
 }
 
 /// A sample other than `lost`, where there is one.
-fn among(dataset: &Dataset, lost: u64, key: u64) -> u64 {
-    let others = dataset.len().saturating_sub(1).max(1);
+fn among(total: u64, lost: u64, key: u64) -> u64 {
+    let others = total.saturating_sub(1).max(1);
     let chosen = ((u128::from(key) * u128::from(others)) >> 64) as u64;
     let other = if chosen >= lost { chosen + 1 } else { chosen };
-    other.min(dataset.len().saturating_sub(1))
+    other.min(total.saturating_sub(1))
 }
 
 /// The finalizer of SplitMix64 (Steele, Lea, Flood 2014) behind its increment.

@@ -131,7 +131,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "loading_mode",
         kind: OptionKind::Choice(LoadingMode::WORDS),
         unit: "",
-        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the dataset is still listed, in the order of the listing, which is refused: ids and states come from the whole listing",
+        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the location or the manifest is still being listed, in the order of the listing or a shuffle_window of it; nothing is kept of the names, so there are no ids to read by and no length",
         optional: false,
         spells: None,
         get: |o| o.loading_mode.name().into(),

@@ -11,16 +11,22 @@ impl Loader {
     /// # Errors
     /// `InvalidRange` for an id that the dataset does not have; else as a batch of an epoch.
     pub async fn read(&self, ids: &[u64]) -> Result<Batch> {
-        let total = self.dataset().len();
+        let Some(dataset) = self.dataset() else {
+            let context = "loading_mode=streaming keeps no list of samples that an id could be looked up in; use \
+                           ordered or completion";
+            return Err(Error::new(forebay_io::Kind::Unsupported, forebay_io::Operation::Get, context)
+                .at(self.source().root()));
+        };
+        let total = dataset.len();
         if let Some(beyond) = ids.iter().find(|id| **id >= total) {
             return Err(Error::new(
                 forebay_io::Kind::InvalidRange,
                 forebay_io::Operation::Get,
                 format!("sample {beyond} of a dataset of {total}"),
             )
-            .at(self.dataset().root()));
+            .at(dataset.root()));
         }
-        let (reader, lease) = self.picking(ids.len() as u32);
+        let (reader, lease) = self.picking(dataset, ids.len() as u32);
         let batch = reader.read(0, ids.into(), lease).await?;
         batch.delivered();
         Ok(batch)

@@ -9,8 +9,9 @@ pub struct Progress {
     pub epoch: u64,
     /// Batches delivered since this epoch was started here.
     pub batches: u64,
-    /// Batches that this start of the epoch will deliver in all.
-    pub batches_total: u64,
+    /// Batches that this start of the epoch will deliver in all; none while a listing that is loaded from
+    /// has not ended.
+    pub batches_total: Option<u64>,
     /// Samples delivered.
     pub samples: u64,
     /// Bytes of samples delivered, padding not counted.

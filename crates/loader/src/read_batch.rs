@@ -1,8 +1,9 @@
 //! Reads one batch: the requests of its samples, one submission, and what came of it.
 
 use crate::mend::mend;
+use crate::samples::Samples;
 use crate::seats::Seats;
-use crate::{Batch, Dataset, OnError, deadline};
+use crate::{Batch, OnError, deadline};
 use forebay_io::{
     Error, GetRequest, Kind, Lease, Operation, Place, ReadOptions, Reservation, Result, Retry, Served, Store,
     Want,
@@ -10,10 +11,11 @@ use forebay_io::{
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Everything that reading any batch of an epoch needs.
+/// Everything that reading a batch of an epoch needs.
+#[derive(Clone)]
 pub(crate) struct Reader {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) dataset: Arc<Dataset>,
+    pub(crate) samples: Samples,
     pub(crate) options: ReadOptions,
     /// From which each batch takes the stream that its reads belong to.
     pub(crate) seats: Arc<Seats>,
@@ -76,7 +78,7 @@ impl Reader {
     /// What is asked of the store. Where another sample may have to take this one's place, its size is not said:
     /// room that was asked for before the read failed would be all that there is for the other.
     pub(crate) fn request(&self, id: u64, slot: u32) -> Result<GetRequest> {
-        let request = self.dataset.request(id, slot)?;
+        let request = self.samples.request(id, slot)?;
         let fixed = !matches!(self.on_error, OnError::Substitute { .. });
         Ok(GetRequest { size: request.size.filter(|_| fixed), ..request })
     }
@@ -90,12 +92,12 @@ impl Reader {
         place: &Arc<dyn Place>,
     ) -> Vec<Result<Served>> {
         let results = self.store.get_many(requests.clone(), options.clone(), place.clone()).await;
-        if !self.dataset.checks() {
+        if !self.samples.checks() {
             return results;
         }
-        let (dataset, place, all) = (self.dataset.clone(), place.clone(), requests.len());
+        let (samples, place, all) = (self.samples.clone(), place.clone(), requests.len());
         let check = move || {
-            let check = |(request, result)| check(&dataset, request, result, &*place);
+            let check = |(request, result)| check(&samples, request, result, &*place);
             requests.iter().zip(results).map(check).collect()
         };
         tokio::task::spawn_blocking(check).await.unwrap_or_else(|lost| {
@@ -108,7 +110,7 @@ impl Reader {
 
 /// The result of a read, or what is wrong with the bytes that it placed.
 fn check(
-    dataset: &Dataset,
+    samples: &Samples,
     request: &GetRequest,
     result: Result<Served>,
     place: &dyn Place,
@@ -117,7 +119,7 @@ fn check(
     // A slot that is asked for again at the size that it has is there at once, with what was read there.
     match place.try_reserve(&[Want::new(request.slot, served.bytes)]) {
         Reservation::Granted(bufs) => {
-            let checked = request.sample.zip(bufs.first()).map(|(id, bytes)| dataset.check(id, bytes));
+            let checked = request.sample.zip(bufs.first()).map(|(id, bytes)| samples.check(id, bytes));
             checked.transpose().map(|_| served)
         }
         Reservation::TooLarge { error, .. } | Reservation::Refused(error) => Err(error),

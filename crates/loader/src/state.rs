@@ -1,6 +1,7 @@
 //! Where a loader is, small enough to save with every checkpoint.
 
 use crate::left::{Gaps, Left};
+use crate::listing::STREAMED;
 use forebay_io::{Error, Kind, Operation, Result};
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,8 @@ const VERSION: u32 = 3;
 
 /// All that is needed to go on where a loader was left, with the same or with another number of
 /// ranks, workers or samples a batch. Less than a kilobyte, whatever the dataset's size.
+///
+/// Of a listing that is loaded while it goes on it has the number of entries that had come and their digest.
 ///
 /// It counts what the *consumer* was given: batches that were read ahead are read again. When ranks
 /// save their states together (each after the same number of samples), any one of them resumes all;
@@ -78,6 +81,10 @@ impl State {
     /// How many samples of the epoch all ranks together have been given; of one rank's own state, if the others
     /// were given as many.
     pub fn samples_done(&self) -> u64 {
+        if self.order.starts_with(STREAMED) {
+            // How many there are in all, nobody knows.
+            return self.place;
+        }
         let Ok(left) = self.left() else { return 0 };
         let left = match self.own {
             None => left.len(self.samples),

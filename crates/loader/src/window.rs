@@ -53,6 +53,13 @@ impl Window {
         self.permuted(&self.first, block, window, between)
     }
 
+    /// How many samples, from the first on, must be there for the one at `place` to be certain.
+    pub(crate) fn reach(&self, place: u64) -> u64 {
+        let (_, window) = self.moved(place);
+        let (_, from) = self.unmoved(window.end - 1);
+        from.end
+    }
+
     #[inline]
     fn permuted(&self, keys: &Keys, block: u64, window: Range<u64>, place: u64) -> u64 {
         let length = window.end - window.start;

@@ -3,7 +3,7 @@
 use forebay_io::{Kind, ListOptions, Location, MemoryStore, PutOptions, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::{FaultRates, FaultStore, RecordingObserver};
-use forebay_loader::{Dataset, Loader, LoaderOptions, OPTIONS};
+use forebay_loader::{Dataset, DatasetOptions, Listing, Loader, LoaderOptions, OPTIONS};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -184,6 +184,15 @@ const EFFECTS: &[Effect] = &[
     ("loading_mode", |scene| {
         let ids = scene.ids(json!({ "loading_mode": "completion", "batch_size": 2 }));
         assert_eq!(sorted(ids), (0..64).collect::<Vec<_>>());
+        // Before the end of the listing is known: names of a thousand a page, and one batch.
+        let more = Scene::new(1100);
+        let listing = Listing::new(more.dataset.root(), DatasetOptions::default()).unwrap();
+        let options = Scene::options(json!({ "loading_mode": "streaming", "prefetch": 1 })).unwrap();
+        let loader = Loader::new(more.store.clone(), Arc::new(listing), options).unwrap();
+        let mut epoch = loader.start(more.runtime.handle()).unwrap();
+        epoch.next_blocking().unwrap().unwrap();
+        assert_eq!((loader.batches(), epoch.progress().batches_total), (None, None));
+        scene.refused(json!({ "loading_mode": "streaming" }), "give the location");
     }),
     ("max_bytes_in_flight", |scene| {
         assert!(scene.peak(json!({ "max_bytes_in_flight": 600, "batch_size": 4 })) <= 600);

@@ -8,6 +8,7 @@ use crate::born::Born;
 use crate::buffer::{Exported, column};
 use crate::dlpack::{self, Wanted};
 use crate::errors;
+use forebay_io::{Error, Kind, Operation};
 use forebay_loader as loader;
 use pyo3::exceptions::{PyBufferError, PyIndexError};
 use pyo3::ffi;
@@ -31,11 +32,26 @@ pub(crate) struct Batch {
 /// What every view of a batch shares.
 pub(crate) struct Contents {
     batch: Born<loader::Batch>,
-    dataset: Arc<loader::Dataset>,
+    /// None of a listing that goes on while it is loaded.
+    dataset: Option<Arc<loader::Dataset>>,
+}
+
+impl Contents {
+    fn dataset(&self, py: Python<'_>) -> PyResult<&loader::Dataset> {
+        self.dataset.as_deref().ok_or_else(|| {
+            let text =
+                "samples that are loaded with loading_mode='streaming' are whole files: there is no format";
+            errors::raise(py, &Error::new(Kind::Unsupported, Operation::Configure, text))
+        })
+    }
 }
 
 impl Batch {
-    pub(crate) fn new(batch: loader::Batch, dataset: Arc<loader::Dataset>, collate: loader::Collate) -> Self {
+    pub(crate) fn new(
+        batch: loader::Batch,
+        dataset: Option<Arc<loader::Dataset>>,
+        collate: loader::Collate,
+    ) -> Self {
         let shown = Exported::memory(batch.as_ptr(), batch.as_slice().len());
         Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown, collate }
     }
@@ -103,7 +119,8 @@ impl Batch {
         PyList::new(slf.py(), samples)?.try_iter()
     }
 
-    /// The numbers of the samples in the dataset, as a memoryview of 64-bit integers.
+    /// The numbers of the samples in the dataset (with loading_mode="streaming", in the listing), as a
+    /// memoryview of 64-bit integers.
     #[getter]
     fn ids<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
         column(py, self.inner().ids().iter().map(|&id| id as i64))
@@ -124,8 +141,12 @@ impl Batch {
     /// Where each sample was read from.
     #[getter]
     fn uris(&self) -> Vec<String> {
-        let uri = |&id: &u64| self.contents.dataset.location(id).map(|l| l.to_string()).unwrap_or_default();
-        self.inner().ids().iter().map(uri).collect()
+        let batch = self.inner();
+        let uri = |(i, &id): (usize, &u64)| {
+            let known = self.contents.dataset.as_ref().and_then(|dataset| dataset.location(id));
+            known.or_else(|| batch.location(i).cloned()).map(|at| at.to_string()).unwrap_or_default()
+        };
+        batch.ids().iter().enumerate().map(uri).collect()
     }
 
     /// The files that sample `i` of a WebDataset is made of: a dict from extension to a view of the content,
@@ -133,7 +154,7 @@ impl Batch {
     fn members<'py>(slf: &Bound<'py, Self>, i: usize) -> PyResult<Bound<'py, PyDict>> {
         let py = slf.py();
         let (id, bytes, start) = slf.get().numbered(i)?;
-        let members = slf.get().contents.dataset.members(id, bytes);
+        let members = slf.get().contents.dataset(py)?.members(id, bytes);
         let members = members.map_err(|error| errors::raise(py, &error))?;
         let whole = PyMemoryView::from(slf.as_any())?;
         let found = PyDict::new(py);
@@ -148,7 +169,8 @@ impl Batch {
     /// Sample `i`, a row group, as the bytes of a Parquet file of its own. For format="parquet".
     fn row_group_file<'py>(&self, py: Python<'py>, i: usize) -> PyResult<Bound<'py, PyBytes>> {
         let (id, bytes, _) = self.numbered(i)?;
-        let file = py.detach(|| self.contents.dataset.row_group_file(id, bytes));
+        let dataset = self.contents.dataset(py)?;
+        let file = py.detach(|| dataset.row_group_file(id, bytes));
         Ok(PyBytes::new(py, &file.map_err(|error| errors::raise(py, &error))?))
     }
 

@@ -21,6 +21,12 @@ use std::sync::Arc;
 #[pyclass(frozen, weakref, module = "forebay")]
 pub(crate) struct Dataset {
     inner: Arc<loader::Dataset>,
+    asked: Asked,
+}
+
+/// What was given: where to look, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Asked {
     source: Source,
     options: DatasetOptions,
 }
@@ -82,20 +88,9 @@ fn unknown(name: &str) -> Error {
     Error::invalid(format!("unknown option {name:?}{hint} Options of a dataset are: {}", names.join(", ")))
 }
 
-impl Dataset {
-    pub(crate) fn inner(&self) -> &Arc<loader::Dataset> {
-        &self.inner
-    }
-
-    /// The store that it is read from, in this process: one of `stores`.
-    pub(crate) fn store(&self, py: Python<'_>, stores: Arc<Stores>) -> PyResult<Arc<dyn Store>> {
-        let manifest = self.options.dataset.get("manifest").is_some_and(|kind| !kind.is_null());
-        let anywhere = manifest || matches!(self.source, Source::List(_));
-        reached(py, stores, self.inner.root(), &self.options.store, anywhere)
-    }
-
+impl Asked {
     /// `named` are options that were given by name beside the others.
-    pub(crate) fn list(
+    pub(crate) fn new(
         uri: &Bound<'_, PyAny>,
         options: Option<&Bound<'_, PyAny>>,
         named: &[(&str, Option<&str>)],
@@ -122,35 +117,95 @@ impl Dataset {
             }
             Err(_) => Source::One(options.store.locate(uri)?),
         };
+        if let Source::List(uris) = &source {
+            for name in ["glob", "recursive"] {
+                if options.dataset.get(name).is_some_and(|value| !value.is_null()) {
+                    let context = format!("{name} changes nothing with a list of locations");
+                    return Err(raise(Error::invalid(context)));
+                }
+            }
+            if uris.is_empty() {
+                return Err(raise(Error::invalid("a list of locations is empty; name at least one")));
+            }
+        }
+        Ok(Asked { source, options })
+    }
+
+    /// The location, the manifest, or the first of a list.
+    fn root(&self) -> &Location {
+        match &self.source {
+            Source::One(root) => root,
+            // Never empty: see `new`.
+            Source::List(uris) => &uris[0],
+        }
+    }
+
+    /// The store that all of it is read from, in this process: one of `stores`.
+    pub(crate) fn store(&self, py: Python<'_>, stores: Arc<Stores>) -> PyResult<Arc<dyn Store>> {
+        let manifest = self.options.dataset.get("manifest").is_some_and(|kind| !kind.is_null());
+        let anywhere = manifest || matches!(self.source, Source::List(_));
+        reached(py, stores, self.root(), &self.options.store, anywhere)
+    }
+
+    fn made(&self, py: Python<'_>) -> PyResult<loader::DatasetOptions> {
         let process = process::current()?;
         let base = std::env::current_dir().unwrap_or_default();
         let folder = |text: &str| {
             let folder = Location::parse(text, &base)?;
-            Ok((process.find(&folder, &options.store)?, folder))
+            Ok((process.find(&folder, &self.options.store)?, folder))
         };
-        let made = loader::DatasetOptions::from_json(&options.dataset, folder).map_err(raise)?;
-        let inner = match &source {
-            Source::One(root) => {
-                let stores = process::current()?.stores().clone();
-                let store = reached(py, stores, root, &options.store, made.manifest.is_some())?;
-                wait::until_ok(py, process, loader::Dataset::open(&*store, root, made))?
-            }
-            Source::List(uris) => {
-                for name in ["glob", "recursive"] {
-                    if options.dataset.get(name).is_some_and(|value| !value.is_null()) {
-                        let context = format!("{name} changes nothing with a list of locations");
-                        return Err(raise(Error::invalid(context)));
-                    }
-                }
-                let Some(root) = uris.first() else {
-                    return Err(raise(Error::invalid("a list of locations is empty; name at least one")));
-                };
-                let stores = process::current()?.stores().clone();
-                let store = reached(py, stores, root, &options.store, true)?;
-                wait::until_ok(py, process, loader::Dataset::of_uris(&*store, uris, made))?
-            }
+        let made = loader::DatasetOptions::from_json(&self.options.dataset, folder);
+        made.map_err(|error| errors::raise(py, &error))
+    }
+
+    /// Lists it.
+    pub(crate) fn list(self, py: Python<'_>) -> PyResult<Dataset> {
+        let (made, process) = (self.made(py)?, process::current()?);
+        let store = self.store(py, process.stores().clone())?;
+        let inner = match &self.source {
+            Source::One(root) => wait::until_ok(py, process, loader::Dataset::open(&*store, root, made))?,
+            Source::List(uris) => wait::until_ok(py, process, loader::Dataset::of_uris(&*store, uris, made))?,
         };
-        Ok(Dataset { inner: Arc::new(inner), source, options })
+        Ok(Dataset { inner: Arc::new(inner), asked: self })
+    }
+
+    /// As it will be listed while it is loaded.
+    pub(crate) fn streamed(&self, py: Python<'_>) -> PyResult<loader::Listing> {
+        let made = self.made(py)?;
+        let listing = match &self.source {
+            Source::One(root) => loader::Listing::new(root, made),
+            Source::List(uris) => loader::Listing::of_uris(uris.clone(), made),
+        };
+        listing.map_err(|error| errors::raise(py, &error))
+    }
+
+    /// Where it is, as Python was told.
+    pub(crate) fn uri<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(match &self.source {
+            Source::One(root) => root.to_string().into_pyobject(py)?.into_any(),
+            Source::List(uris) => PyList::new(py, uris.iter().map(Location::to_string))?.into_any(),
+        })
+    }
+
+    /// How it was to be listed.
+    pub(crate) fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let listed = matches!(self.source, Source::One(_)) && !self.options.dataset.contains_key("manifest");
+        let options = value::to_python(py, &self.options.to_value(listed))?;
+        if let Some(callable) = self.options.store.credentials() {
+            options.set_item(CREDENTIALS, callable.object(py))?;
+        }
+        Ok(options)
+    }
+}
+
+impl Dataset {
+    pub(crate) fn inner(&self) -> &Arc<loader::Dataset> {
+        &self.inner
+    }
+
+    /// The store that it is read from, in this process: one of `stores`.
+    pub(crate) fn store(&self, py: Python<'_>, stores: Arc<Stores>) -> PyResult<Arc<dyn Store>> {
+        self.asked.store(py, stores)
     }
 }
 
@@ -193,12 +248,7 @@ impl Dataset {
     /// How it was listed.
     #[getter]
     fn options<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let listed = matches!(self.source, Source::One(_)) && !self.options.dataset.contains_key("manifest");
-        let options = value::to_python(py, &self.options.to_value(listed))?;
-        if let Some(callable) = self.options.store.credentials() {
-            options.set_item(CREDENTIALS, callable.object(py))?;
-        }
-        Ok(options)
+        self.asked.options(py)
     }
 
     /// How samples lie in the objects: "raw", "tfrecord", ...
@@ -240,10 +290,7 @@ impl Dataset {
         let py = slf.py();
         let this = slf.get();
         let restore = py.import("forebay._forebay")?.getattr("restore_dataset")?;
-        let source = match &this.source {
-            Source::One(root) => root.to_string().into_pyobject(py)?.into_any(),
-            Source::List(uris) => PyList::new(py, uris.iter().map(Location::to_string))?.into_any(),
-        };
+        let source = this.asked.uri(py)?;
         let arguments = (source, this.options(py)?, this.inner.len(), this.fingerprint(py).to_owned());
         Ok((restore, arguments.into_pyobject(py)?))
     }
@@ -268,7 +315,7 @@ pub(crate) fn create_dataset(
     format: Option<&str>,
     manifest: Option<&str>,
 ) -> PyResult<Dataset> {
-    Dataset::list(uri, options, &[("format", format), ("manifest", manifest)])
+    Asked::new(uri, options, &[("format", format), ("manifest", manifest)])?.list(uri.py())
 }
 
 /// What unpickling calls.

@@ -93,7 +93,7 @@ impl Batches {
         // What follows may run code of the user, who may ask this very iterator for the next batch.
         drop(stage);
         running.live.ledger().add(batch.len() as u64, batch.sample_bytes());
-        let batch = Batch::new(batch, running.live.loader().dataset().clone(), self.collate);
+        let batch = Batch::new(batch, running.live.loader().dataset().cloned(), self.collate);
         if let Some((tell, progress)) = progress {
             tell.call1(py, (Progress(progress),))?;
         }

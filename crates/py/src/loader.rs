@@ -6,13 +6,13 @@
 
 use crate::batch::Batch;
 use crate::born::Born;
-use crate::dataset::Dataset;
+use crate::dataset::{Asked, Dataset};
 use crate::epoch::{Batches, Running};
 use crate::ledger::Ledger;
 use crate::options::{LoaderOptions, mapping};
 use crate::stores::{Stores, Watch};
 use crate::{errors, metrics, process, value, wait};
-use forebay_io::{Error, Kind, Operation};
+use forebay_io::{Error, Kind, Operation, Store};
 use forebay_loader::{self as loader, State};
 use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use pyo3::PyTraverseError;
@@ -29,13 +29,32 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 /// through the next. An epoch that was left early is over, too: state_dict() tells where it was left.
 #[pyclass(frozen, weakref, module = "forebay")]
 pub(crate) struct Loader {
-    dataset: Py<Dataset>,
+    source: Source,
     options: LoaderOptions,
     progress: Option<Py<PyAny>>,
     enable_metrics: bool,
     /// Both are locked for a look only, with the interpreter's lock held: a fork finds them open.
     live: Mutex<Option<Born<Arc<Live>>>>,
     next: Mutex<Next>,
+}
+
+/// What is loaded.
+enum Source {
+    Dataset(Py<Dataset>),
+    /// What is listed meanwhile: with `loading_mode="streaming"`.
+    Asked(Box<Asked>),
+}
+
+impl Source {
+    /// As the loader of this process takes it.
+    fn bind(&self, py: Python<'_>, stores: Arc<Stores>) -> PyResult<(Arc<dyn Store>, loader::Source)> {
+        Ok(match self {
+            Source::Dataset(dataset) => {
+                (dataset.get().store(py, stores)?, dataset.get().inner().clone().into())
+            }
+            Source::Asked(asked) => (asked.store(py, stores)?, Arc::new(asked.streamed(py)?).into()),
+        })
+    }
 }
 
 /// Where the next epoch begins: what a child needs to know of its parent's loader.
@@ -79,7 +98,7 @@ fn open<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Loader {
     fn new(
         py: Python<'_>,
-        dataset: Py<Dataset>,
+        source: Source,
         options: LoaderOptions,
         progress: Option<Py<PyAny>>,
         enable_metrics: bool,
@@ -91,7 +110,7 @@ impl Loader {
             return Err(PyTypeError::new_err(format!("progress must be callable or None, is {kind}")));
         }
         let (live, next) = (Mutex::default(), Mutex::new(Next::Epoch(0)));
-        let made = Loader { dataset, options, progress, enable_metrics, live, next };
+        let made = Loader { source, options, progress, enable_metrics, live, next };
         made.live(py)?;
         Ok(made)
     }
@@ -104,11 +123,9 @@ impl Loader {
         let raise = |error: Error| errors::raise(py, &error);
         let collector = self.enable_metrics.then(|| Arc::new(MetricsCollector::new()));
         let watch = collector.clone().map_or(Watch::Nobody, Watch::Loader);
-        let store = self.dataset.get().store(py, Arc::new(Stores::new(watch)))?;
-        let dataset = self.dataset.get().inner();
+        let (store, source) = self.source.bind(py, Arc::new(Stores::new(watch)))?;
         let options = self.options.for_loader();
-        let loader =
-            loader::Loader::with_collector(store, dataset.clone(), options, collector).map_err(raise)?;
+        let loader = loader::Loader::with_collector(store, source, options, collector).map_err(raise)?;
         match &*open(&self.next) {
             Next::Epoch(epoch) => loader.set_epoch(*epoch),
             Next::States(states) => loader.load_states(states).map_err(raise)?,
@@ -143,20 +160,29 @@ impl Loader {
 
     /// How many batches a whole epoch has on this rank.
     fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
-        Ok(self.live(py)?.loader.batches() as usize)
+        match self.live(py)?.loader.batches() {
+            Some(batches) => Ok(batches as usize),
+            None => Err(PyTypeError::new_err(
+                "a loader with loading_mode='streaming' has no length: nobody knows how many batches there are \
+                 before the listing has ended",
+            )),
+        }
     }
 
     /// Reads the samples of these ids, in this order, as one batch, beside any epoch.
     fn read<'py>(&self, py: Python<'py>, ids: Vec<u64>) -> PyResult<Bound<'py, Batch>> {
         let live = self.live(py)?;
         let batch = wait::until_ok(py, process::current()?, live.loader.read(&ids))?;
-        Batch::new(batch, live.loader.dataset().clone(), self.options.rust().collate).into_pyobject(py)
+        Batch::new(batch, live.loader.dataset().cloned(), self.options.rust().collate).into_pyobject(py)
     }
 
-    /// What it loads.
+    /// What it loads; None with loading_mode="streaming".
     #[getter]
-    fn dataset(&self, py: Python<'_>) -> Py<Dataset> {
-        self.dataset.clone_ref(py)
+    fn dataset(&self, py: Python<'_>) -> Option<Py<Dataset>> {
+        match &self.source {
+            Source::Dataset(dataset) => Some(dataset.clone_ref(py)),
+            Source::Asked(_) => None,
+        }
     }
 
     /// How it loads.
@@ -241,20 +267,29 @@ impl Loader {
     }
 
     fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
-        let dataset = self.dataset.bind(py).repr()?;
-        Ok(format!("Loader({dataset}, {})", self.options.__repr__(py)?))
+        let source = match &self.source {
+            Source::Dataset(dataset) => dataset.bind(py).repr()?,
+            Source::Asked(asked) => asked.uri(py)?.repr()?,
+        };
+        Ok(format!("Loader({source}, {})", self.options.__repr__(py)?))
     }
 
     fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
         let py = slf.py();
         let this = slf.get();
         let restore = py.import("forebay._forebay")?.getattr("_restore_loader")?;
-        let arguments = (this.dataset(py), this.options(), this.progress.as_ref(), this.enable_metrics);
+        let (source, storage) = match &this.source {
+            Source::Dataset(dataset) => (dataset.bind(py).clone().into_any(), None),
+            Source::Asked(asked) => (asked.uri(py)?, Some(asked.options(py)?)),
+        };
+        let arguments = (source, this.options(), this.progress.as_ref(), this.enable_metrics, storage);
         Ok((restore, arguments.into_pyobject(py)?))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.dataset)?;
+        if let Source::Dataset(dataset) = &self.source {
+            visit.call(dataset)?;
+        }
         visit.call(&self.progress)
     }
 }
@@ -276,7 +311,8 @@ impl Loader {
     }
 }
 
-/// A loader over a dataset, or over what is listed beneath a location.
+/// A loader over a dataset, or over what is listed beneath a location: before anything is loaded, or, with
+/// loading_mode="streaming", meanwhile.
 ///
 /// options: a LoaderOptions or a dict of the same names.
 /// storage_options: how the location is listed and its store opened, as create_dataset's options; a dataset
@@ -297,25 +333,32 @@ pub(crate) fn create_async_loader(
     let py = uri_or_dataset.py();
     // Before the listing, which may take its time.
     let options = LoaderOptions::given(options, py)?;
-    let dataset = match uri_or_dataset.cast::<Dataset>() {
+    let source = match uri_or_dataset.cast::<Dataset>() {
         Ok(_) if storage_options.is_some() => {
             let text = "storage_options are for a location; a dataset has those that it was created with";
             return Err(errors::raise(py, &Error::invalid(text)));
         }
-        Ok(dataset) => dataset.clone().unbind(),
-        Err(_) => Py::new(py, Dataset::list(uri_or_dataset, storage_options, &[])?)?,
+        Ok(dataset) => Source::Dataset(dataset.clone().unbind()),
+        Err(_) => {
+            let asked = Asked::new(uri_or_dataset, storage_options, &[])?;
+            match options.rust().loading_mode {
+                loader::LoadingMode::Streaming => Source::Asked(Box::new(asked)),
+                _ => Source::Dataset(Py::new(py, asked.list(py)?)?),
+            }
+        }
     };
-    Loader::new(py, dataset, options, progress, enable_metrics)
+    Loader::new(py, source, options, progress, enable_metrics)
 }
 
 /// What a pickled loader becomes.
 #[pyfunction(name = "_restore_loader")]
+#[pyo3(signature = (uri_or_dataset, options, progress, enable_metrics, storage_options))]
 pub(crate) fn restore_loader(
-    py: Python<'_>,
-    dataset: Py<Dataset>,
-    options: &Bound<'_, LoaderOptions>,
+    uri_or_dataset: &Bound<'_, PyAny>,
+    options: &Bound<'_, PyAny>,
     progress: Option<Py<PyAny>>,
     enable_metrics: bool,
+    storage_options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Loader> {
-    Loader::new(py, dataset, options.get().clone(), progress, enable_metrics)
+    create_async_loader(uri_or_dataset, Some(options), progress, storage_options, enable_metrics)
 }

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 /// How far an epoch is, after a batch was delivered.
 ///
 /// epoch: from 0.
-/// batches: delivered since this epoch was begun here; batches_total: to be delivered in all.
+/// batches: delivered since this epoch was begun here; batches_total: to be delivered in all, None while a
+/// listing that is loaded from has not ended.
 /// samples, bytes: delivered; bytes counts samples, not what lies between them.
 /// elapsed: seconds since the epoch was begun here.
 #[pyclass(frozen, module = "forebay")]
@@ -25,7 +26,7 @@ impl Progress {
     }
 
     #[getter]
-    fn batches_total(&self) -> u64 {
+    fn batches_total(&self) -> Option<u64> {
         self.0.batches_total
     }
 
@@ -46,6 +47,7 @@ impl Progress {
 
     fn __repr__(&self) -> String {
         let loader::Progress { epoch, batches, batches_total, samples, bytes, elapsed } = self.0;
+        let batches_total = batches_total.map_or("None".to_owned(), |total| total.to_string());
         format!(
             "Progress(epoch={epoch}, batches={batches}, batches_total={batches_total}, samples={samples}, \
              bytes={bytes}, elapsed={:.3})",

@@ -349,3 +349,57 @@ def test_what_on_error_lets_be_lost_is_reported(tmp_path):
     ids = [id for batch in loader for id in batch.ids]
     assert len(ids) == 21 and 20 not in ids
     assert loader.quarantine()["samples"][0]["by"] == ids[20]
+
+
+def test_streaming_lists_while_it_loads(folder):
+    root = folder([i * 37 for i in range(40)])
+    loader = forebay.create_async_loader(root, {"loading_mode": "streaming", "batch_size": 7})
+    seen = {}
+    for batch in loader:
+        assert list(batch.ids) == list(range(len(seen), len(seen) + len(batch))), "numbered as they are listed"
+        seen.update(zip(batch.uris, map(bytes, batch)))
+    assert {uri.removeprefix("file://"): data for uri, data in seen.items()} == {
+        str(path): path.read_bytes() for path in root.rglob("*") if path.is_file()
+    }
+    assert loader.dataset is None
+    with pytest.raises(TypeError, match="before the listing has ended"):
+        len(loader)
+    with pytest.raises(forebay.Error, match="no list of samples"):
+        loader.read([0])
+
+
+def test_streaming_resumes_pickles_and_finds_a_changed_listing(folder):
+    root = folder([i * 37 for i in range(40)])
+    options = {"loading_mode": "streaming", "batch_size": 5, "shuffle": True, "shuffle_window": 8, "seed": 3}
+    loader = forebay.create_async_loader(root, options)
+    batches = iter(loader)
+    first = [next(batches).uris for _ in range(3)]
+    state = loader.state_dict()
+    rest = [batch.uris for batch in batches]
+    other = pickle.loads(pickle.dumps(loader))
+    assert [batch.uris for batch in other] == first + rest, "the first epoch of a loader of its own"
+    other.load_state_dict(state)
+    assert [batch.uris for batch in other] == rest
+    other.load_state_dict({**state, "fingerprint": "0" * 32})
+    with pytest.raises(forebay.PreconditionError, match="entries of the listing"):
+        next(iter(other))
+
+
+def test_what_streaming_cannot_do_says_what_to_use(folder):
+    root = folder([i * 37 for i in range(40)])
+    streaming = {"loading_mode": "streaming"}
+    for options, text in [({"shuffle": True}, "shuffle_window"), ({"on_error": "substitute:2"}, "skip")]:
+        with pytest.raises(ValueError, match=text):
+            forebay.create_async_loader(root, {**streaming, **options})
+    with pytest.raises(ValueError, match="format=jsonl"):
+        forebay.create_async_loader(root, streaming, storage_options={"format": "jsonl"})
+    with pytest.raises(ValueError, match="give the location"):
+        forebay.create_async_loader(forebay.create_dataset(root), streaming)
+
+
+def test_progress_of_a_listing_has_a_total_when_it_has_ended(folder):
+    root = folder([i * 37 for i in range(40)])
+    told = []
+    loader = forebay.create_async_loader(root, {"loading_mode": "streaming"}, told.append)
+    batches = len(list(loader))
+    assert told[-1].batches == batches and told[-1].batches_total in (None, batches)

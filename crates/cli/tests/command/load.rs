@@ -108,6 +108,16 @@ fn epochs_globs_limits_and_shards_choose_what_is_loaded() {
 }
 
 #[test]
+fn streaming_needs_no_whole_listing() {
+    let place = place();
+    let summary = place.json(&["load", "set", "--loading-mode=streaming", "--epochs=2"]).pop().unwrap();
+    assert_eq!(summary["facts"]["samples"], 200);
+    assert!(summary["samples_in_dataset"].is_null());
+    let outcome = place.run(&["load", "set", "--loading-mode=streaming", "--verify"]);
+    assert!(outcome.code != Some(0) && outcome.err.contains("ordered"), "{}", outcome.err);
+}
+
+#[test]
 fn damage_is_found_while_loading() {
     let place = place();
     let victim = place.at("set/000000/00000003.bin");

@@ -2,7 +2,6 @@
 
 use super::entry::Entry;
 use super::{Entries, ManifestKind};
-use crate::checksum::Check;
 use crate::fingerprint::Fingerprint;
 use crate::format::shard_bytes::{LONGEST, ShardBytes};
 use crate::index::{About, Column, IndexWriter, Row, Sink};
@@ -54,15 +53,9 @@ impl<'a> Pieces<'a> {
     async fn next(&mut self) -> Result<Option<Vec<Entry>>> {
         match self {
             Pieces::File(entries) => entries.next().await,
-            Pieces::Uris(chunks) => Ok(chunks.next().map(|uris| {
-                let whole = |location: &Location| Entry {
-                    location: location.clone(),
-                    offset: None,
-                    len: None,
-                    check: Check::default(),
-                };
-                uris.iter().map(whole).collect()
-            })),
+            Pieces::Uris(chunks) => {
+                Ok(chunks.next().map(|uris| uris.iter().cloned().map(Entry::whole).collect()))
+            }
         }
     }
 }

@@ -16,6 +16,13 @@ pub(crate) struct Entry {
     pub(crate) check: Check,
 }
 
+impl Entry {
+    /// A whole object, of which nothing more is known.
+    pub(crate) fn whole(location: Location) -> Self {
+        Entry { location, offset: None, len: None, check: Check::default() }
+    }
+}
+
 /// The fields of an entry as they stand in the file.
 #[derive(Debug, Default)]
 pub(crate) struct Fields {

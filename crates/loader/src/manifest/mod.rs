@@ -11,9 +11,9 @@ mod jsonl;
 mod row_groups;
 
 pub(crate) use build::{Listed, Roots, build, shards};
+pub(crate) use entry::Entry;
 
 use crate::format::shard_bytes::ShardBytes;
-use entry::Entry;
 use forebay_io::{Error, Location, Result};
 use std::fmt;
 use std::str::FromStr;

@@ -48,7 +48,13 @@ def _begin_put(uri: typing.Any, data: typing.Any, create: bool, durable: bool, o
 def _begin_stat(uri: typing.Any, options: typing.Any) -> typing.Any: ...
 
 # What a pickled loader becomes.
-def _restore_loader(dataset: typing.Any, options: typing.Any, progress: typing.Any, enable_metrics: bool) -> typing.Any: ...
+def _restore_loader(
+    uri_or_dataset: typing.Any,
+    options: typing.Any,
+    progress: typing.Any,
+    enable_metrics: bool,
+    storage_options: typing.Any,
+) -> typing.Any: ...
 
 # What `forebay.metrics` is made of.
 def _metrics_diff(later: typing.Any, earlier: typing.Any) -> typing.Any: ...

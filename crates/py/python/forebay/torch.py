@@ -146,7 +146,7 @@ class DataLoader(HandingLoader):
         return self.wanted
 
     @property
-    def dataset(self) -> Dataset:
+    def dataset(self) -> Dataset | None:
         return self.loader.dataset
 
     @property
@@ -229,7 +229,9 @@ class IterableDataset(torch.utils.data.IterableDataset):
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
         self.options = read_options(options)
-        self.source = source if isinstance(source, Dataset) else create_dataset(source)
+        # A listing that goes on while it is loaded is each process's own.
+        known = isinstance(source, Dataset) or self.options.loading_mode == "streaming"
+        self.source = source if known else create_dataset(source)
         self.batches = batches
         self.transform = transform
         # Shared with workers that live on: how often the epoch was set, and to what.
