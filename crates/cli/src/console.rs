@@ -57,6 +57,26 @@ impl Console {
         self.out_in_colour
     }
 
+    /// How many columns the terminal has that standard output is, if it is one and says so.
+    pub(crate) fn out_columns(&self) -> Option<usize> {
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+        (self.out_is_terminal && size.ws_col > 0).then_some(size.ws_col.into())
+    }
+
+    /// Whether standard error takes colours.
+    pub(crate) fn err_in_colour(&self) -> bool {
+        self.err_in_colour
+    }
+
+    /// Writes whole lines to standard error.
+    pub(crate) fn err_bytes(&self, lines: &[u8]) {
+        let write = || drop(io::stderr().lock().write_all(lines));
+        match self.bar.get() {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Writes bytes to standard output as they are. They may stay in our buffer until
     /// [`Console::flush`].
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<()> {
@@ -136,6 +156,11 @@ impl Console {
         }
     }
 
+    /// A line of progress on standard error, where there is no bar to redraw.
+    pub(crate) fn progress_line(&self, text: impl Display) {
+        self.err_line(text);
+    }
+
     /// A progress bar over bytes. Without a total it shows how much is done and how fast.
     pub(crate) fn bar(&self, total: Option<u64>) -> ProgressBar {
         let template = match total {
@@ -149,7 +174,7 @@ impl Console {
     /// Without a total, as where a listing is still under way, it shows how many were done.
     pub(crate) fn batch_bar(&self, batches: Option<u64>) -> ProgressBar {
         let template = match batches {
-            Some(_) => "{prefix} GAUGE {pos}/{len} batches  {msg}  {eta} left",
+            Some(_) => "{prefix} {bar:14} {pos}/{len} batches  {msg}  {eta} left",
             None => "{spinner} {prefix} {pos} batches  {msg}  {elapsed}",
         };
         self.draw(batches, template)
@@ -164,8 +189,11 @@ impl Console {
     fn draw(&self, total: Option<u64>, template: &str) -> ProgressBar {
         let target = if self.json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(total, target);
-        let gauge = if self.err_in_colour { "{bar:28.cyan/blue}" } else { "{bar:28}" };
-        if let Ok(style) = ProgressStyle::with_template(&template.replace("GAUGE", gauge)) {
+        let colours = if self.err_in_colour { ".cyan/blue}" } else { "}" };
+        let template = template
+            .replace("GAUGE", &format!("{{bar:28{colours}"))
+            .replace("{bar:14}", &format!("{{bar:14{colours}"));
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("━╸ "));
         }
         // The first bar stays the one that steps aside; a command draws one.

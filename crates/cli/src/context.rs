@@ -5,6 +5,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::stores::Stores;
 use crate::tally::Tally;
+use crate::timeline::Timeline;
 use crate::trace::Recording;
 use forebay_io::{Location, Store};
 use forebay_metrics::MetricsCollector;
@@ -25,6 +26,8 @@ pub(crate) struct Context {
     pub(crate) collector: Arc<MetricsCollector>,
     /// Where operations are recorded, if they are.
     pub(crate) recording: Option<Recording>,
+    /// Where a timeline is written, if one is.
+    pub(crate) timeline: Option<Timeline>,
     /// Whether somebody wants the command to end.
     pub(crate) stop: Stop,
 }

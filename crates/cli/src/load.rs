@@ -5,20 +5,22 @@ use crate::cpu::CpuTime;
 use crate::dataset_flags::{DatasetFlags, Opened};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::live::{Live, When};
 use crate::loader_flags::LoaderFlags;
 use crate::manifest::{self, Manifest, Promise};
 use crate::metrics_out::{self, MetricsOut};
 use crate::problems::{self, Problem};
 use crate::quarantine;
+use crate::timeline::Timeline;
 use forebay_io::{Kind, Location, PageCacheMode};
-use forebay_loader::{Batch, Dataset, Epoch, Format, Loader, LoaderOptions, LoadingMode, Source};
+use forebay_loader::{Batch, Control, Dataset, Epoch, Format, Loader, LoaderOptions, LoadingMode, Source};
 use forebay_metrics::{MetricsSnapshot, Report, RunFacts, units};
-use indicatif::ProgressBar;
 use serde_json::json;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Loads everything beneath a location in batches, and reports how that went.
 #[derive(Debug, clap::Args)]
@@ -34,8 +36,7 @@ With --json: with --verify one line a problem, as of `forebay verify`; then one 
 \"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".
 
 --metrics-out FILE.json has the same \"facts\" and \"metrics\", a line for each interval and one for the end \
-(\"ended\"); `forebay report` prints, merges and compares such files. Within an epoch, an interval has the stages \
-and queues of the epochs before it.")]
+(\"ended\"); `forebay report` prints, merges, compares and draws such files.")]
 pub(crate) struct Args {
     /// A path or a URI
     uri: OsString,
@@ -48,12 +49,25 @@ pub(crate) struct Args {
     /// Check every sample against a manifest [default: URI.manifest.jsonl beside URI]
     #[arg(long, value_name = "MANIFEST", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     verify: Option<OsString>,
+    /// Whether to show how it goes
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    progress: When,
+    /// Write a timeline of operations, stages and queues to FILE (.json), which ui.perfetto.dev opens
+    #[arg(long, value_name = "FILE")]
+    chrome_trace: Option<PathBuf>,
     #[command(flatten)]
     dataset: DatasetFlags,
     #[command(flatten)]
     metrics: metrics_out::Flags,
     #[command(flatten)]
     loader: LoaderFlags,
+}
+
+impl Args {
+    /// The file that a timeline goes to.
+    pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
+        self.chrome_trace.as_ref()
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
@@ -82,9 +96,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let root = source.root().clone();
 
     let collector = Some(context.collector.clone());
-    let loader = Loader::with_collector(store, source, options.clone(), collector)?;
+    let mut loader = Loader::with_collector(store, source, options.clone(), collector)?;
+    if let Some((origin, watch)) = context.timeline.as_ref().map(Timeline::watch) {
+        loader = loader.watched(origin, watch);
+    }
     let batches = [loader.batches(), args.limit].into_iter().flatten().min();
-    let mut display = Display::new(context, args.epochs, batches);
+    let mut live = Live::new(context, args.progress, args.epochs, batches);
     let mut run = Run {
         begin: Instant::now(),
         cpu: CpuTime::now(),
@@ -98,8 +115,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         if let Some(recording) = &context.recording {
             recording.begin_epoch(epoch);
         }
+        if let Some(timeline) = &context.timeline {
+            timeline.begin_epoch(epoch);
+        }
         let mut batches = loader.start(&tokio::runtime::Handle::current())?;
-        let end = run.epoch(&mut batches, &loader, args.limit, check.as_mut(), &mut display, context).await;
+        let end = run.epoch(&mut batches, &loader, args.limit, check.as_mut(), &mut live, context).await;
         run.pipeline
             .merge(&pipeline_only(batches.snapshot()))
             .map_err(|e| Failure::refused(Kind::Unavailable, e.to_string()))?;
@@ -161,10 +181,11 @@ impl Run {
         loader: &Loader,
         limit: Option<u64>,
         mut check: Option<&mut Check>,
-        display: &mut Display,
+        live: &mut Live,
         context: &Context,
     ) -> Result<Ended> {
-        display.begin_epoch(epoch.progress().epoch);
+        live.begin_epoch(epoch.progress().epoch);
+        let control = epoch.control();
         let mut stop = pin!(context.stop.asked());
         for done in 0.. {
             if limit == Some(done) {
@@ -173,11 +194,15 @@ impl Run {
             let batch = {
                 let mut next = pin!(epoch.next());
                 loop {
-                    let due = self.out.as_ref().and_then(MetricsOut::due);
+                    let written = self.out.as_ref().and_then(MetricsOut::due);
+                    let told = live.due();
                     tokio::select! {
                         biased;
                         exit = &mut stop => return Ok(Ended::Interrupted(exit)),
-                        () = moment(due) => self.tick(loader, context)?,
+                        () = moment(written) => self.tick(loader, &control, context)?,
+                        () = moment(told) => {
+                            live.tell(&self.now(loader, &control)?, context.tally.bytes(), context);
+                        }
                         batch = &mut next => break batch,
                     }
                 }
@@ -190,20 +215,31 @@ impl Run {
             if let Some(check) = check.as_deref_mut() {
                 check.batch(&batch, context)?;
             }
-            display.delivered(context.tally.bytes());
+            live.delivered();
+        }
+        if live.tells_ends() {
+            live.tell(&self.now(loader, &control)?, context.tally.bytes(), context);
         }
         Ok(Ended::Whole)
     }
 
-    /// Writes what is known in the middle of a run; stages and queues are those of the epochs that ended.
-    fn tick(&mut self, loader: &Loader, context: &Context) -> Result<()> {
+    /// Everything measured until now, the epoch that is under way included.
+    fn now(&self, loader: &Loader, control: &Control) -> Result<MetricsSnapshot> {
+        let stats = control.stats();
+        let mut now = self.pipeline.clone();
+        now.merge(&MetricsSnapshot {
+            stages: stats.stages,
+            queues: stats.queues,
+            ..MetricsSnapshot::default()
+        })
+        .map_err(|e| Failure::refused(Kind::Unavailable, e.to_string()))?;
+        Ok(MetricsSnapshot { stages: now.stages, queues: now.queues, ..loader.snapshot() })
+    }
+
+    /// Writes what is known in the middle of a run.
+    fn tick(&mut self, loader: &Loader, control: &Control, context: &Context) -> Result<()> {
         let facts = self.facts(loader, context);
-        let pipeline = &self.pipeline;
-        let snapshot = MetricsSnapshot {
-            stages: pipeline.stages.clone(),
-            queues: pipeline.queues.clone(),
-            ..loader.snapshot()
-        };
+        let snapshot = self.now(loader, control)?;
         self.out.as_mut().map_or(Ok(()), |out| out.tick(&facts, &snapshot))
     }
 
@@ -346,39 +382,5 @@ impl Check {
 
     fn verdict(&self) -> String {
         format!("{} samples: {}", units::count(self.checked), self.report.verdict())
-    }
-}
-
-/// The progress bar of a run: batches of this epoch, and the rate so far.
-struct Display {
-    bar: ProgressBar,
-    epochs: u64,
-    epoch: u64,
-    begin: Instant,
-    told: Instant,
-}
-
-/// A person reads no faster; formatting the rate for every batch would be work for nobody.
-const TELL_EVERY: Duration = Duration::from_millis(100);
-
-impl Display {
-    fn new(context: &Context, epochs: u64, batches: Option<u64>) -> Self {
-        let now = Instant::now();
-        Display { bar: context.console.batch_bar(batches), epochs, epoch: 0, begin: now, told: now }
-    }
-
-    fn begin_epoch(&mut self, epoch: u64) {
-        self.epoch = epoch;
-        self.bar.set_position(0);
-        self.bar.set_prefix(format!("epoch {}/{}", epoch + 1, self.epochs));
-    }
-
-    fn delivered(&mut self, bytes: u64) {
-        self.bar.inc(1);
-        if self.told.elapsed() >= TELL_EVERY {
-            self.told = Instant::now();
-            let rate = bytes as f64 / self.begin.elapsed().as_secs_f64();
-            self.bar.set_message(units::mib_per_second(rate));
-        }
     }
 }

@@ -22,9 +22,11 @@ mod exit;
 mod failure;
 mod generate;
 mod index;
+mod live;
 mod load;
 mod loader_flags;
 mod local_tree;
+mod log;
 mod ls;
 mod manifest;
 mod metered;
@@ -40,6 +42,7 @@ mod stores;
 mod surroundings;
 mod tally;
 mod tasks;
+mod timeline;
 mod trace;
 mod verify;
 
@@ -48,7 +51,7 @@ use console::Console;
 use context::{Context, Stop};
 use exit::Exit;
 use failure::{Failure, Result};
-use forebay_io::Kind;
+use forebay_io::{Kind, Observe};
 use forebay_metrics::MetricsCollector;
 use serde_json::json;
 use std::ffi::OsString;
@@ -60,6 +63,7 @@ use std::time::Duration;
 use stores::Stores;
 use surroundings::surroundings;
 use tally::Tally;
+use timeline::{Several, Timeline};
 use trace::Recording;
 
 /// How long an interrupted command may take to let go, and then its threads: half a second in all.
@@ -92,6 +96,9 @@ struct Cli {
     /// Begin another trace file when one has reached this size
     #[arg(long, global = true, help_heading = GENERAL, value_name = "SIZE", requires = "trace", value_parser = trace_size)]
     trace_rotate: Option<u64>,
+    /// Say what happens inside on standard error, such as forebay=debug; see --help [env: FOREBAY_LOG]
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "FILTER", long_help = log::HELP)]
+    log: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -170,7 +177,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let console = Arc::new(Console::new(cli.json));
-    let result = execute(cli, &arguments, &console);
+    let result = log::begin(cli.log.as_deref(), &console).and_then(|()| execute(cli, &arguments, &console));
     console.clear_bar();
     let exit = match result.and_then(|exit| console.flush().map(|()| exit)) {
         Ok(exit) => exit,
@@ -226,13 +233,30 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         Command::Trace(args) => args.recording(),
         _ => None,
     };
+    let drawn = match &command {
+        Command::Load(args) => args.chrome_trace(),
+        Command::Trace(args) => args.chrome_trace(),
+        _ => None,
+    };
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = without_secrets(words);
     let recording = match trace.as_ref().or(own) {
+        Some(path) => Some(Recording::begin(&cwd.join(path), &words, trace_rotate)?),
+        None => None,
+    };
+    let timeline = match drawn {
         Some(path) => {
-            let words: Vec<_> =
-                arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-            Some(Recording::begin(&cwd.join(path), &without_secrets(words), trace_rotate)?)
+            let (header, origin) = trace::header(&words);
+            Some(Timeline::begin(&cwd.join(path), &header, origin)?)
         }
         None => None,
+    };
+    let mut observers: Vec<Arc<dyn Observe>> = Vec::new();
+    observers.extend(recording.as_ref().map(Recording::observer));
+    observers.extend(timeline.as_ref().map(Timeline::observer));
+    let caller: Option<Arc<dyn Observe>> = match observers.len() {
+        0 | 1 => observers.pop(),
+        _ => Some(Arc::new(Several(observers))),
     };
     let collector = Arc::new(MetricsCollector::new());
     let loads = matches!(command, Command::Load(_)) || own.is_some();
@@ -240,11 +264,11 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         console: console.clone(),
         tally: Arc::new(command.tally()),
         stores: Arc::new(
-            Stores::new(&options, surroundings())?
-                .watched(recording.as_ref().map(Recording::observer), loads.then(|| collector.clone() as _)),
+            Stores::new(&options, surroundings())?.watched(caller, loads.then(|| collector.clone() as _)),
         ),
         collector,
         recording: recording.clone(),
+        timeline: timeline.clone(),
         cwd: Arc::new(cwd),
         stop: Stop::new(),
     };
@@ -290,6 +314,9 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
     runtime.shutdown_timeout(GRACE);
     if let Some(recording) = recording {
         recording.end(console);
+    }
+    if let Some(timeline) = timeline {
+        timeline.end(console);
     }
     result
 }

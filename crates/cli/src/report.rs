@@ -1,24 +1,32 @@
 //! `forebay report`: files of metrics printed, merged, turned into other formats and compared.
 
 mod comparison;
+mod measured;
+mod pictures;
 
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use comparison::Comparison;
-use forebay_io::Kind;
-use forebay_metrics::{MetricsSnapshot, Report, RunFacts};
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use forebay_metrics::draw::Run;
+use forebay_metrics::{Report, RunFacts};
+use measured::Measured;
+use serde_json::json;
+use std::path::PathBuf;
 
 /// Prints what `--metrics-out` wrote; several files are merged, as of processes that ran side by side.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A file holds what `forebay load --metrics-out FILE.json` or `load --json` wrote, or a snapshot from Python. Of several \
-lines the last with metrics is taken: it has everything before it in it. Merging is exact, bucket by bucket.
+lines the last with metrics is taken: it has everything before it in it. Merging is exact, bucket by bucket. \
+A FILE.hlog of --metrics-out has latencies and sizes only.
+
+--html, --svg and --plot draw: latency by percentile on an axis of nines, request sizes, and from a file that was \
+written with --metrics-interval also latency as a heatmap over time, throughput, and bytes and operations in flight \
+against the cap. With --compare both runs are in the same charts.
 
 --compare tells two runs apart. A percentile's interval holds it with 95 % confidence, for values that do not \
-depend on each other; two percentiles are said to differ where their intervals do not meet.
+depend on each other (from order statistics, as in Conover, Practical Nonparametric Statistics, 3.2); two percentiles are said to differ where their intervals do not meet.
 
 With --json one line: {\"type\": \"report\", \"facts\" (null where a file has none), \"metrics\"}, or \
 {\"type\": \"comparison\", \"a\", \"b\", \"rows\"}, each row with \"what\", \"unit\", \"a\", \"b\", \"change\" (b over a, \
@@ -30,13 +38,8 @@ pub(crate) struct Args {
     /// Compare two files instead of merging them
     #[arg(long)]
     compare: bool,
-}
-
-/// What a file holds.
-pub(super) struct Measured {
-    /// None in a bare snapshot.
-    facts: Option<RunFacts>,
-    snapshot: MetricsSnapshot,
+    #[command(flatten)]
+    pictures: pictures::Flags,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
@@ -46,7 +49,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
             let n = args.files.len();
             return Err(Failure::usage(format!("--compare takes two files, not {n}")));
         };
-        return compare(a, b, &Comparison::of(&read(a)?, &read(b)?), context);
+        return compare(args, [(a, read(a)?), (b, read(b)?)], context);
     }
     let mut all: Option<Measured> = None;
     for path in &args.files {
@@ -56,79 +59,48 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
             Some(all) => all.merge(next, path)?,
         }
     }
-    let Some(Measured { facts, snapshot }) = all else {
+    let Some(all) = all else {
         return Err(Failure::usage("no file to report on"));
     };
     let console = &context.console;
-    if console.json() {
-        console.record(&json!({ "type": "report", "facts": facts, "metrics": snapshot }))?;
-        return Ok(Exit::Done);
+    if all.unfinished {
+        console.note("note", "the last line is of a run that had not ended: it was cut off, or still runs");
     }
     let none = RunFacts::default();
-    let report = Report::new(&snapshot, facts.as_ref().unwrap_or(&none)).coloured(console.out_in_colour());
-    console.print(if facts.is_some() { report } else { report.without_run() })?;
+    let facts = &all.facts;
+    let report = Report::new(&all.snapshot, facts.as_ref().unwrap_or(&none));
+    let report = if facts.is_some() { report } else { report.without_run() };
+    if console.json() {
+        console.record(&json!({ "type": "report", "facts": facts, "metrics": all.snapshot }))?;
+    } else {
+        console.print(report.coloured(console.out_in_colour()))?;
+    }
+    let text = report.coloured(false).to_string();
+    let names: Vec<_> = args.files.iter().map(|path| path.display().to_string()).collect();
+    let name = names.join(" + ");
+    let run = Run { name: name.clone(), whole: all.snapshot.clone(), slices: all.slices };
+    args.pictures.draw(&name, &text, &[run], context)?;
     Ok(Exit::Done)
 }
 
-fn compare(a: &Path, b: &Path, comparison: &Comparison, context: &Context) -> Result<Exit> {
+fn compare(args: &Args, files: [(&PathBuf, Measured); 2], context: &Context) -> Result<Exit> {
     let console = &context.console;
-    let [a, b] = [a, b].map(|path| path.display().to_string());
+    let [(a_path, a), (b_path, b)] = files;
+    let comparison = Comparison::of(&a, &b);
+    let [a_name, b_name] = [a_path, b_path].map(|path| path.display().to_string());
+    let text = format!("a: {a_name}\nb: {b_name}\n\n{comparison}");
     if console.json() {
         let rows = comparison.to_json();
-        console.record(&json!({ "type": "comparison", "a": a, "b": b, "rows": rows }))?;
+        console.record(&json!({ "type": "comparison", "a": a_name, "b": b_name, "rows": rows }))?;
     } else {
-        console.print(format_args!("a: {a}\nb: {b}\n\n{comparison}"))?;
+        console.print(&text)?;
     }
+    let title = format!("{a_name} and {b_name}");
+    let runs = [(a_name, a), (b_name, b)].map(|(name, measured)| Run {
+        name,
+        whole: measured.snapshot,
+        slices: measured.slices,
+    });
+    args.pictures.draw(&title, &text, &runs, context)?;
     Ok(Exit::Done)
-}
-
-impl Measured {
-    fn read(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            let kind = match error.kind() {
-                std::io::ErrorKind::NotFound => Kind::NotFound,
-                std::io::ErrorKind::PermissionDenied => Kind::Denied,
-                std::io::ErrorKind::InvalidData => Kind::Corrupt,
-                _ => Kind::Unavailable,
-            };
-            Failure::refused(kind, format!("cannot read metrics from {shown}: {error}"))
-        })?;
-        let corrupt = |why: String| Failure::refused(Kind::Corrupt, format!("{shown}: {why}"));
-        let mut last = None;
-        for value in serde_json::Deserializer::from_str(&text).into_iter::<Value>() {
-            let value = value.map_err(|error| corrupt(format!("not JSON: {error}")))?;
-            if value.get("metrics").is_some() || value.get("schema_version").is_some() {
-                last = Some(value);
-            }
-        }
-        let Some(mut value) = last else {
-            return Err(corrupt("no line has metrics, such as --metrics-out FILE.json writes".to_owned()));
-        };
-        let facts = match value.get_mut("facts").map(Value::take) {
-            None | Some(Value::Null) => None,
-            Some(facts) => {
-                Some(serde_json::from_value(facts).map_err(|error| corrupt(format!("facts: {error}")))?)
-            }
-        };
-        let snapshot = value.get_mut("metrics").map(Value::take).unwrap_or(value);
-        let snapshot =
-            MetricsSnapshot::from_json(&snapshot.to_string()).map_err(|error| corrupt(error.to_string()))?;
-        Ok(Measured { facts, snapshot })
-    }
-
-    fn merge(&mut self, other: Measured, path: &Path) -> Result<()> {
-        self.snapshot
-            .merge(&other.snapshot)
-            .map_err(|error| Failure::refused(Kind::Corrupt, format!("{}: {error}", path.display())))?;
-        self.facts = match (self.facts.take(), other.facts) {
-            (Some(mut ours), Some(theirs)) => {
-                ours.merge(&theirs);
-                Some(ours)
-            }
-            // Part of it would pass for the whole.
-            _ => None,
-        };
-        Ok(())
-    }
 }

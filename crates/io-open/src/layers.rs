@@ -202,10 +202,28 @@ impl StoreOptions {
         if limits != Default::default() {
             store = Arc::new(Limited::new(store, limits));
         }
-        if let Some(caller) = &self.caller {
-            store = Arc::new(Observed::new(store, caller.clone()));
-        }
+        store = self.watched(store);
         Ok(store)
+    }
+
+    #[cfg(not(feature = "tracing"))]
+    fn watched(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match &self.caller {
+            Some(caller) => Arc::new(Observed::new(store, caller.clone())),
+            None => store,
+        }
+    }
+
+    /// Each operation is a span of `tracing` if somebody listens to such when the store is opened.
+    #[cfg(feature = "tracing")]
+    fn watched(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        let wanted = forebay_io::layer::spans_wanted();
+        match &self.caller {
+            Some(caller) if wanted => Arc::new(Observed::new(store, caller.clone()).with_spans()),
+            Some(caller) => Arc::new(Observed::new(store, caller.clone())),
+            None if wanted => Arc::new(Observed::new(store, Arc::new(forebay_io::Unobserved)).with_spans()),
+            None => store,
+        }
     }
 
     /// What is tried again, and out of which budget: one for all endpoints, and for the parts of large

@@ -157,6 +157,11 @@ impl Epoch {
         MetricsSnapshot { stages: stats.stages, queues: stats.queues, ..self.delivery.shared.snapshot() }
     }
 
+    /// A handle by which others look at the stages and queues of this epoch, also while a batch is waited for.
+    pub fn control(&self) -> pipeline::Control {
+        self.sink.control()
+    }
+
     /// Gives up what is under way. The next call says that the epoch was ended.
     pub fn cancel(&self) {
         self.sink.cancel();

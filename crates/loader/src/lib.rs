@@ -97,6 +97,7 @@ pub use dataset::Dataset;
 pub use dataset_options::{DATASET_OPTIONS, DatasetOption, DatasetOptions};
 pub use epoch::{Epoch, Waited};
 pub use extent::Extent;
+pub use forebay_pipeline::{Control, PipelineStats, TaskSeen, Watch};
 pub use format::Format;
 pub use format::npy::ArrayMeta;
 pub use format::webdataset::Member;

@@ -14,11 +14,12 @@ use crate::{
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
 use forebay_io::{Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Unobserved};
 use forebay_metrics::{MetricsCollector, MetricsSnapshot};
-use forebay_pipeline::{self as pipeline, Concurrency, Pipeline};
+use forebay_pipeline::{self as pipeline, Clock, Concurrency, Pipeline, Watch};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// Loads a dataset, epoch after epoch. See the crate's words for an example.
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) on_progress: Option<OnProgress>,
     /// What tells the batches that are read side by side apart, in traces.
     seats: Arc<Seats>,
+    watch: Option<(Instant, Arc<dyn Watch>)>,
     cursor: Mutex<Cursor>,
     quarantine: Mutex<Quarantine>,
 }
@@ -124,6 +126,7 @@ impl Loader {
             collector,
             on_progress: None,
             seats: Seats::new(),
+            watch: None,
             cursor: Mutex::new(Cursor::at(0, Before::all(), 0)),
             quarantine: Mutex::default(),
         })))
@@ -137,6 +140,18 @@ impl Loader {
     pub fn on_progress(mut self, tell: impl Fn(&Progress) + Send + Sync + 'static) -> Self {
         let shared = Arc::get_mut(&mut self.0).expect("set before the first epoch");
         shared.on_progress = Some(Arc::new(tell));
+        self
+    }
+
+    /// Shows `watch` each task of a stage and each change of a queue, in all epochs, with times counted
+    /// from `origin`.
+    ///
+    /// # Panics
+    /// If an epoch was started before.
+    #[must_use]
+    pub fn watched(mut self, origin: Instant, watch: Arc<dyn Watch>) -> Self {
+        let shared = Arc::get_mut(&mut self.0).expect("set before the first epoch");
+        shared.watch = Some((origin, watch));
         self
     }
 
@@ -232,7 +247,8 @@ impl Loader {
             LoadingMode::Ordered | LoadingMode::Streaming => pipeline::Order::Delivery,
         };
         let (workers, prefetch) = shared.width()?;
-        let sink = Pipeline::source("index", 0..batches)
+        let sink = shared
+            .shown(Pipeline::source("index", 0..batches))
             .map("read", workers, order, move |index| {
                 let from = index * size;
                 let ids = sampler.ids(from..sampler.len().min(from + size));
@@ -259,7 +275,8 @@ impl Loader {
         let (root, verify) = (listing.root().clone(), listing.verifies());
         let (reading, pool) = (shared.clone(), self.epoch_pool());
         let (workers, prefetch) = shared.width()?;
-        let sink = Pipeline::stream("list", batches)
+        let sink = shared
+            .shown(Pipeline::stream("list", batches))
             .map("read", workers, pipeline::Order::Delivery, move |assigned| {
                 let listing::Assigned { index, ids, origin } = assigned;
                 let samples = Samples::Found { found: origin.found.clone(), root: root.clone(), verify };
@@ -434,6 +451,14 @@ impl Shared {
         Ok((workers, prefetch.ok_or_else(|| Error::invalid("prefetch is 0"))?))
     }
 
+    /// With whoever watches the stages, if anybody does.
+    fn shown<T: Send + 'static>(&self, source: Pipeline<T, Error>) -> Pipeline<T, Error> {
+        match &self.watch {
+            Some((origin, watch)) => source.clock(Clock::since(*origin)).watched(watch.clone()),
+            None => source,
+        }
+    }
+
     fn reader(&self, samples: Samples, epoch: u64, on_error: OnError) -> Reader {
         let options = &self.options;
         Reader {
@@ -503,7 +528,10 @@ impl Shared {
             let gauge = collector.inflight_bytes();
             gauge.set_cap(self.pool.budget().cap());
             gauge.reached(self.pool.budget().peak());
-            collector.snapshot()
+            let mut snapshot = collector.snapshot();
+            let now = &mut snapshot.inflight_bytes;
+            now.level = now.level.max(self.pool.budget().used());
+            snapshot
         } else {
             MetricsCollector::new().snapshot()
         }

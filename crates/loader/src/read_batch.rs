@@ -41,13 +41,32 @@ impl Reader {
     ) -> Result<Batch> {
         let seat = self.seats.take();
         let options = &ReadOptions { stream: Some(seat.number()), ..self.options.clone() };
-        match self.deadline {
-            None => self.fill(index, ids, &lease, options, lease.clone()).await,
-            Some(limit) => {
-                let fill = |place| self.fill(index, ids, &lease, options, place);
-                deadline::within(limit, lease.clone(), fill).await
+        #[cfg(feature = "tracing")]
+        let span = tracing::debug_span!(
+            target: "forebay::batch",
+            "batch",
+            epoch = self.epoch,
+            index,
+            samples = ids.len(),
+            error = tracing::field::Empty,
+        );
+        let filled = async {
+            let result = match self.deadline {
+                None => self.fill(index, ids, &lease, options, lease.clone()).await,
+                Some(limit) => {
+                    let fill = |place| self.fill(index, ids, &lease, options, place);
+                    deadline::within(limit, lease.clone(), fill).await
+                }
+            };
+            #[cfg(feature = "tracing")]
+            if let Err(error) = &result {
+                tracing::Span::current().record("error", error.kind().name());
             }
-        }
+            result
+        };
+        #[cfg(feature = "tracing")]
+        let filled = tracing::Instrument::instrument(filled, span);
+        filled.await
     }
 
     async fn fill(

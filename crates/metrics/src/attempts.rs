@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::{HistogramShard, summarize};
+#[cfg(feature = "hlog")]
+use crate::layout::{Digits, Layout};
 use crate::operation::{Failure, Operation};
 use crate::recording::Plan;
 use crate::sharded::{Tally, Writer};
@@ -58,6 +60,21 @@ pub struct AttemptSummary {
 }
 
 impl AttemptSummary {
+    /// Of no request.
+    #[cfg(feature = "hlog")]
+    pub(crate) fn nothing() -> AttemptSummary {
+        let latency = HistogramSummary::empty(Layout::latency(Digits::THREE));
+        AttemptSummary {
+            requests: 0,
+            bytes: 0,
+            failures: BTreeMap::new(),
+            statuses: BTreeMap::new(),
+            latency_ns: latency.clone(),
+            first_byte_ns: latency,
+            request_bytes: HistogramSummary::empty(Layout::request_bytes(Digits::THREE)),
+        }
+    }
+
     /// Requests that failed.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()

@@ -58,6 +58,8 @@ mod attempts;
 mod collector;
 pub mod csv;
 mod diff;
+#[cfg(feature = "draw")]
+pub mod draw;
 mod gauge;
 pub mod histogram;
 #[cfg(feature = "hlog")]

@@ -86,6 +86,22 @@ pub struct OperationSummary {
 }
 
 impl OperationSummary {
+    /// Of no operation.
+    #[cfg(feature = "hlog")]
+    pub(crate) fn nothing() -> OperationSummary {
+        let latency = HistogramSummary::empty(Layout::latency(Digits::THREE));
+        OperationSummary {
+            ops: 0,
+            bytes: 0,
+            cancelled: 0,
+            failures: BTreeMap::new(),
+            latency_ns: latency.clone(),
+            first_byte_ns: latency,
+            request_bytes: HistogramSummary::empty(Layout::request_bytes(Digits::THREE)),
+            attempts: None,
+        }
+    }
+
     /// Values that fell outside the range of their histogram.
     pub fn clamped(&self) -> u64 {
         let of_requests = self.attempts.as_ref().map_or(0, AttemptSummary::clamped);

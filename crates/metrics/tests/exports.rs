@@ -72,3 +72,27 @@ fn interval_logs_are_read_back_exactly() {
         }
     }
 }
+
+#[test]
+fn a_log_is_read_back_bucket_by_bucket() {
+    let first = collected((0..500).map(|i| (i * 1_000, 10_000 + i * 777)));
+    let second = collected((0..20).map(|i| (0, 1 + i)));
+    let at = |s| Interval { begin: Duration::from_secs(s), length: Duration::from_secs(10) };
+    let log = hlog::log([(at(1_763_718_000), &first), (at(1_763_718_010), &second)]);
+    let read = hlog::read(&log).unwrap();
+    assert_eq!(read.len(), 2);
+    for ((interval, read), (wrote, s)) in read.iter().zip([(&first, 0), (&second, 10)]) {
+        assert_eq!(*interval, at(1_763_718_000 + s));
+        let (read, wrote) = (&read.operations["get"], &wrote.operations["get"]);
+        assert_eq!(read.ops, wrote.ops);
+        assert_eq!(read.latency_ns.buckets(), wrote.latency_ns.buckets());
+        assert_eq!(read.request_bytes.buckets(), wrote.request_bytes.buckets());
+        assert_eq!(read.latency_ns.percentile(0.9), wrote.latency_ns.percentile(0.9));
+    }
+    for (wrong, needle) in
+        [("x\n", "interval 1"), ("Tag=operation.get.latency_ns,1.000,2.000,3.000,AAAA\n", "cannot be read")]
+    {
+        let error = hlog::read(wrong).unwrap_err().to_string();
+        assert!(error.contains(needle), "{error}");
+    }
+}

@@ -25,6 +25,7 @@ use crate::shift::{Shift, Worker};
 use crate::source::Source;
 use crate::stage_meter::StageMeter;
 use crate::task::{Queued, Rules, StageTask, Upstream};
+use crate::watch::Watch;
 use crate::{Clock, Concurrency, OnError, Order, Remainder, Sink};
 
 /// Capacity of a queue between two maps where [`Pipeline::queue`] did not name one: an item to
@@ -60,6 +61,7 @@ struct Plan {
     inner_capacity: NonZeroUsize,
     on_error: OnError,
     clock: Option<Clock>,
+    watch: Option<Arc<dyn Watch>>,
 }
 
 type Launch = Box<dyn FnOnce(&Handle, &TaskTracker, &Rules) + Send>;
@@ -74,6 +76,7 @@ impl Plan {
             inner_capacity: INNER_CAPACITY,
             on_error: OnError::default(),
             clock: None,
+            watch: None,
         }
     }
 
@@ -138,6 +141,12 @@ where
     /// The clock of the statistics; [`Clock::monotonic`] unless it is named.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.plan.clock = Some(clock);
+        self
+    }
+
+    /// Who sees each task and each change of a queue; nobody unless it is named. Holds for all stages.
+    pub fn watched(mut self, watch: Arc<dyn Watch>) -> Self {
+        self.plan.watch = Some(watch);
         self
     }
 
@@ -259,6 +268,10 @@ where
     pub fn spawn(self, runtime: &Handle) -> Sink<T, E> {
         let rules =
             Rules { clock: self.plan.clock.unwrap_or_else(Clock::monotonic), on_error: self.plan.on_error };
+        if let Some(watch) = &self.plan.watch {
+            self.plan.stages.iter().for_each(|stage| stage.watcher.set(watch));
+            self.plan.exits.iter().for_each(|exit| exit.watched(watch));
+        }
         let now = rules.clock.now();
         for exit in &self.plan.exits {
             exit.open(now);

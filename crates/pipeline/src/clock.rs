@@ -22,6 +22,11 @@ impl Clock {
         Self(Source::Monotonic(Instant::now()))
     }
 
+    /// The operating system's monotonic clock, counted from `origin`: one for several pipelines.
+    pub fn since(origin: Instant) -> Self {
+        Self(Source::Monotonic(origin))
+    }
+
     /// A clock that stands at zero until its [`ManualClock`] advances it.
     pub fn manual() -> (Self, ManualClock) {
         let nanos = Arc::new(AtomicU64::new(0));

@@ -14,6 +14,7 @@ use crate::distribution::Distribution;
 use crate::exit::Exit;
 use crate::feed::{BoxFeed, Fed, Feed, Room, Turn};
 use crate::stage_meter::StageMeter;
+use crate::watch::Watch;
 
 pub(crate) struct HandOver<T, E> {
     input: BoxFeed<T, E>,
@@ -97,6 +98,10 @@ impl Exit for HandOverMeter {
 
     fn end(&self, now: u64) {
         self.times.lock().ended_at.get_or_insert(now);
+    }
+
+    fn watched(&self, _: &Arc<dyn Watch>) {
+        // Nothing waits in it: it has no depth to see.
     }
 
     fn abandon(&self, now: u64) {

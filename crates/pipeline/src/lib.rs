@@ -56,9 +56,11 @@ mod queue_meter;
 mod shift;
 mod sink;
 mod source;
+mod spans;
 mod stage_meter;
 mod stats;
 mod task;
+mod watch;
 
 pub use builder::{Pipeline, Runnable};
 pub use clock::{Clock, ManualClock};
@@ -68,3 +70,4 @@ pub use forebay_metrics::{QueueRole, QueueStats, StageStats};
 pub use policy::{Concurrency, OnError, Order, Remainder, ZeroConcurrency};
 pub use sink::{Attending, Item, Next, Sink, Waited};
 pub use stats::PipelineStats;
+pub use watch::{TaskSeen, Watch};

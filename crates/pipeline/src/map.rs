@@ -15,6 +15,7 @@ use std::task::Poll;
 
 use crate::feed::{BoxFeed, Fed, Feed, Room, Turn};
 use crate::in_work::InWork;
+use crate::spans::{Spanned, spanned};
 use crate::stage_meter::StageMeter;
 use crate::{Concurrency, OnError, Order, PipelineError};
 
@@ -27,7 +28,7 @@ pub(crate) struct Map<T, U, E, F, Fut> {
     function: F,
     concurrency: usize,
     order: Order,
-    work: InWork<Fut>,
+    work: InWork<Spanned<Fut>>,
     /// What is to be handed on, first at the front. In delivery order `None` holds the place of
     /// an item that is still in work.
     line: VecDeque<Option<Fed<U, E>>>,
@@ -106,10 +107,10 @@ where
         let place = self.place();
         let began = turn.now();
         match catch_unwind(AssertUnwindSafe(|| (self.function)(item))) {
-            Ok(future) => self.work.push(place, began, future),
+            Ok(future) => self.work.push(place, began, spanned(&self.meter.name, future)),
             Err(payload) => {
                 let now = turn.read();
-                self.meter.completed(now.saturating_sub(began), true);
+                self.meter.completed(began, now, true);
                 let error = PipelineError::panicked(&self.meter.name, payload);
                 self.finish(place, Err(error), turn.on_error);
             }
@@ -128,7 +129,7 @@ where
                 Ok(Err(source)) => Err(PipelineError::Failed { stage: self.meter.name.clone(), source }),
                 Err(payload) => Err(PipelineError::panicked(&self.meter.name, payload)),
             };
-            self.meter.completed(now.saturating_sub(done.began), fed.is_err());
+            self.meter.completed(done.began, now, fed.is_err());
             self.finish(done.place, fed, turn.on_error);
         }
     }

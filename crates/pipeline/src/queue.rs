@@ -16,6 +16,7 @@ use crate::Clock;
 use crate::distribution::Distribution;
 use crate::exit::Exit;
 use crate::queue_meter::QueueMeter;
+use crate::watch::{Watch, Watcher};
 
 pub(crate) struct Queue<R> {
     name: Arc<str>,
@@ -23,6 +24,7 @@ pub(crate) struct Queue<R> {
     pub(crate) capacity: usize,
     get_wait: Distribution,
     put_wait: Distribution,
+    watcher: Watcher,
     state: Mutex<State<R>>,
     arrived: Condvar,
 }
@@ -105,6 +107,7 @@ impl<R> Queue<R> {
             capacity,
             get_wait: Distribution::of_waits(),
             put_wait: Distribution::of_waits(),
+            watcher: Watcher::default(),
             state: Mutex::new(State {
                 items: VecDeque::new(),
                 closed: false,
@@ -130,6 +133,7 @@ impl<R> Queue<R> {
         }
         state.items.push_back((item, now));
         state.meter.put(now);
+        self.watcher.depth(&self.name, now, state.items.len());
         let free = state.free(self.capacity);
         let wake = state.wake_getters();
         drop(state);
@@ -275,6 +279,7 @@ impl<R> Queue<R> {
     fn taken(&self, mut state: crate::lock::MutexGuard<'_, State<R>>, now: u64, wait: &mut Wait) {
         let Wait { ticket, since } = std::mem::take(wait);
         state.meter.got(now);
+        self.watcher.depth(&self.name, now, state.items.len());
         if state.closed && state.items.is_empty() {
             state.meter.end(now);
         }
@@ -301,6 +306,10 @@ impl<R: Send> Exit for Queue<R> {
 
     fn end(&self, now: u64) {
         self.close(now);
+    }
+
+    fn watched(&self, watch: &Arc<dyn Watch>) {
+        self.watcher.set(watch);
     }
 
     fn abandon(&self, now: u64) {

@@ -94,7 +94,7 @@ where
         self.asked = None;
         self.handed = Some(now);
         self.available_since = Some(now);
-        self.meter.completed(now.saturating_sub(asked), fed.is_err());
+        self.meter.completed(asked, now, fed.is_err());
         Poll::Ready(Some(fed))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use forebay_metrics::StageStats;
 
 use crate::distribution::Distribution;
+use crate::watch::Watcher;
 
 /// Written by the one task that runs the stage, read by anyone.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(crate) struct StageMeter {
     service: Distribution,
     pub(crate) blocked: Distribution,
     pub(crate) pool_wait: Distribution,
+    pub(crate) watcher: Watcher,
 }
 
 impl StageMeter {
@@ -29,12 +31,14 @@ impl StageMeter {
             service: Distribution::of_service(),
             blocked: Distribution::of_waits(),
             pool_wait: Distribution::of_waits(),
+            watcher: Watcher::default(),
         }
     }
 
-    /// An invocation ended after `service` ns.
-    pub(crate) fn completed(&self, service: u64, failed: bool) {
-        self.service.record(service);
+    /// An invocation that began at `began` ended at `now`.
+    pub(crate) fn completed(&self, began: u64, now: u64, failed: bool) {
+        self.service.record(now.saturating_sub(began));
+        self.watcher.task(&self.name, began, now, failed);
         self.counted();
         if failed {
             self.failures.fetch_add(1, Relaxed);

@@ -19,7 +19,7 @@ use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
-use pyo3::types::{PyList, PyTuple};
+use pyo3::types::{PyBool, PyList, PyTuple};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -107,7 +107,7 @@ impl Loader {
             && !tell.bind(py).is_callable()
         {
             let kind = tell.bind(py).get_type();
-            return Err(PyTypeError::new_err(format!("progress must be callable or None, is {kind}")));
+            return Err(PyTypeError::new_err(format!("progress must be callable, True or None, is {kind}")));
         }
         let (live, next) = (Mutex::default(), Mutex::new(Next::Epoch(0)));
         let made = Loader { source, options, progress, enable_metrics, live, next };
@@ -317,8 +317,8 @@ impl Loader {
 /// options: a LoaderOptions or a dict of the same names.
 /// storage_options: how the location is listed and its store opened, as create_dataset's options; a dataset
 /// has its own.
-/// progress: called with a Progress after each batch, on the thread that iterates; what it raises ends
-/// the loop as if the loop's body had raised it.
+/// progress: True shows a line with how it goes, on a terminal. Or what is called with a Progress after each
+/// batch, on the thread that iterates; what it raises ends the loop as if the loop's body had raised it.
 /// enable_metrics: whether operations and requests are counted. Without, snapshot(), report() and
 /// get_performance_report() raise UnsupportedError, and forebay.metrics.snapshot() has nothing of this loader.
 #[pyfunction]
@@ -329,7 +329,7 @@ pub(crate) fn create_async_loader(
     progress: Option<Py<PyAny>>,
     storage_options: Option<&Bound<'_, PyAny>>,
     enable_metrics: bool,
-) -> PyResult<Loader> {
+) -> PyResult<Py<Loader>> {
     let py = uri_or_dataset.py();
     // Before the listing, which may take its time.
     let options = LoaderOptions::given(options, py)?;
@@ -347,7 +347,29 @@ pub(crate) fn create_async_loader(
             }
         }
     };
-    Loader::new(py, source, options, progress, enable_metrics)
+    let progress = match progress {
+        Some(given) if given.bind(py).is(PyBool::new(py, true)) => Some(live_line(py)?.call0()?.unbind()),
+        Some(given) if given.bind(py).is(PyBool::new(py, false)) => None,
+        given => given,
+    };
+    shown(py, Loader::new(py, source, options, progress, enable_metrics)?)
+}
+
+/// The class of what `progress=True` shows.
+fn live_line(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    py.import("forebay._live")?.getattr("Live")
+}
+
+/// The loader; the line that is its progress, if one is, speaks of it.
+fn shown(py: Python<'_>, loader: Loader) -> PyResult<Py<Loader>> {
+    let progress = loader.progress.as_ref().map(|tell| tell.clone_ref(py));
+    let loader = Py::new(py, loader)?;
+    if let Some(tell) = progress
+        && tell.bind(py).is_instance(&live_line(py)?)?
+    {
+        tell.call_method1(py, "watch", (&loader,))?;
+    }
+    Ok(loader)
 }
 
 /// What a pickled loader becomes.
@@ -359,6 +381,6 @@ pub(crate) fn restore_loader(
     progress: Option<Py<PyAny>>,
     enable_metrics: bool,
     storage_options: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Loader> {
+) -> PyResult<Py<Loader>> {
     create_async_loader(uri_or_dataset, Some(options), progress, storage_options, enable_metrics)
 }

@@ -1,6 +1,7 @@
 """forebay.metrics, Loader.snapshot, Loader.report, Loader.get_performance_report."""
 
 import csv
+import io
 import json
 import pickle
 
@@ -252,3 +253,45 @@ def test_sampling_says_of_how_many_it_speaks():
             metrics.MetricsCollector(**wrong)
     with pytest.raises(ValueError, match="Two Words"):
         collector.record_operation("Two Words", 1)
+
+
+def test_a_line_shows_how_it_goes_on_a_terminal_only(folder, run):
+    where = folder([100_000] * 40)
+    program = f"""
+import forebay, os, pty, sys
+for batch in forebay.create_async_loader({str(where)!r}, {{"batch_size": 4}}, progress=True):
+    pass
+parent, child = pty.openpty()
+terminal = os.fdopen(child, "w")
+live = forebay.metrics.Live(interval=0.001, file=terminal)
+for batch in forebay.create_async_loader({str(where)!r}, {{"batch_size": 4}}, progress=live):
+    pass
+text = os.read(parent, 65536).decode()
+assert "epoch 1  10/10 batches" in text and "MiB/s  p99 " in text and "  ready " in text, text
+assert text.endswith("\\n"), text
+"""
+    assert run(program) == ""
+
+
+def test_a_line_elsewhere_is_asked_for(folder):
+    file = io.StringIO()
+    live = forebay.metrics.Live(interval=3600, file=file, force=True)
+    loader = forebay.create_async_loader(folder([10] * 12), {"batch_size": 4}, progress=live)
+    for _ in range(2):
+        list(loader)
+    lines = file.getvalue().splitlines()
+    assert [line.split("  ")[:2] for line in lines] == [["epoch 1", "3/3 batches"], ["epoch 2", "3/3 batches"]]
+    again = pickle.loads(pickle.dumps(loader))
+    assert len(list(again)) == 3
+
+
+def test_figures_are_of_what_happened_since_they_were_asked_for(folder):
+    loader = forebay.create_async_loader(folder([1 << 16] * 200), {"batch_size": 4})
+    live = forebay.metrics.live(loader)
+    list(loader)
+    figures = live.figures()
+    assert float(figures["MiB/s"].replace(",", "")) > 0 and figures["p99"] != "-"
+    assert live.figures()["MiB/s"] == "0.0" and live.figures()["p99"] == "-"
+    assert forebay.metrics.Live().figures() == {}
+    with pytest.raises(ValueError, match="interval"):
+        forebay.metrics.Live(interval=0)

@@ -3,12 +3,14 @@
 //!
 //! * [`Recorder`] observes a store and writes a trace; [`Reader`] and [`Writer`] are the format, which
 //!   `docs/trace.md` defines; [`Sorted`] brings one into the order of asking in bounded memory.
+//! * [`chrome`] writes timelines that Perfetto shows, from a trace or while a job runs.
 //! * [`import`] and [`export`] speak to other tools, and say what is lost.
 //! * [`replay`] asks a store for what a trace says, when it says so; [`Fidelity`] says how well that went.
 //! * [`synth`] makes traces from a model; [`Summary`] describes one and compares two.
 
 #![deny(unsafe_code)]
 
+pub mod chrome;
 mod entry;
 mod error;
 pub mod export;

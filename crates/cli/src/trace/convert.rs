@@ -12,7 +12,8 @@ use std::path::PathBuf;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Formats to read: forebay, op-log (s3dlio, MinIO warp), fio (I/O log 2 and 3), darshan (DXT text), strace (-f -ttt). \
-Formats to write: forebay (.jsonl), fio (.iolog), op-log (.tsv), csv, parquet; .zst compresses all but parquet.
+Formats to write: forebay (.jsonl), fio (.iolog), op-log (.tsv), csv, parquet, chrome \
+(.json: a timeline for ui.perfetto.dev); .zst compresses all but parquet.
 
 With --json one line: {\"type\": \"trace_converted\", \"written\", \"left_out\", \"dropped\", \"lacks\", \"loses\"}.")]
 pub(crate) struct Args {

@@ -9,7 +9,7 @@ mod replay;
 mod replay_report;
 mod synth;
 
-pub(crate) use recording::Recording;
+pub(crate) use recording::{Recording, header};
 
 use crate::context::Context;
 use crate::exit::Exit;
@@ -42,6 +42,14 @@ impl Args {
     pub(crate) fn recording(&self) -> Option<&PathBuf> {
         match &self.command {
             Trace::Record(args) => Some(args.out()),
+            _ => None,
+        }
+    }
+
+    /// The file that a timeline goes to.
+    pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
+        match &self.command {
+            Trace::Record(args) => args.chrome_trace(),
             _ => None,
         }
     }

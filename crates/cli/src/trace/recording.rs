@@ -27,10 +27,26 @@ impl Args {
     pub(crate) fn out(&self) -> &PathBuf {
         &self.out
     }
+
+    pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
+        self.load.chrome_trace()
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     load::run(args.load, context).await
+}
+
+/// What a trace of this command says first, and the instant from which its times count.
+pub(crate) fn header(arguments: &[String]) -> (Header, Instant) {
+    let origin = Instant::now();
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let clock = Clock::now(since_1970);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let engine = concat!("forebay ", env!("CARGO_PKG_VERSION"));
+    let mut options = Map::new();
+    options.insert("command".into(), Value::from(arguments.to_vec()));
+    (Header { options, ..Header::new(engine, host, clock) }, origin)
 }
 
 /// A recording under way.
@@ -43,14 +59,7 @@ pub(crate) struct Recording {
 impl Recording {
     /// Begins to record into `path`. `arguments` are the command's own.
     pub(crate) fn begin(path: &Path, arguments: &[String], rotate_bytes: Option<u64>) -> Result<Recording> {
-        let origin = Instant::now();
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let clock = Clock::now(since_1970);
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let engine = concat!("forebay ", env!("CARGO_PKG_VERSION"));
-        let mut options = Map::new();
-        options.insert("command".into(), Value::from(arguments.to_vec()));
-        let header = Header { options, ..Header::new(engine, host, clock) };
+        let (header, origin) = header(arguments);
         let options = RecorderOptions { rotate_bytes, ..RecorderOptions::default() };
         let recorder = Recorder::create(path, header, origin, &options)?;
         Ok(Recording { recorder, path: path.to_owned() })

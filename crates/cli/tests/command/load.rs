@@ -177,3 +177,42 @@ fn what_is_lost_is_listed_and_never_dropped_in_silence() {
     assert_eq!((&lost["kind"], &lost["times"]), (&"invalid_range".into(), &2.into()));
     assert_eq!(summary["quarantine"]["substituted"], 2);
 }
+
+#[test]
+fn a_timeline_of_a_run_has_its_operations_stages_and_queues() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "60", "--sizes", "fixed:4KiB"]);
+    let outcome = place.run(&["load", "set", "--chrome-trace", "t.json", "--trace", "t.jsonl"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    assert!(outcome.err.contains("ui.perfetto.dev"), "{}", outcome.err);
+    let events = |name: &str| {
+        let file: serde_json::Value = serde_json::from_slice(&place.read(name)).unwrap();
+        file["traceEvents"].as_array().unwrap().clone()
+    };
+    let count = |events: &[serde_json::Value], phase: &str, name: &str| {
+        events.iter().filter(|event| event["ph"] == phase && event["name"] == name).count()
+    };
+    let live = events("t.json");
+    assert_eq!(count(&live, "X", "get"), 60);
+    assert!(count(&live, "X", "read") > 0 && count(&live, "X", "index") > 0);
+    assert!(count(&live, "C", "items in sink") > 0 && count(&live, "C", "operations in flight") > 0);
+
+    place.run(&["trace", "convert", "t.jsonl", "c.chrome.json"]);
+    let converted = events("c.chrome.json");
+    assert_eq!((count(&converted, "X", "get"), count(&converted, "X", "list")), (60, 1));
+    place.fails(3, &["load", "set", "--chrome-trace", "no/such/t.json"]);
+}
+
+#[test]
+fn progress_is_shown_elsewhere_than_on_a_terminal_only_when_asked_for() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "60", "--sizes", "fixed:4KiB"]);
+    let outcome = place.run(&["load", "set", "--epochs", "2", "--progress", "always"]);
+    let lines: Vec<&str> = outcome.err.lines().collect();
+    assert_eq!(lines.len(), 2, "one for each epoch: {}", outcome.err);
+    assert!(lines[1].starts_with("epoch 2/2  2/2 batches  "), "{}", lines[1]);
+    for needle in ["MiB/s", "p99 ", "ready "] {
+        assert!(lines[1].contains(needle), "{needle}: {}", lines[1]);
+    }
+    assert!(place.fails(2, &["load", "set", "--progress", "often"]).contains("never"));
+}

@@ -91,3 +91,66 @@ fn what_is_no_file_of_metrics_is_refused() {
         assert!(text.contains(needle) && text.contains(name), "{text}");
     }
 }
+
+/// A file with intervals, of a run with so many reads.
+fn measured(place: &Place, name: &str) {
+    let common = ["load", "set", "--epochs", "40", "--batch-size", "1", "--metrics-interval", "0.02"];
+    place.ok(&[&common[..], &["--metrics-out", name]].concat());
+}
+
+#[test]
+fn reports_are_drawn_as_a_page_a_picture_and_on_the_terminal() {
+    let place = place();
+    measured(&place, "a.json");
+    let plain = place.ok(&["report", "a.json"]);
+    let drawn = place.ok(&["report", "a.json", "--html", "a.html", "--svg", "a.svg", "--plot"]);
+    assert!(drawn.starts_with(&plain), "the report stays as it is");
+    let charts =
+        ["Latency, get", "Request sizes, get", "Latency over time, get", "Throughput", "Bytes in flight"];
+    let (page, picture) = (text(&place, "a.html"), text(&place, "a.svg"));
+    for chart in charts {
+        assert!(drawn.contains(&format!("\n{chart}\n")), "{chart}: {drawn}");
+        assert!(page.contains(chart) && picture.contains(chart), "{chart}");
+    }
+    assert!(page.contains("2,400 samples in"), "the report is on the page");
+    assert!(!page.contains('\u{1b}') && !drawn.contains('\u{1b}'));
+    assert!(drawn.lines().all(|line| line.chars().count() <= 80));
+    assert!(
+        place
+            .ok(&["report", "a.json", "--plot=ascii"])
+            .lines()
+            .skip(plain.lines().count())
+            .all(str::is_ascii)
+    );
+
+    measured(&place, "b.json");
+    place.ok(&["report", "--compare", "a.json", "b.json", "--svg", "both.svg"]);
+    let both = text(&place, "both.svg");
+    assert!(both.contains("data-name=\"a.json\"") && both.contains("data-name=\"b.json\""));
+    assert!(place.ok(&["report", "a.json", "b.json", "--plot"]).contains("Latency over time, get"));
+}
+
+#[test]
+fn a_log_of_intervals_is_reported_and_drawn_too() {
+    let place = place();
+    measured(&place, "m.hlog");
+    let report = place.ok(&["report", "m.hlog", "--svg", "m.svg"]);
+    assert!(report.contains("Latency") && !report.contains("Throughput"), "{report}");
+    assert!(text(&place, "m.svg").contains("Latency over time, get"));
+    place.ok(&["load", "set", "--metrics-out", "m.csv"]);
+    assert!(place.fails(4, &["report", "m.csv"]).contains(".hlog"));
+    place.write("x.hlog", "nonsense\n");
+    assert!(place.fails(4, &["report", "x.hlog"]).contains("interval 1"));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said() {
+    let place = place();
+    place.ok(&["load", "set", "--metrics-out", "m.json"]);
+    let outcome = place.run(&["report", "m.json", "--svg", "m.svg"]);
+    assert_eq!(outcome.code, Some(0));
+    assert!(outcome.err.contains("--metrics-interval"), "{}", outcome.err);
+    place.fails(3, &["report", "m.json", "--html", "no/such/m.html"]);
+    assert!(place.fails(2, &["report", "m.json", "--plot=x"]).contains("ascii"));
+    place.fails(2, &["report", "m.json", "--plot", "--json"]);
+}

@@ -84,6 +84,14 @@ fn colours_and_progress_are_for_terminals_only() {
     let text = on_a_terminal(place.command(&arguments));
     assert!(text.contains("\x1b[1m"), "headings stand out: {text:?}");
     assert!(text.contains("epoch 1/1") && text.contains("/50 batches"), "progress: {text:?}");
+    // Slowed down, so that there is something to say before the end.
+    let slow = [&arguments[..], &["--store", "limit_bytes_per_second=5MiB"]].concat();
+    let text = on_a_terminal(place.command(&slow));
+    for needle in [" MiB/s  p99 ", "  ready ", " left"] {
+        assert!(text.contains(needle), "{needle}: {text:?}");
+    }
+    let text = on_a_terminal(place.command(&[&slow[..], &["--progress", "never"]].concat()));
+    assert!(!text.contains("/50 batches") && !text.contains("ready "), "{text:?}");
     assert!(on_a_terminal(place.command(&["ls"])).contains("\x1b[1m\x1b[34mset\x1b[0m/"));
 
     let mut plain = place.command(&["ls"]);
@@ -114,5 +122,29 @@ fn output_that_cannot_be_written_is_an_error() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
         assert!(text.contains("cannot write to standard output: No space left"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn what_happens_inside_is_told_to_those_who_ask() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "10", "--sizes", "fixed:1KiB"]);
+    place.ok(&["load", "set"]);
+    let outcome = place.run(&["load", "set", "--log", "forebay=debug"]);
+    assert_eq!(outcome.code, Some(0), "{outcome:?}");
+    let told = |needle: &str| outcome.err.lines().filter(|line| line.contains(needle)).count();
+    assert_eq!(told(" forebay::operation: close"), 11, "ten reads and a listing: {}", outcome.err);
+    assert_eq!(told("bytes=1024"), 10, "{}", outcome.err);
+    assert_eq!((told(" forebay::batch: close"), told(" forebay::stage: close")), (1, 1), "{}", outcome.err);
+    assert!(!outcome.err.contains('\x1b') && !outcome.out.contains("close"));
+
+    let mut by_environment = place.command(&["cat", "missing", "--json"]);
+    let output = by_environment.env("FOREBAY_LOG", "forebay::operation=debug").output().unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let told = lines(&text);
+    assert!(told.iter().any(|line| line["span"]["error"] == "not_found"), "{text}");
+    for wrong in ["forebay=loud", "=,="] {
+        let text = place.fails(2, &["ls", "--log", wrong]);
+        assert!(text.contains("--log") && text.contains("forebay=debug"), "{text}");
     }
 }

@@ -17,6 +17,7 @@ mod retries;
 mod retry_budget;
 mod retrying;
 mod routed;
+mod spans;
 mod stopwatch;
 mod turnstile;
 
@@ -31,3 +32,9 @@ pub use retry_budget::RetryBudget;
 pub use retrying::Retrying;
 pub use routed::Routed;
 pub use turnstile::AdaptiveLimit;
+
+/// Whether somebody listens to operations as spans of `tracing` (target `forebay::operation`).
+#[cfg(feature = "tracing")]
+pub fn spans_wanted() -> bool {
+    tracing::enabled!(target: "forebay::operation", tracing::Level::DEBUG)
+}

@@ -1,6 +1,7 @@
 //! Tells an observer about every operation of a store: begun once, ended once, also when its future
 //! is dropped half way. Listings end with their stream; opened objects are watched too.
 
+use super::spans::Spans;
 use crate::{
     Body, Buf, Capability, End, GetRequest, ListOptions, Location, Meta, Object, Observe, Op, Operation,
     Page, Place, PutOptions, ReadOptions, Result, Served, Store,
@@ -17,16 +18,30 @@ use std::time::Instant;
 pub struct Observed {
     store: Arc<dyn Store>,
     observer: Arc<dyn Observe>,
+    /// Whether operations are spans of `tracing`, too.
+    spans: bool,
 }
 
 impl Observed {
     /// Watches `store` with `observer`.
     pub fn new(store: Arc<dyn Store>, observer: Arc<dyn Observe>) -> Self {
-        Observed { store, observer }
+        Observed { store, observer, spans: false }
+    }
+
+    /// Makes a span of `tracing` of each operation, if a subscriber wants such; with the feature `tracing`. For one
+    /// of the layers that a store goes through, or each operation is several spans.
+    #[cfg(feature = "tracing")]
+    #[must_use]
+    pub fn with_spans(self) -> Self {
+        Observed { spans: true, ..self }
+    }
+
+    fn begin<'a>(&'a self, ops: Vec<Op<'a>>) -> Watch<'a> {
+        Watch::begin(&*self.observer, self.spans, ops)
     }
 
     fn watch<'a>(&'a self, operation: Operation, location: &'a Location) -> Watch<'a> {
-        Watch::begin(&*self.observer, vec![op(operation, location, Instant::now())])
+        self.begin(vec![op(operation, location, Instant::now())])
     }
 }
 
@@ -51,12 +66,14 @@ fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> 
 struct Watch<'a> {
     observer: &'a dyn Observe,
     ops: Vec<Op<'a>>,
+    spans: Spans,
 }
 
 impl<'a> Watch<'a> {
-    fn begin(observer: &'a dyn Observe, ops: Vec<Op<'a>>) -> Self {
+    fn begin(observer: &'a dyn Observe, spans: bool, ops: Vec<Op<'a>>) -> Self {
+        let spans = if spans { Spans::of(&ops) } else { Spans::default() };
         observer.started(&ops);
-        Watch { observer, ops }
+        Watch { observer, ops, spans }
     }
 
     fn end<'r>(mut self, results: impl Iterator<Item = Result<Served, &'r crate::Error>>) {
@@ -72,6 +89,7 @@ impl<'a> Watch<'a> {
         let ops = std::mem::take(&mut self.ops);
         debug_assert_eq!(ops.len(), ends.len(), "a store answers every request");
         self.observer.ended(&ops, &ends);
+        std::mem::take(&mut self.spans).end(&ends);
     }
 
     fn end_one<T>(self, result: &Result<T>, bytes: u64) {
@@ -100,7 +118,7 @@ impl Store for Observed {
     ) -> BoxFuture<'a, Result<Served>> {
         async move {
             let asked = request.clone();
-            let watch = Watch::begin(&*self.observer, vec![op_of(&asked, &options, Instant::now())]);
+            let watch = self.begin(vec![op_of(&asked, &options, Instant::now())]);
             let result = self.store.get(request, options, place).await;
             watch.end(std::iter::once(result.as_ref().copied()));
             result
@@ -117,7 +135,7 @@ impl Store for Observed {
         async move {
             let begun = Instant::now();
             let ops = requests.iter().map(|r| op_of(r, &options, begun)).collect();
-            let watch = Watch::begin(&*self.observer, ops);
+            let watch = self.begin(ops);
             let results = self.store.get_many(requests.clone(), options, place).await;
             watch.end(results.iter().map(|r| r.as_ref().copied()));
             results
@@ -133,12 +151,13 @@ impl Store for Observed {
         async move {
             let ReadOptions { stage, stream, attempt, .. } = options;
             let opened = Op { stage, stream, attempt, ..op(Operation::Open, location, Instant::now()) };
-            let watch = Watch::begin(&*self.observer, vec![opened]);
+            let watch = self.begin(vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
-            let (location, observer) = (location.clone(), self.observer.clone());
+            let (location, observer, spans) = (location.clone(), self.observer.clone(), self.spans);
             result.map(|object| {
-                Arc::new(ObservedObject { object, location, observer, stage, stream }) as Arc<dyn Object>
+                Arc::new(ObservedObject { object, location, observer, spans, stage, stream })
+                    as Arc<dyn Object>
             })
         }
         .boxed()
@@ -205,6 +224,7 @@ struct ObservedObject {
     object: Arc<dyn Object>,
     location: Location,
     observer: Arc<dyn Observe>,
+    spans: bool,
     stage: &'static str,
     stream: Option<u64>,
 }
@@ -231,8 +251,11 @@ impl Object for ObservedObject {
 
     fn read_into<'a>(&'a self, offset: u64, buf: Buf) -> BoxFuture<'a, (Buf, Result<Served>)> {
         async move {
-            let watch =
-                Watch::begin(&*self.observer, vec![self.read_op(range_of(offset, &buf), Instant::now())]);
+            let watch = Watch::begin(
+                &*self.observer,
+                self.spans,
+                vec![self.read_op(range_of(offset, &buf), Instant::now())],
+            );
             let (buf, result) = self.object.read_into(offset, buf).await;
             watch.end(std::iter::once(result.as_ref().copied()));
             (buf, result)
@@ -245,7 +268,7 @@ impl Object for ObservedObject {
             let begun = Instant::now();
             let op_of = |(offset, buf): &(u64, Buf)| self.read_op(range_of(*offset, buf), begun);
             let ops = ranges.iter().map(op_of).collect();
-            let watch = Watch::begin(&*self.observer, ops);
+            let watch = Watch::begin(&*self.observer, self.spans, ops);
             let results = self.object.read_many(ranges).await;
             watch.end(results.iter().map(|(_, r)| r.as_ref().copied()));
             results

@@ -36,7 +36,7 @@ class Loader:
 def create_async_loader(
     uri_or_dataset: str | os.PathLike[str] | Dataset,
     options: LoaderOptions | Mapping[str, Any] | None = None,
-    progress: Callable[[Progress], object] | None = None,
+    progress: Callable[[Progress], object] | bool | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
     enable_metrics: bool = True,

@@ -21,9 +21,35 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._forebay import MetricsCollector, _metrics_diff, _metrics_merge, _metrics_read, _metrics_write, snapshot
+from ._forebay import Loader, MetricsCollector, _metrics_diff, _metrics_merge, _metrics_read, _metrics_write, snapshot
+from ._live import Live
 
-__all__ = ["MetricsCollector", "Spool", "diff", "from_json", "merge", "snapshot", "to_csv", "to_hlog", "to_json", "to_prometheus"]
+__all__ = [
+    "Live",
+    "MetricsCollector",
+    "Spool",
+    "diff",
+    "from_json",
+    "live",
+    "merge",
+    "snapshot",
+    "to_csv",
+    "to_hlog",
+    "to_json",
+    "to_prometheus",
+]
+
+
+def live(loader: Loader) -> Live:
+    """What a loader does now: `live(loader).figures()` is MiB/s, p99 and readiness since the last call.
+
+        live = forebay.metrics.live(loader)
+        for batch in (bar := tqdm(loader)):
+            bar.set_postfix(live.figures())
+    """
+    made = Live()
+    made.watch(loader)
+    return made
 
 
 def merge(*snapshots: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 //! Traces for other tools. Each exporter says what its format cannot hold.
 
+mod chrome;
 mod csv;
 mod fio;
 mod op_log;
@@ -24,11 +25,14 @@ pub enum Target {
     Csv,
     /// Apache Parquet with the columns of the CSV, compressed.
     Parquet,
+    /// A timeline in Chrome's Trace Event Format, which Perfetto opens.
+    Chrome,
 }
 
 impl Target {
     /// Every format.
-    pub const ALL: [Target; 5] = [Target::Forebay, Target::Fio, Target::OpLog, Target::Csv, Target::Parquet];
+    pub const ALL: [Target; 6] =
+        [Target::Forebay, Target::Fio, Target::OpLog, Target::Csv, Target::Parquet, Target::Chrome];
 
     /// Its word.
     pub fn name(self) -> &'static str {
@@ -38,6 +42,7 @@ impl Target {
             Target::OpLog => "op-log",
             Target::Csv => "csv",
             Target::Parquet => "parquet",
+            Target::Chrome => "chrome",
         }
     }
 
@@ -59,6 +64,7 @@ impl Target {
                 "operations without an end",
             ],
             Target::Csv | Target::Parquet => &["the header and what it says about missing operations"],
+            Target::Chrome => &["how many operations the trace says are missing"],
         }
     }
 
@@ -71,6 +77,7 @@ impl Target {
             "tsv" => Some(Target::OpLog),
             "csv" => Some(Target::Csv),
             "parquet" => Some(Target::Parquet),
+            "json" => Some(Target::Chrome),
             "iolog" | "fio" | "log" => Some(Target::Fio),
             _ => None,
         }
@@ -130,6 +137,7 @@ pub fn write(
         Target::OpLog => Box::new(op_log::Log::create(path, header)?),
         Target::Csv => Box::new(csv::Table::create(path)?),
         Target::Parquet => Box::new(parquet::Table::create(path)?),
+        Target::Chrome => Box::new(chrome::Export::create(path, header)?),
     };
     let mut exported = Exported::default();
     for record in records {
