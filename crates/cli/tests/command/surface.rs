@@ -91,7 +91,7 @@ fn colours_and_progress_are_for_terminals_only() {
         assert!(text.contains(needle), "{needle}: {text:?}");
     }
     let text = on_a_terminal(place.command(&[&slow[..], &["--progress", "never"]].concat()));
-    assert!(!text.contains("/50 batches") && !text.contains("ready "), "{text:?}");
+    assert!(!text.contains("/50 batches") && !text.contains("  p99 "), "{text:?}");
     assert!(on_a_terminal(place.command(&["ls"])).contains("\x1b[1m\x1b[34mset\x1b[0m/"));
 
     let mut plain = place.command(&["ls"]);
@@ -143,8 +143,6 @@ fn what_happens_inside_is_told_to_those_who_ask() {
     let text = String::from_utf8(output.stderr).unwrap();
     let told = lines(&text);
     assert!(told.iter().any(|line| line["span"]["error"] == "not_found"), "{text}");
-    for wrong in ["forebay=loud", "=,="] {
-        let text = place.fails(2, &["ls", "--log", wrong]);
-        assert!(text.contains("--log") && text.contains("forebay=debug"), "{text}");
-    }
+    let text = place.fails(2, &["ls", "--log", "forebay=loud"]);
+    assert!(text.contains("--log") && text.contains("forebay=debug"), "{text}");
 }
