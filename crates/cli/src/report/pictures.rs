@@ -74,6 +74,8 @@ fn write(path: &Path, text: &str) -> Result<()> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     std::fs::write(&part, text).and_then(|()| std::fs::rename(&part, path)).map_err(|error| {
+        // Best effort: what went wrong with the file itself is what there is to say.
+        let _ = std::fs::remove_file(&part);
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => Kind::NotFound,
             std::io::ErrorKind::PermissionDenied => Kind::Denied,

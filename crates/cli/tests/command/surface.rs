@@ -91,7 +91,7 @@ fn colours_and_progress_are_for_terminals_only() {
         assert!(text.contains(needle), "{needle}: {text:?}");
     }
     let text = on_a_terminal(place.command(&[&slow[..], &["--progress", "never"]].concat()));
-    assert!(!text.contains("/50 batches") && !text.contains("  p99 "), "{text:?}");
+    assert!(!text.contains("/50 batches") && !text.contains("MiB/s  p99 "), "{text:?}");
     assert!(on_a_terminal(place.command(&["ls"])).contains("\x1b[1m\x1b[34mset\x1b[0m/"));
 
     let mut plain = place.command(&["ls"]);

@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use forebay_metrics::draw::{Plot, Run, charts, svg};
-//! use forebay_metrics::{Digits, Histogram, Layout, Operation, Outcome, MetricsSnapshot};
+//! use forebay_metrics::{Layout, MetricsSnapshot, Operation, Outcome};
 //! # use forebay_metrics::{CacheUse, MetricsCollector, Ended, Extent};
 //! # let collector = MetricsCollector::new();
 //! # collector.started(200);
