@@ -70,7 +70,7 @@ impl Subscriber for Collector {
     }
 
     fn exit(&self, _: &Id) {
-        ENTERED.with(|entered| drop(entered.borrow_mut().pop()));
+        ENTERED.with(|entered| _ = entered.borrow_mut().pop());
     }
 
     fn clone_span(&self, span: &Id) -> Id {
