@@ -131,6 +131,7 @@ fn what_a_job_does_is_in_its_timeline() {
                         range: Some(0..10),
                         sample: Some(thread * 100 + i),
                         stage: "read",
+                        stream: Some(thread),
                         attempt: 0,
                         begun: Instant::now(),
                     };

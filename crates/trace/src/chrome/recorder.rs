@@ -190,6 +190,7 @@ impl Observe for TimelineRecorder {
             }
             record.attempt = op.attempt;
             record.stage = (!op.stage.is_empty()).then(|| op.stage.to_owned());
+            record.stream = op.stream;
             record.epoch = epoch.checked_sub(1);
             record.sample_id = op.sample;
             shared.push(Seen::Operation(op.location.clone(), Box::new(record)));
