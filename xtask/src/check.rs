@@ -5,6 +5,7 @@ use std::process::Command;
 use anyhow::bail;
 
 use crate::report::{Done, Report};
+use crate::test::OTHER_CLIENTS;
 use crate::workspace::Workspace;
 use crate::{deny, edges, shell, tidy, versions};
 
@@ -27,6 +28,10 @@ pub(crate) fn run(workspace: &Workspace, _: &Args) -> anyhow::Result<()> {
     // The form that `pipeline` and people without stores use; a workspace build always unifies `io` in.
     report.step("clippy, metrics alone", || {
         done(cargo(&clippy).args(["-p", "forebay-metrics", "--no-default-features"]).args(denied))
+    });
+    report.step("clippy, other clients", || {
+        let these = ["-p", "forebay-io-s3", "-p", "forebay-io-az", "--features", OTHER_CLIENTS];
+        done(cargo(&clippy).args(these).args(denied))
     });
     report.step("documentation", || {
         let mut doc = cargo(&["doc", "--quiet", "--workspace", "--no-deps"]);

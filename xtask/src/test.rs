@@ -22,6 +22,8 @@ pub(crate) struct Args {
 /// The Python package is tested from Python: its library only links inside an interpreter.
 const NOT_FROM_RUST: &str = "forebay-py";
 const COMMAND: &str = "forebay-cli";
+/// The features that bring the clients beside the default ones.
+pub(crate) const OTHER_CLIENTS: &str = "forebay-io-s3/rusoto,forebay-io-az/azure-storage-blobs";
 
 /// Runs every suite and ends with the sum of what the runners counted.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
@@ -37,6 +39,15 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     });
     suite(&mut report, &mut total, "metrics alone", 0, || {
         rust(workspace, &["test", "-p", "forebay-metrics", "--no-default-features", "--no-fail-fast"])
+    });
+
+    // The clients that nobody gets without asking for them, held to the suites of the one that everybody gets.
+    // As a part of the workspace, so that no dependency is built a second time with other features.
+    suite(&mut report, &mut total, "other clients", 0, || {
+        let suites = ["--test", "s3", "--test", "az", "--no-fail-fast"];
+        let args =
+            [&["test", "--workspace", "--exclude", NOT_FROM_RUST, "--features", OTHER_CLIENTS], &suites[..]];
+        rust(workspace, &args.concat())
     });
 
     let built = report.step("build the command", || build_command(workspace));

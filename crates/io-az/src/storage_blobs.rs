@@ -194,8 +194,11 @@ fn wire_request(request: &Request, host: &str) -> Result<(WireRequest, Payload),
     let method = request.method().as_ref().to_ascii_uppercase();
     let method = ["GET", "HEAD", "PUT", "POST", "DELETE"].into_iter().find(|known| *known == method);
     let url = request.url();
-    let target = &url[azure_core::url::Position::BeforePath..azure_core::url::Position::AfterQuery];
-    let mut made = WireRequest::new(method.ok_or_else(wrong)?, target, host);
+    let target = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let mut made = WireRequest::new(method.ok_or_else(wrong)?, &target, host);
     for (name, value) in request.headers().iter() {
         // These are the connection's affair.
         if !matches!(name.as_str(), "host" | "content-length") {

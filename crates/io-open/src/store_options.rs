@@ -201,7 +201,7 @@ mod tests {
     fn bad_keys_and_values_are_refused_by_name() {
         for (key, value, needle) in [
             ("thread", "3", "did you mean threads?"),
-            ("colour", "red", "valid: threads, retries, "),
+            ("colour", "red", "valid: threads, page_cache_sampling, retries, "),
             ("threads", "0", "1 or more; it is \"0\""),
             ("threads", "-1", "\"-1\""),
             ("threads", "many", "\"many\""),

@@ -1,46 +1,15 @@
 //! Percentiles against exact ones, shards against one histogram, and counts against the truth.
 
+mod shapes;
+
 use std::sync::Barrier;
 
 use forebay_metrics::{Digits, HistogramSummary, Layout, PerformanceHistogram};
 use proptest::prelude::*;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, LogNormal, Pareto};
-
-#[derive(Clone, Copy, Debug)]
-enum Shape {
-    Uniform,
-    LogNormal,
-    Bimodal,
-    HeavyTailed,
-}
-
-fn values(shape: Shape, n: usize, seed: u64) -> Vec<u64> {
-    let mut random = ChaCha8Rng::seed_from_u64(seed);
-    // Without a mean: the tail goes on to the end of the range.
-    let pareto = Pareto::new(1_000.0, 0.9).unwrap();
-    let lognormal = LogNormal::new(12.0, 2.0).unwrap();
-    (0..n)
-        .map(|_| match shape {
-            Shape::Uniform => random.random_range(1..10_000_000),
-            Shape::LogNormal => lognormal.sample(&mut random) as u64 + 1,
-            // Cached and cold reads in one run: the case that linear buckets get wrong.
-            Shape::Bimodal if random.random_bool(0.9) => random.random_range(4_000..6_000),
-            Shape::Bimodal => random.random_range(8_000_000..12_000_000),
-            Shape::HeavyTailed => (pareto.sample(&mut random) as u64).min(3_600_000_000_000),
-        })
-        .collect()
-}
+use shapes::{Shape, record, values};
 
 fn shape() -> impl Strategy<Value = Shape> {
     prop_oneof![Just(Shape::Uniform), Just(Shape::LogNormal), Just(Shape::Bimodal), Just(Shape::HeavyTailed)]
-}
-
-fn record(layout: Layout, values: &[u64]) -> HistogramSummary {
-    let histogram = PerformanceHistogram::new(layout);
-    histogram.record_all(values.iter().copied());
-    histogram.summary()
 }
 
 proptest! {
@@ -205,28 +174,4 @@ fn an_empty_request_is_a_value_and_not_clamped() {
     assert_eq!((summary.n(), summary.clamped()), (3, 0));
     assert_eq!((summary.min(), summary.max(), summary.mean()), (Some(0), Some(0), Some(0.0)));
     assert_eq!(summary.buckets(), [(0, 3)]);
-}
-
-/// Ten million values of each shape, at each number of digits: some minutes unless built for speed.
-#[test]
-#[ignore = "cargo test --release -p forebay-metrics --test accuracy -- --ignored"]
-fn percentiles_of_ten_million_values_are_within_the_digits() {
-    const N: usize = 10_000_000;
-    for shape in [Shape::Uniform, Shape::LogNormal, Shape::Bimodal, Shape::HeavyTailed] {
-        let mut exact = values(shape, N, 7);
-        let recorded = (1..=5).map(|digits| record(Layout::latency(Digits::new(digits).unwrap()), &exact));
-        let recorded: Vec<_> = recorded.collect();
-        exact.sort_unstable();
-        for (digits, summary) in (1..).zip(&recorded) {
-            for fraction in [0.5, 0.9, 0.99, 0.999, 0.9999] {
-                let truth = exact[(N as f64 * fraction - 1e-6).ceil() as usize - 1];
-                let error = summary.percentile(fraction).unwrap().abs_diff(truth) as f64 / truth as f64;
-                assert!(
-                    error < 10f64.powi(-digits),
-                    "{shape:?} p{} {digits} digits: {error}",
-                    fraction * 100.0
-                );
-            }
-        }
-    }
 }
