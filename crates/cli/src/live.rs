@@ -142,9 +142,7 @@ impl Live {
             let (epoch, epochs) = (self.epoch + 1, self.epochs);
             let of = self.batches.map_or_else(String::new, |all| format!("/{}", units::count(all)));
             let done = units::count(self.done);
-            context
-                .console
-                .progress_line(format_args!("epoch {epoch}/{epochs}  {done}{of} batches  {text}"));
+            context.console.progress_line(format_args!("epoch {epoch}/{epochs}  {done}{of} batches  {text}"));
         } else {
             self.bar.set_message(text);
         }
