@@ -146,6 +146,12 @@ impl Loader {
         *open(&self.next) = Next::Epoch(epoch.progress().epoch + 1);
         live.ledger().begin();
         let progress = self.progress.as_ref().map(|tell| tell.clone_ref(py));
+        if let Some(tell) = &progress
+            && tell.bind(py).is_instance(&live_line(py)?)?
+        {
+            let measured = Measured { live: live.clone(), enable_metrics: self.enable_metrics };
+            tell.call_method1(py, "watch", (measured,))?;
+        }
         let collate = self.options.rust().collate;
         let (batches, running) = Batches::new(live.clone(), epoch, progress, collate);
         *open(&live.running) = running;
@@ -329,7 +335,7 @@ pub(crate) fn create_async_loader(
     progress: Option<Py<PyAny>>,
     storage_options: Option<&Bound<'_, PyAny>>,
     enable_metrics: bool,
-) -> PyResult<Py<Loader>> {
+) -> PyResult<Loader> {
     let py = uri_or_dataset.py();
     // Before the listing, which may take its time.
     let options = LoaderOptions::given(options, py)?;
@@ -352,7 +358,7 @@ pub(crate) fn create_async_loader(
         Some(given) if given.bind(py).is(PyBool::new(py, false)) => None,
         given => given,
     };
-    shown(py, Loader::new(py, source, options, progress, enable_metrics)?)
+    Loader::new(py, source, options, progress, enable_metrics)
 }
 
 /// The class of what `progress=True` shows.
@@ -360,16 +366,24 @@ fn live_line(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     py.import("forebay._live")?.getattr("Live")
 }
 
-/// The loader; the line that is its progress, if one is, speaks of it.
-fn shown(py: Python<'_>, loader: Loader) -> PyResult<Py<Loader>> {
-    let progress = loader.progress.as_ref().map(|tell| tell.clone_ref(py));
-    let loader = Py::new(py, loader)?;
-    if let Some(tell) = progress
-        && tell.bind(py).is_instance(&live_line(py)?)?
-    {
-        tell.call_method1(py, "watch", (&loader,))?;
+/// What a loader measures, for the line that shows it. The loader that a `for` was given, and that nobody else
+/// kept, is gone while its batches come; this is not, and does not keep it.
+#[pyclass(frozen, module = "forebay")]
+struct Measured {
+    live: Arc<Live>,
+    enable_metrics: bool,
+}
+
+#[pymethods]
+impl Measured {
+    #[getter]
+    fn enable_metrics(&self) -> bool {
+        self.enable_metrics
     }
-    Ok(loader)
+
+    fn snapshot<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        value::to_python(py, &metrics::to_value(&self.live.snapshot())?)
+    }
 }
 
 /// What a pickled loader becomes.
@@ -381,6 +395,6 @@ pub(crate) fn restore_loader(
     progress: Option<Py<PyAny>>,
     enable_metrics: bool,
     storage_options: Option<&Bound<'_, PyAny>>,
-) -> PyResult<Py<Loader>> {
+) -> PyResult<Loader> {
     create_async_loader(uri_or_dataset, Some(options), progress, storage_options, enable_metrics)
 }

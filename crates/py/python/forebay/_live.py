@@ -2,7 +2,6 @@
 
 import sys
 import time
-import weakref
 from typing import Any, TextIO
 
 
@@ -20,7 +19,9 @@ class Live:
         self._file = file
         self._force = force
         self._loader: Any = None
-        self._forget()
+        self._before: dict[str, Any] | None = None
+        self._read_at = self._told_at = time.monotonic()
+        self._epoch = -1
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was measured, and where it is written, are of this process.
@@ -28,7 +29,7 @@ class Live:
 
     def figures(self) -> dict[str, str]:
         """MiB/s, p99 and readiness since the last call, as `tqdm.set_postfix` takes them; "-" where nothing is known."""
-        loader = self._loader() if self._loader is not None else None
+        loader = self._loader
         if loader is None:
             return {}
         if not loader.enable_metrics:
@@ -61,8 +62,8 @@ class Live:
         ended = progress.batches == progress.batches_total
         if progress.epoch != self._epoch:
             self._epoch = progress.epoch
-            if self._read_at == 0.0:
-                # Before this, nobody knows since when bytes have come.
+            if self._before is None:
+                # Not since the loader was made, which may be long ago.
                 self._read_at = self._told_at = now - progress.elapsed
         if now - self._told_at < self._interval and not ended:
             return
@@ -81,14 +82,8 @@ class Live:
         file.flush()
 
     def watch(self, loader: Any) -> None:
-        """Speaks of this loader from now on; the loader that it is the progress of does that by itself."""
-        self._loader = weakref.ref(loader)
-        self._forget()
-
-    def _forget(self) -> None:
-        self._before: dict[str, Any] | None = None
-        self._read_at = self._told_at = 0.0
-        self._epoch = -1
+        """Speaks of this loader from now on. A loader that it is the progress of says so by itself."""
+        self._loader = loader
 
 
 def _made(interval: float, force: bool) -> Live:
