@@ -45,7 +45,8 @@ struct Job {
     token: Option<String>,
     what: What,
     /// One of those that a listing begins with. If it fails, so does the listing, and whoever asked for it may
-    /// begin it again; later, entries would come twice, so a later page is tried again by itself.
+    /// begin it again; once a page was handed over, entries would come twice, so what fails then is tried again
+    /// by itself.
     first: bool,
     /// Tells it from all others of the walk.
     serial: u64,
@@ -82,6 +83,10 @@ struct Walk {
     dismissed: Vec<u64>,
     /// How many jobs there were.
     serials: u64,
+    /// Whether anything was asked for.
+    begun: bool,
+    /// Whether a page was handed over.
+    handed: bool,
 }
 
 impl Walk {
@@ -100,6 +105,8 @@ impl Walk {
             ready: VecDeque::new(),
             dismissed: Vec::new(),
             serials: 0,
+            begun: false,
+            handed: false,
             options,
         };
         if itself {
@@ -125,6 +132,15 @@ impl Walk {
 
     /// The next page that is not empty.
     async fn next(&mut self) -> Option<Result<Page>> {
+        if !self.begun {
+            self.begun = true;
+            // All that the listing begins with comes before the first page is handed over: it may be begun again
+            // only until then, and whoever has a page may change what the service is still looking at.
+            self.start();
+            while let Some(fetched) = self.running.next().await {
+                self.ready.push_back(fetched);
+            }
+        }
         loop {
             self.start();
             let (mut job, listing) = match self.ready.pop_front() {
@@ -153,15 +169,16 @@ impl Walk {
                     }
                     self.advance();
                     if let Some(page) = page {
+                        self.handed = true;
                         return Some(Ok(page));
                     }
                 }
-                Err(failure) if job.first || job.damaged => {
+                Err(failure) if (job.first && !self.handed) || job.damaged => {
                     return Some(Err(failure.into_error(Operation::List, &self.location)));
                 }
                 Err(failure) => {
                     ahead.into_iter().for_each(|serial| self.dismiss(serial));
-                    (job.damaged, job.failed) = (true, Some(failure));
+                    (job.first, job.damaged, job.failed) = (false, true, Some(failure));
                     self.todo.push_front(job);
                 }
             }
