@@ -255,18 +255,19 @@ def test_a_map_dataset_has_pytorchs_samplers(torch, faces, folder, workers):
 
 
 @pytest.mark.parametrize("how", ["fork", "spawn"])
-def test_workers_tell_their_parent_what_they_counted(torch, folder, how):
+def test_workers_tell_their_parent_what_they_counted(torch, faces, folder, how):
     sizes = list(range(100, 160))
     root = folder(sizes)
     whole = forebay.create_async_loader(root, {"batch_size": 1})
     list(whole)
     wanted = whole.snapshot()["req_bytes_hist"]
-    iterable = forebay.torch.IterableDataset(root, {"batch_size": 4})
-    mapped = forebay.torch.MapDataset(root)
+    iterable = faces.IterableDataset(root, {"batch_size": 4})
+    mapped = faces.MapDataset(root)
     for dataset in (iterable, mapped):
-        batch_size = None if dataset is iterable else 4
+        # Samples of different sizes are not stacked.
+        how_many = {"batch_size": None} if dataset is iterable else {"batch_size": 4, "collate_fn": list}
         loader = torch.utils.data.DataLoader(
-            dataset, batch_size=batch_size, num_workers=2, multiprocessing_context=how
+            dataset, num_workers=2, multiprocessing_context=how, **how_many
         )
         assert sum(1 for _ in loader) == (60 if dataset is iterable else 15)
         snapshot = dataset.snapshot()
