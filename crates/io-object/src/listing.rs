@@ -235,15 +235,14 @@ impl Walk {
             match entry {
                 ListedEntry::Object(object) if job.what == What::Itself => {
                     if object.key == job.prefix && options.wants(b"") {
-                        builder.push(&[], EntryKind::Object, options.details.then(|| meta(&object)));
+                        push(&mut builder, &[], &object, options.details);
                     }
                 }
                 ListedEntry::Object(object) => {
                     let key = object.key.strip_prefix(root.as_str()).ok_or_else(|| strange(&object.key))?;
                     // What consoles put there to make a prefix look like a folder is no object beneath it.
                     if !key.is_empty() && options.wants(key.as_bytes()) {
-                        let details = options.details.then(|| meta(&object));
-                        builder.push(&[key.as_bytes()], EntryKind::Object, details);
+                        push(&mut builder, &[key.as_bytes()], &object, options.details);
                     }
                 }
                 ListedEntry::Prefix(prefix) if job.what == What::Level => {
@@ -300,6 +299,14 @@ async fn fetch(shared: Arc<Shared>, location: Location, mut job: Job, details: b
     };
     let listed = shared.part(Operation::List, &location, again, page).await;
     (job, listed)
+}
+
+/// The size comes with the name, asked for or not: a read of known size has its memory before its request is made.
+fn push(builder: &mut PageBuilder, key: &[&[u8]], object: &ListedObject<'_>, details: bool) {
+    match details {
+        true => builder.push(key, EntryKind::Object, Some(meta(object))),
+        false => builder.push_sized(key, object.size),
+    }
 }
 
 fn meta(object: &ListedObject<'_>) -> Meta {
