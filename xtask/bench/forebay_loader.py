@@ -18,14 +18,7 @@ def epochs(args):
         },
     )
 
-    def epoch(_):
-        samples = size = 0
-        for batch in loader:
-            samples += len(batch)
-            size += batch.nbytes
-        return samples, size
-
-    return epoch
+    return measure.epochs_of(loader)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,19 @@ def files(folder):
     return found
 
 
+def epochs_of(loader):
+    """A function that runs one epoch of a loader whose batches have a length and `nbytes`."""
+
+    def epoch(_):
+        samples = size = 0
+        for batch in loader:
+            samples += len(batch)
+            size += batch.nbytes
+        return samples, size
+
+    return epoch
+
+
 def _ticks(pid):
     with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rpartition(")")[2].split()

@@ -66,14 +66,7 @@ def torch_loader(args, paths, workers):
         Files(), batch_size=args.batch_size, shuffle=True, num_workers=workers, generator=order, **keep
     )
 
-    def epoch(_):
-        samples = size = 0
-        for batch in loader:
-            samples += len(batch)
-            size += batch.nbytes
-        return samples, size
-
-    return epoch
+    return measure.epochs_of(loader)
 
 
 def s3dlio_loader(args, paths):

@@ -60,13 +60,7 @@ def forebay_loader(args):
         },
         storage_options={"concurrency": args.at_once},
     )
-
-    def epoch(_):
-        samples = size = 0
-        for batch in loader:
-            samples += len(batch)
-            size += batch.nbytes
-        return samples, size
+    epoch = measure.epochs_of(loader)
 
     def attempts():
         counters = loader.snapshot()["backend_counters"]

@@ -28,14 +28,7 @@ def ours(args):
         args.folder, batch_size=args.batch_size, shuffle=True, generator=generator, options=options
     )
 
-    def epoch(_):
-        samples = size = 0
-        for batch in loader:
-            samples += len(batch)
-            size += batch.nbytes
-        return samples, size
-
-    return epoch
+    return measure.epochs_of(loader)
 
 
 if __name__ == "__main__":
