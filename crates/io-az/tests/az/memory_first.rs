@@ -2,11 +2,11 @@
 
 use crate::server::{at, clients, on_fast};
 use forebay_io::layer::{AdaptiveLimit, Limited};
-use forebay_io::{Budget, GetRequest, Pool, ReadOptions, Result, Store, Unobserved};
+use forebay_io::{Budget, GetRequest, ListOptions, Pool, ReadOptions, Result, Store, Unobserved};
 use forebay_io_object::HttpOptions;
 use forebay_io_testkit::data;
 use forebay_io_testkit::servers::FastServer;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -59,5 +59,17 @@ async fn with_known_sizes_there_are_as_many_requests_as_objects() {
         let ranges = requests(client, |get| GetRequest { range: Some(0..LEN as u64), ..get }).await;
         assert_eq!(ranges, OBJECTS, "{client}");
         assert!(requests(client, |get| get).await >= OBJECTS, "{client}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_gives_sizes_with_the_names_unasked() {
+    for client in clients() {
+        let server = FastServer::start(1).unwrap();
+        server.put(server.bucket(), "o/1", data::bytes(1, LEN));
+        let store = on_fast(client, &server.azure_endpoint(), HttpOptions::default());
+        let pages: Vec<_> = store.list(&at("o"), ListOptions::recursive()).try_collect().await.unwrap();
+        let sizes: Vec<_> = pages.iter().flat_map(|page| page.iter().map(|entry| entry.size)).collect();
+        assert_eq!(sizes, [Some(LEN as u64)], "{client}");
     }
 }

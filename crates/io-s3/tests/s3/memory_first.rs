@@ -2,10 +2,10 @@
 
 use crate::server::{fast_options, store};
 use forebay_io::layer::{AdaptiveLimit, Limited};
-use forebay_io::{Budget, GetRequest, Location, Pool, ReadOptions, Result, Store, Unobserved};
+use forebay_io::{Budget, GetRequest, ListOptions, Location, Pool, ReadOptions, Result, Store, Unobserved};
 use forebay_io_testkit::data;
 use forebay_io_testkit::servers::FastServer;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -76,4 +76,15 @@ async fn with_unknown_or_wrong_sizes_every_object_is_read_all_the_same() {
     let error = store.get(grown(1), ReadOptions::default(), lease.clone()).await.unwrap_err();
     assert!(error.to_string().contains("grew from 10 to 5000 bytes"), "{error}");
     assert!(lease.finish().unwrap().slot(0).unwrap() == data::bytes(1, LEN));
+}
+
+#[tokio::test]
+async fn a_listing_gives_sizes_with_the_names_unasked() {
+    let server = FastServer::start(1).unwrap();
+    server.put(server.bucket(), "o/1", data::bytes(1, LEN));
+    let root: Location = format!("s3://{}/o", server.bucket()).parse().unwrap();
+    let store = store(server.bucket(), &fast_options(&server));
+    let pages: Vec<_> = store.list(&root, ListOptions::recursive()).try_collect().await.unwrap();
+    let sizes: Vec<_> = pages.iter().flat_map(|page| page.iter().map(|entry| entry.size)).collect();
+    assert_eq!(sizes, [Some(LEN as u64)]);
 }
