@@ -113,17 +113,10 @@ impl FsStore {
                 Some(Stop::Wait(batch)) => waiting::wait(&self.pool, batch).await,
                 Some(Stop::Split(mut split, reads)) => {
                     let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
-                    let ahead = terms.mode != PageCacheMode::FadviseRandom;
-                    split_read::read_split(
-                        &self.pool,
-                        regions,
-                        terms.target,
-                        ahead,
-                        move |regions, gave_up| {
-                            split.settle(files, regions);
-                            split.run(None, Turn::uncounted(gave_up))
-                        },
-                    )
+                    split_read::read_split(&self.pool, regions, terms.target, move |regions, gave_up| {
+                        split.settle(files, regions);
+                        split.run(None, Turn::uncounted(gave_up))
+                    })
                     .await
                 }
                 None => {

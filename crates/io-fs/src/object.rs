@@ -139,8 +139,7 @@ impl Opened {
                 Err(error) => refused.push((index, buf, error)),
             }
         }
-        let ahead = self.mode != PageCacheMode::FadviseRandom;
-        let mut results = split_read::read_split(pool, regions, self.target, ahead, move |regions, _| {
+        let mut results = split_read::read_split(pool, regions, self.target, move |regions, _| {
             let settled = regions.into_iter().zip(offsets).map(|(mut region, offset)| {
                 parts.add(region.parts(0));
                 let (filled, elapsed) = (region.filled(), region.elapsed());

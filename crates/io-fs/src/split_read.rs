@@ -6,16 +6,16 @@
 //! several threads at once, and the borrow of a slice cannot be split over threads that outlive the
 //! caller.
 
-use crate::file::{self, Beyond, Filled, Tried};
+use crate::file::{self, Beyond, Filled};
 use crate::parts::Part;
 use crate::pool::Pool;
 use forebay_io::Buf;
 use futures::FutureExt;
 use futures::channel::oneshot;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -110,9 +110,6 @@ struct Split<T> {
     next: AtomicUsize,
     done: AtomicUsize,
     begin: Instant,
-    /// Whether reads are tried from the page cache first, and the rest announced when one was not there.
-    ahead: bool,
-    announced: AtomicBool,
     finish: Finish<T>,
     answer: oneshot::Sender<T>,
 }
@@ -125,14 +122,14 @@ unsafe impl<T: Send> Send for Split<T> {}
 unsafe impl<T: Send> Sync for Split<T> {}
 
 /// Fills every region on all threads of the pool, in pieces of `piece` bytes if that many are asked for at
-/// once. At the first that is not in the page cache, all that follows is announced to the kernel, if it may
-/// look `ahead`: then the device works on all of it at once, and not on what the threads wait for. `finish` runs on the last of them. The answer is
-/// none if one panicked.
+/// once. `finish` runs on the last of them. The answer is none if one panicked.
+///
+/// Nothing is announced to the kernel ahead, as it is for many small files: it would fetch each megabyte as a
+/// request of 1016 KiB and one of 8, where a thread's own read is one request. See `docs/decisions/fs-reads.md`.
 pub(crate) fn read_split<T, F>(
     pool: &Pool,
     mut regions: Vec<Region>,
     piece: Option<NonZeroU64>,
-    ahead: bool,
     finish: F,
 ) -> impl Future<Output = Option<T>> + Send + use<T, F>
 where
@@ -148,8 +145,6 @@ where
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         begin: Instant::now(),
-        ahead,
-        announced: AtomicBool::new(false),
         finish: Box::new(finish),
         answer,
     });
@@ -203,7 +198,7 @@ impl<T> Split<T> {
         // piece's index from `next`.
         let bytes = unsafe { std::slice::from_raw_parts_mut(piece.at, piece.len) };
         let offset = region.offset + piece.start as u64;
-        let filled = self.fill(region.fd.as_fd(), bytes, offset);
+        let filled = file::fill(region.fd.as_fd(), bytes, offset, 0, Beyond::Ignored);
         let end = self.now();
         let elapsed = Duration::from_nanos(end.saturating_sub(begin));
         let part = Part::new(0, offset..offset + piece.len as u64, &filled, elapsed);
@@ -217,22 +212,6 @@ impl<T> Split<T> {
             Err(errno) => drop(region.errno.set(errno)),
         }
         region.ended.fetch_max(end, Ordering::Relaxed);
-    }
-
-    fn fill(&self, fd: BorrowedFd<'_>, bytes: &mut [u8], offset: u64) -> Result<Filled, Errno> {
-        let mut done = 0;
-        if self.ahead && !self.announced.load(Ordering::Relaxed) {
-            match file::fill_cached(fd, bytes, offset, Beyond::Ignored) {
-                Tried::Filled(filled) => return Ok(filled),
-                Tried::Missed(read) => done = read,
-            }
-            if !self.announced.swap(true, Ordering::Relaxed) {
-                for region in &self.regions {
-                    file::announce(region.fd.as_fd(), &(region.offset..region.offset + region.len()));
-                }
-            }
-        }
-        file::fill(fd, bytes, offset, done, Beyond::Ignored)
     }
 
     fn now(&self) -> u64 {
