@@ -288,9 +288,9 @@ fn add_to_second(series: &mut Vec<u64>, at: Duration, bytes: u64) {
     series[second] += bytes;
 }
 
-/// Least squares through points as they come.
+/// A straight line by least squares, through points as they come.
 #[derive(Debug, Clone, Copy, Default)]
-struct Line {
+pub(crate) struct Line {
     n: f64,
     mean_x: f64,
     mean_y: f64,
@@ -300,7 +300,7 @@ struct Line {
 
 impl Line {
     /// Welford's update, which does not lose small differences between large sums.
-    fn add(&mut self, x: f64, y: f64) {
+    pub(crate) fn add(&mut self, x: f64, y: f64) {
         self.n += 1.0;
         let dx = x - self.mean_x;
         self.mean_x += dx / self.n;
@@ -309,7 +309,7 @@ impl Line {
         self.xy += dx * (y - self.mean_y);
     }
 
-    fn slope(&self) -> f64 {
+    pub(crate) fn slope(&self) -> f64 {
         if self.xx > 0.0 { self.xy / self.xx } else { 0.0 }
     }
 }

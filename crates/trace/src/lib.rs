@@ -8,26 +8,26 @@
 //! * [`replay`] asks a store for what a trace says, when it says so; [`Fidelity`] says how well that went.
 //! * [`synth`] makes traces from a model; [`Summary`] describes one and compares two.
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod chrome;
-mod entry;
 mod error;
 pub mod export;
 mod fidelity;
 mod header;
 pub mod import;
 mod output;
+mod pack;
 mod reader;
 mod record;
 mod recorder;
 pub mod replay;
-#[allow(unsafe_code, reason = "slots go from one thread to another without a lock")]
 mod ring;
 mod sorted;
 mod summary;
 mod sync;
 pub mod synth;
+mod unpack;
 mod writer;
 
 pub use error::{Error, Result};

@@ -136,7 +136,16 @@ impl Action {
 
     /// The action of a store's operation; none for what is no operation on a store.
     pub fn of(operation: Operation) -> Option<Action> {
-        Action::ALL.into_iter().find(|action| action.name() == operation.name())
+        match operation {
+            Operation::Get => Some(Action::Get),
+            Operation::Read => Some(Action::Read),
+            Operation::Open => Some(Action::Open),
+            Operation::Stat => Some(Action::Stat),
+            Operation::List => Some(Action::List),
+            Operation::Put => Some(Action::Put),
+            Operation::Delete => Some(Action::Delete),
+            Operation::Configure => None,
+        }
     }
 }
 

@@ -1,12 +1,13 @@
-//! Records what a store is asked. On the path of a read it costs one clock reading a batch and a push of
-//! fixed size into a ring of the thread's own; a thread of the recorder's formats, compresses and writes.
+//! Records what a store is asked. On the path of a read it costs one clock reading a batch and a few words
+//! in a ring of the thread's own; a thread of the recorder's formats, compresses and writes.
 //!
 //! Nothing is lost in silence: when a ring is full, or the disk is, what does not get into the trace is
 //! counted, the trace says that it is incomplete, and the job goes on.
 
-use crate::entry::Entry;
 use crate::error::{Error, Result};
+use crate::pack::{Batch, Packer, TooLong};
 use crate::ring::{Consumer, Producer, ring};
+use crate::unpack::{Unpacker, Words};
 use crate::{Header, Writer};
 use forebay_io::{Attempt, End, Event, Observe, Op};
 use serde_json::{Value, json};
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 /// How a recorder is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecorderOptions {
-    /// Operations that may wait to be written, of each thread that records; rounded up to a power of two. 8,192 are a hundredth of a second at
-    /// 800,000 operations a second of one thread.
+    /// Operations that may wait to be written, of each thread that records, each in 64 bytes of memory; rounded up to a power of
+    /// two. Names that have little in common with the one before take more, those of one folder less. 32,768 are the
+    /// operations of 65 ms at 500,000 a second: longer than a writer usually waits for a core that others keep busy.
     pub queue: usize,
     /// Begin another file when one has reached this many bytes, as they lie on disk. None: one file.
     pub rotate_bytes: Option<u64>,
@@ -30,7 +32,7 @@ pub struct RecorderOptions {
 
 impl Default for RecorderOptions {
     fn default() -> Self {
-        RecorderOptions { queue: 8192, rotate_bytes: None }
+        RecorderOptions { queue: 32_768, rotate_bytes: None }
     }
 }
 
@@ -60,8 +62,12 @@ impl Recorded {
     }
 }
 
-/// The writer looks this often; a ring that fills up faster than that wakes it.
-const PAUSE: Duration = Duration::from_millis(2);
+/// Words of a ring for each operation that may wait: an operation of a batch takes five or six.
+const WORDS: usize = 8;
+
+/// The writer looks this often; a ring that is half full before wakes it, once. At 500,000 operations a second of one thread
+/// it finds 5,000: enough to be worth its waking, a sixth of a ring.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Sees operations and writes them to a trace. Dropped without [`Recorder::finish`], it still writes what
 /// it was told, and the end of the file.
@@ -73,9 +79,12 @@ pub struct Recorder {
 struct Shared {
     /// Tells this recorder from others of the process.
     number: u64,
-    /// Rings of threads that recorded for the first time, for the writer to take over. Each takes a MiB or two.
-    new_rings: Mutex<Vec<Consumer<Entry>>>,
+    /// Rings of threads that recorded for the first time, for the writer to take over.
+    new_rings: Mutex<Vec<Consumer>>,
+    /// Words of a ring.
     capacity: usize,
+    /// From which times count.
+    origin: Instant,
     dropped: AtomicU64,
     /// The epoch that operations belong to, plus one; 0 for none.
     epoch: AtomicU64,
@@ -102,19 +111,21 @@ impl Recorder {
         let writer = Writer::create(path, &header)?;
         let (send, receive) = std::sync::mpsc::channel::<Arc<Shared>>();
         let rotation = options.rotate_bytes;
+        let writer = in_pieces(writer, rotation);
         let first = path.to_owned();
         let thread = thread::Builder::new()
             .name("forebay-trace".into())
             .spawn(move || {
                 let shared = receive.recv().expect("the recorder sends it at once");
-                Writing::new(first, writer, header, origin, rotation).run(&shared)
+                Writing::new(first, writer, header, rotation).run(&shared)
             })
             .map_err(Error::file(path))?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let shared = Arc::new(Shared {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             new_rings: Mutex::default(),
-            capacity: options.queue,
+            capacity: options.queue.saturating_mul(WORDS),
+            origin,
             dropped: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -155,15 +166,14 @@ impl Observe for Recorder {
 
     fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
         let shared = &*self.shared;
-        let done = Instant::now();
         let epoch = shared.epoch.load(Ordering::Relaxed);
-        let dropped = RINGS.try_with(|rings| {
+        let batch = Batch { origin: shared.origin, done: Instant::now(), epoch };
+        let dropped = SOURCES.try_with(|sources| {
             // Nothing that is recorded from in here is recorded.
-            let mut rings = rings.try_borrow_mut().ok()?;
-            let ring = ring_of(&mut rings, shared);
-            let entries = ops.iter().zip(ends).filter_map(|(op, end)| Entry::of(op, end, done, epoch));
-            let dropped = entries.map(|entry| u64::from(ring.push(entry).is_err())).sum::<u64>();
-            if ring.publish() > shared.capacity / 2 {
+            let mut sources = sources.try_borrow_mut().ok()?;
+            let source = source_of(&mut sources, shared);
+            let dropped = source.put(ops, ends, batch);
+            if source.ring.publish() {
                 shared.writer.unpark();
             }
             Some(dropped)
@@ -187,69 +197,95 @@ impl fmt::Debug for Recorder {
     }
 }
 
-thread_local! {
-    /// This thread's rings, one for each recorder at work: hardly ever more than one.
-    static RINGS: RefCell<Vec<(u64, Producer<Entry>)>> = const { RefCell::new(Vec::new()) };
+/// What a thread records with.
+struct Source {
+    /// The recorder it is for.
+    number: u64,
+    ring: Producer,
+    packer: Packer,
 }
 
-/// This thread's ring for that recorder, made if it has none.
-fn ring_of<'a>(rings: &'a mut Vec<(u64, Producer<Entry>)>, shared: &Shared) -> &'a mut Producer<Entry> {
-    let index = match rings.iter().position(|(number, _)| *number == shared.number) {
+impl Source {
+    /// Writes operations into the ring. Returns how many there was no room for.
+    fn put(&mut self, ops: &[Op<'_>], ends: &[End], batch: Batch) -> u64 {
+        let mut dropped = 0;
+        for (op, end) in ops.iter().zip(ends) {
+            match self.packer.pack(op, end, batch) {
+                Ok(words) if self.ring.write(words) => {}
+                Ok(_) | Err(TooLong) => {
+                    dropped += 1;
+                    self.packer.forget();
+                }
+            }
+        }
+        dropped
+    }
+}
+
+thread_local! {
+    /// This thread's sources, one for each recorder at work: hardly ever more than one.
+    static SOURCES: RefCell<Vec<Source>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread's source for that recorder, made if it has none.
+fn source_of<'a>(sources: &'a mut Vec<Source>, shared: &Shared) -> &'a mut Source {
+    let index = match sources.iter().position(|source| source.number == shared.number) {
         Some(index) => index,
         None => {
             // Those of recorders that are over.
-            rings.retain(|(_, ring)| !ring.is_closed());
-            let (producer, consumer) = ring(shared.capacity);
+            sources.retain(|source| !source.ring.is_closed());
+            let (ring, consumer) = ring(shared.capacity);
             shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner).push(consumer);
-            rings.push((shared.number, producer));
-            rings.len() - 1
+            sources.push(Source { number: shared.number, ring, packer: Packer::default() });
+            sources.len() - 1
         }
     };
-    &mut rings[index].1
+    &mut sources[index]
+}
+
+/// Files are as large as they may be, give or take a quarter.
+fn in_pieces(writer: Writer, rotation: Option<u64>) -> Writer {
+    match rotation {
+        Some(most) => writer.in_pieces_of(most / 4),
+        None => writer,
+    }
 }
 
 /// What the recorder's thread works with.
 struct Writing {
     first: PathBuf,
-    /// None once writing has failed.
+    /// None where the next file could not be begun.
     writer: Option<Writer>,
     header: Header,
-    origin: Instant,
     rotation: Option<u64>,
-    uri: String,
-    text: Vec<u8>,
     recorded: Recorded,
 }
 
 impl Writing {
-    fn new(
-        first: PathBuf,
-        writer: Writer,
-        header: Header,
-        origin: Instant,
-        rotation: Option<u64>,
-    ) -> Writing {
+    fn new(first: PathBuf, writer: Writer, header: Header, rotation: Option<u64>) -> Writing {
         let recorded =
             Recorded { records: 0, dropped: 0, files: vec![first.clone()], bytes: 0, failure: None };
-        let (uri, text) = (String::new(), Vec::with_capacity(512));
-        Writing { first, writer: Some(writer), header, origin, rotation, uri, text, recorded }
+        Writing { first, writer: Some(writer), header, rotation, recorded }
     }
 
     fn run(mut self, shared: &Shared) -> Recorded {
-        let mut rings = Vec::new();
+        let mut rings: Vec<(Consumer, Unpacker)> = Vec::new();
+        let mut words = Vec::new();
         loop {
             // Looked at before the rings: what was published before it was set is still found.
             let over = shared.over.load(Ordering::Acquire);
-            rings.append(&mut shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
+            let new = std::mem::take(&mut *shared.new_rings.lock().unwrap_or_else(PoisonError::into_inner));
+            rings.extend(new.into_iter().map(|ring| (ring, Unpacker::new())));
             let mut found = false;
-            rings.retain_mut(|ring| {
+            rings.retain_mut(|(ring, unpacker)| {
                 let closed = ring.is_closed();
-                // Not more than one fill: one busy thread must not keep us from the others.
-                for _ in 0..shared.capacity {
-                    let Some(entry) = ring.pop() else { return !closed };
-                    found = true;
-                    self.write(&entry, shared);
+                words.clear();
+                // No more than what is there now: one busy thread must not keep us from the others.
+                if !ring.take(&mut words) {
+                    return !closed;
                 }
+                found = true;
+                self.write(unpacker, &words, shared);
                 true
             });
             if !found {
@@ -261,54 +297,83 @@ impl Writing {
         }
     }
 
-    fn write(&mut self, entry: &Entry, shared: &Shared) {
-        let Some(writer) = &mut self.writer else {
-            shared.dropped.fetch_add(1, Ordering::Relaxed);
-            return;
-        };
-        self.text.clear();
-        entry.write(self.origin, &mut self.uri, &mut self.text);
-        let written = writer.write_text(&self.text);
-        let full = self.rotation.is_some_and(|most| writer.bytes() >= most);
-        match written {
-            Ok(()) => self.recorded.records += 1,
-            Err(error) => return self.fail(&error, shared, 1),
-        }
-        if full && let Err(error) = self.rotate(shared) {
-            self.fail(&error, shared, 0);
+    /// Writes the operations of one ring. Those that cannot be written are counted.
+    fn write(&mut self, unpacker: &mut Unpacker, words: &[u64], shared: &Shared) {
+        let mut words = Words::new(words);
+        let mut nowhere = Vec::new();
+        loop {
+            let failed = self.recorded.failure.is_some();
+            let Some(writer) = self.writer.as_mut().filter(|_| !failed) else {
+                nowhere.clear();
+                if !unpacker.line(&mut words, &mut nowhere) {
+                    return;
+                }
+                shared.dropped.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            if !unpacker.line(&mut words, writer.text()) {
+                return;
+            }
+            let before = writer.records();
+            match writer.end_record() {
+                Ok(true) => {}
+                Ok(false) => {
+                    shared.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => {
+                    let lost = before + 1 - writer.records();
+                    self.fail(&error, shared, lost);
+                    continue;
+                }
+            }
+            if self.rotation.is_some_and(|most| writer.bytes() >= most)
+                && let Err(error) = self.rotate(shared)
+            {
+                self.fail(&error, shared, 0);
+            }
         }
     }
 
     /// Ends this file and begins the next.
     fn rotate(&mut self, shared: &Shared) -> Result<()> {
-        let Some(writer) = self.writer.take() else { return Ok(()) };
         self.header.part += 1;
         let next = part_path(&self.first, self.header.part);
         let name = next.file_name().map(|name| name.to_string_lossy().into_owned());
         // The next one first: the end of this one must not name a file that there is not.
         let following = Writer::create(&next, &self.header);
-        let goes_on = following.is_ok();
-        self.recorded.bytes +=
-            writer.finish(shared.dropped.load(Ordering::Relaxed), name.filter(|_| goes_on))?;
-        self.writer = Some(following?);
+        self.end_file(shared, name.filter(|_| following.is_ok()));
+        let following = following?;
+        if self.recorded.failure.is_some() {
+            // Nobody goes on in it.
+            return std::fs::remove_file(&next).map_err(Error::file(&next));
+        }
+        self.writer = Some(in_pieces(following, self.rotation));
         self.recorded.files.push(next);
         Ok(())
+    }
+
+    /// Ends this file, if need be without the records that wait.
+    fn end_file(&mut self, shared: &Shared, next: Option<String>) {
+        let Some(mut writer) = self.writer.take() else { return };
+        let dropped = || shared.dropped.load(Ordering::Relaxed);
+        let before = writer.records();
+        if let Err(error) = writer.end(dropped(), next) {
+            self.fail(&error, shared, before - writer.records());
+            // Without the others there may be room for it. A file that has no end reads as one that was cut.
+            let _ = writer.end(dropped(), None);
+        }
+        self.recorded.records += writer.records();
+        self.recorded.bytes += writer.bytes();
     }
 
     /// The trace ends here; the job does not.
     fn fail(&mut self, error: &Error, shared: &Shared, lost: u64) {
         shared.dropped.fetch_add(lost, Ordering::Relaxed);
-        self.recorded.failure = Some(error.to_string());
-        self.writer = None;
+        self.recorded.failure.get_or_insert(error.to_string());
     }
 
     fn finish(mut self, shared: &Shared) -> Recorded {
-        if let Some(writer) = self.writer.take() {
-            match writer.finish(shared.dropped.load(Ordering::Relaxed), None) {
-                Ok(bytes) => self.recorded.bytes += bytes,
-                Err(error) => self.recorded.failure = Some(error.to_string()),
-            }
-        }
+        self.end_file(shared, None);
         self.recorded.dropped = shared.dropped.load(Ordering::Relaxed);
         self.recorded
     }

@@ -1,93 +1,102 @@
-//! A queue of fixed size from one thread to one other, by which what is recorded leaves the path of a read. Both ends
-//! are wait-free: no loop, no lock, no allocation. What does not fit is given back.
+//! A queue of words from one thread to one other, by which what is recorded leaves the path of a read. Both ends are
+//! wait-free: no loop that depends on the other end, no lock, no allocation by the producer. What does not fit is refused.
 //!
-//! The producer writes slots and then publishes them all at once, which costs one store a batch. Each end keeps its own
+//! The producer writes words and then publishes them all at once, which costs one store a batch. Each end keeps its own
 //! count and looks at the other's only when it seems to be full or empty (P. P. C. Lee and others, *A Lock-Free,
-//! Cache-Efficient Multi-Core Synchronization Mechanism for Line-Rate Network Traffic Monitoring*).
+//! Cache-Efficient Multi-Core Synchronization Mechanism for Line-Rate Network Traffic Monitoring*). Words are atomic so
+//! that no `unsafe` is needed; stored and loaded in no particular order, they cost what others cost.
 //! `tests/ring.rs` compiles this file a second time and runs it through every order of events that the memory model
 //! allows.
 
-use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell};
-use std::mem::MaybeUninit;
+use super::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// A count that has a line of the cache to itself: the two ends would otherwise slow each other down.
 #[repr(align(128))]
 struct Count(AtomicUsize);
 
-struct Ring<T> {
-    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
-    /// Slots that were published, and slots that were taken, since the beginning.
+struct Ring {
+    words: Box<[AtomicU64]>,
+    /// Words that were published, and words that were taken, since the beginning. A word is used by one end at a time:
+    /// the producer has those from `published` up to `taken` plus the capacity, the consumer those from `taken` to
+    /// `published`; each hands words over by a release store that the other end acquires before it touches them.
     published: Count,
     taken: Count,
     /// Set when either end is gone.
     closed: AtomicBool,
 }
 
-// SAFETY: a slot is used by one end at a time. The producer owns those from `published` up to `taken` plus the capacity,
-// the consumer those from `taken` to `published`; each hands slots over by a release store that the other end
-// acquires before it touches them.
-unsafe impl<T: Send> Send for Ring<T> {}
-// SAFETY: as above; the shared part is touched through the counts alone.
-unsafe impl<T: Send> Sync for Ring<T> {}
-
 /// The end that puts in. Not shared: what changes the ring wants it for itself.
-pub(crate) struct Producer<T> {
-    ring: Arc<Ring<T>>,
-    /// Slots that were written, published or not.
+pub(crate) struct Producer {
+    ring: Arc<Ring>,
+    /// Words that were written, published or not.
     written: usize,
     /// `taken` as it was last seen.
     taken: usize,
+    /// Whether the ring was more than half full when it was last published.
+    filled: bool,
 }
 
 /// The end that takes out.
-pub(crate) struct Consumer<T> {
-    ring: Arc<Ring<T>>,
+pub(crate) struct Consumer {
+    ring: Arc<Ring>,
     taken: usize,
-    /// `published` as it was last seen.
-    published: usize,
 }
 
-/// A ring of `capacity` slots, rounded up to a power of two.
-pub(crate) fn ring<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
+/// A ring of `capacity` words, rounded up to a power of two. All of it is written to here: a fault of a page costs more
+/// than an operation may.
+pub(crate) fn ring(capacity: usize) -> (Producer, Consumer) {
     let capacity = capacity.max(1).next_power_of_two();
     let ring = Arc::new(Ring {
-        slots: (0..capacity).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        words: (0..capacity).map(|_| AtomicU64::new(0)).collect(),
         published: Count(AtomicUsize::new(0)),
         taken: Count(AtomicUsize::new(0)),
         closed: AtomicBool::new(false),
     });
-    (Producer { ring: ring.clone(), written: 0, taken: 0 }, Consumer { ring, taken: 0, published: 0 })
+    (Producer { ring: ring.clone(), written: 0, taken: 0, filled: false }, Consumer { ring, taken: 0 })
 }
 
-impl<T> Ring<T> {
-    fn slot(&self, count: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        &self.slots[count & (self.slots.len() - 1)]
+impl Ring {
+    fn word(&self, count: usize) -> &AtomicU64 {
+        &self.words[count & (self.words.len() - 1)]
     }
 }
 
-impl<T> Producer<T> {
-    /// Writes `value` into the next slot, or gives it back if there is none. The consumer sees it after the next
+impl Producer {
+    /// Writes all of `words`, or nothing if there is no room for them. The consumer sees them after the next
     /// [`publish`](Producer::publish).
-    pub(crate) fn push(&mut self, value: T) -> Result<(), T> {
-        let capacity = self.ring.slots.len();
-        if self.written.wrapping_sub(self.taken) == capacity {
+    pub(crate) fn write(&mut self, words: &[u64]) -> bool {
+        if words.len() > self.room() {
             self.taken = self.ring.taken.0.load(Ordering::Acquire);
-            if self.written.wrapping_sub(self.taken) == capacity {
-                return Err(value);
+            if words.len() > self.room() {
+                return false;
             }
         }
-        self.ring.slot(self.written).with_mut(|slot| {
-            // SAFETY: the slot is ours: it was taken (acquired above or before) or never used, and is not published.
-            unsafe { (*slot).write(value) };
-        });
-        self.written = self.written.wrapping_add(1);
-        Ok(())
+        for &word in words {
+            self.ring.word(self.written).store(word, Ordering::Relaxed);
+            self.written = self.written.wrapping_add(1);
+        }
+        true
     }
 
-    /// Shows the consumer all that was written. Returns how many slots are in use, as far as this end knows.
-    pub(crate) fn publish(&mut self) -> usize {
-        self.ring.published.0.store(self.written, Ordering::Release);
+    fn used(&self) -> usize {
         self.written.wrapping_sub(self.taken)
+    }
+
+    fn room(&self) -> usize {
+        self.ring.words.len() - self.used()
+    }
+
+    /// Shows the consumer all that was written. True if the ring is more than half full since now: time to wake whoever
+    /// empties it.
+    pub(crate) fn publish(&mut self) -> bool {
+        self.ring.published.0.store(self.written, Ordering::Release);
+        let half = self.ring.words.len() / 2;
+        if self.used() > half {
+            self.taken = self.ring.taken.0.load(Ordering::Acquire);
+        }
+        let filled = self.used() > half;
+        let was = std::mem::replace(&mut self.filled, filled);
+        filled && !was
     }
 
     /// Whether the consumer is gone.
@@ -96,55 +105,32 @@ impl<T> Producer<T> {
     }
 }
 
-impl<T> Drop for Producer<T> {
+impl Drop for Producer {
     fn drop(&mut self) {
         self.publish();
         self.ring.closed.store(true, Ordering::Release);
     }
 }
 
-impl<T> Consumer<T> {
-    /// The oldest value that was published and not taken.
-    pub(crate) fn pop(&mut self) -> Option<T> {
-        if self.taken == self.published {
-            self.published = self.ring.published.0.load(Ordering::Acquire);
-            if self.taken == self.published {
-                return None;
-            }
-        }
-        let value = self.ring.slot(self.taken).with_mut(|slot| {
-            // SAFETY: the slot was published (acquired above or before), so it holds a value, and it is not taken.
-            unsafe { (*slot).assume_init_read() }
-        });
-        self.taken = self.taken.wrapping_add(1);
-        self.ring.taken.0.store(self.taken, Ordering::Release);
-        Some(value)
+impl Consumer {
+    /// Appends all words that were published and not taken to `out`. False if there are none.
+    pub(crate) fn take(&mut self, out: &mut Vec<u64>) -> bool {
+        let published = self.ring.published.0.load(Ordering::Acquire);
+        let waiting = published.wrapping_sub(self.taken);
+        out.extend((0..waiting).map(|i| self.ring.word(self.taken.wrapping_add(i)).load(Ordering::Relaxed)));
+        self.taken = published;
+        self.ring.taken.0.store(published, Ordering::Release);
+        waiting > 0
     }
 
-    /// Whether the producer is gone. Asked *before* the last [`pop`](Consumer::pop), it says that nothing comes after.
+    /// Whether the producer is gone. Asked *before* the last [`take`](Consumer::take), it says that nothing comes after.
     pub(crate) fn is_closed(&self) -> bool {
         self.ring.closed.load(Ordering::Acquire)
     }
 }
 
-impl<T> Drop for Consumer<T> {
-    /// What is published from here on is freed with the ring.
+impl Drop for Consumer {
     fn drop(&mut self) {
         self.ring.closed.store(true, Ordering::Release);
-    }
-}
-
-impl<T> Drop for Ring<T> {
-    fn drop(&mut self) {
-        // Both ends are gone, and the producer published all that it wrote.
-        let published = self.published.0.load(Ordering::Acquire);
-        let mut taken = self.taken.0.load(Ordering::Acquire);
-        while taken != published {
-            self.slot(taken).with_mut(|slot| {
-                // SAFETY: published and not taken: it holds a value that nobody else will drop.
-                unsafe { (*slot).assume_init_drop() };
-            });
-            taken = taken.wrapping_add(1);
-        }
     }
 }

@@ -141,7 +141,29 @@ fn a_full_disk_ends_the_trace_and_not_the_job() {
     }
     let recorded = recorder.finish().unwrap();
     assert!(recorded.failure.as_deref().unwrap().contains("/dev/full"), "{recorded:?}");
-    assert!(recorded.dropped > 0);
+    assert_eq!((recorded.records, recorded.dropped), (0, 5000));
+}
+
+#[test]
+fn a_burst_of_a_thread_at_full_speed_is_kept_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.jsonl.zst");
+    let origin = Instant::now();
+    let recorder = Recorder::create(&path, header(), origin, &RecorderOptions::default()).unwrap();
+    let root: Location = "/data/train".parse().unwrap();
+    let locations: Vec<_> = (0..32).map(|i| root.join(format!("{i:08}.bin").as_bytes())).collect();
+    let served = End::Done(Served { bytes: 4096, ..Served::default() });
+    // As many as the default says may wait, whether or not anybody takes them meanwhile.
+    for batch in 0..1024 {
+        let begun = origin + Duration::from_micros(batch);
+        let ops: Vec<_> = locations.iter().zip(0..).map(|(at, i)| op(at, begun, batch * 32 + i)).collect();
+        recorder.ended(&ops, &[served; 32]);
+    }
+    let recorded = recorder.finish().unwrap();
+    assert_eq!((recorded.records, recorded.dropped), (32_768, 0));
+    let (records, reader) = read(&path);
+    assert!(reader.is_complete());
+    assert!(records.iter().map(|r| r.sample_id.unwrap()).eq(0..32_768));
 }
 
 /// A trace of two records, as its lines.

@@ -371,7 +371,7 @@ fn times_that_no_clock_can_hold_are_an_error() {
     let late = Record { t_done: Some(u64::MAX), ..Record::asked(Action::Get, "mem://h/k", u64::MAX - 1) };
     let scene = memory(vec![Record::asked(Action::Get, "mem://h/k", 0), late]);
     for mode in [Mode::Open { time_scale: 1e300 }, Mode::Dependency { time_scale: 1e300 }] {
-        let options = ReplayOptions { mode, loops: u32::MAX, ..ReplayOptions::default() };
+        let options = ReplayOptions { mode, loops: u32::MAX, look_ahead: 100, ..ReplayOptions::default() };
         let stop = Stop::default();
         let error =
             replay(&scene.plan, &options, &*scene.stores, scene.runtime.handle(), &stop, |_| {}).unwrap_err();

@@ -81,10 +81,12 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
         if let Some(floor) = &outcome.floor {
             line("Noise floor", times(&floor.lateness));
         }
+        let floor = outcome.floor.as_ref();
+        let floor = floor.map_or(String::new(), |floor| format!(" (noise floor {:.2})", floor.drift_ppm()));
         line(
             "Pace",
             format!(
-                "drift {:.2} ppm   distance of times between {:.4}",
+                "drift {:.2} ppm{floor}   distance of times between {:.4}",
                 fidelity.drift_ppm(),
                 fidelity.gap_distance()
             ),

@@ -80,6 +80,42 @@ fn options_of_stores_are_not_in_the_trace() {
     }
 }
 
+/// A limit on the size of files stands for a disk that is full: what reaches it fails, and what lies below can be written.
+#[test]
+fn a_disk_that_is_full_half_way_ends_the_trace_and_not_the_job() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "200", "--sizes", "fixed:64", "--seed", "1"]);
+    for (out, epochs) in [("t.jsonl", 140), ("t.jsonl.zst", 420)] {
+        // 300 KiB for what is compressed to a tenth; shells count blocks of 512 or of 1024 bytes.
+        let blocks = if out.ends_with(".zst") { 600 } else { 3000 };
+        let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let load = ["load", "set", "--shuffle", "--trace", out, "--epochs", &epochs.to_string()];
+        let output = Command::new("sh")
+            .args(["-c", &limit, env!("CARGO_BIN_EXE_forebay")])
+            .args(load)
+            .current_dir(place.path())
+            .output()
+            .unwrap();
+        let (said, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{out}: {told}");
+        // The command groups its digits.
+        let samples = (200 * epochs).to_string();
+        assert!(said.replace(',', "").contains(&format!("{samples} samples")), "{said}");
+        assert!(told.contains("INCOMPLETE") && told.contains("recording ended early"), "{told}");
+
+        let info = one(&place, &["trace", "info", out]);
+        let recorded = info["summary"]["operations"]["get"].as_u64().unwrap();
+        let missing = info["dropped"].as_u64().unwrap();
+        assert_eq!(info["complete"], false);
+        assert!(recorded > 1000 && missing > 1000, "{recorded} recorded, {missing} missing");
+        // The listing is an operation, too.
+        assert_eq!(
+            recorded + missing,
+            200 * epochs + 1 - u64::from(info["summary"]["operations"]["list"] == 1)
+        );
+    }
+}
+
 #[test]
 fn traces_of_other_tools_are_converted_and_what_is_lost_is_said() {
     let place = recorded("t.jsonl");

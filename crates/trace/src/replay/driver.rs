@@ -2,12 +2,14 @@
 
 use super::memory::Memory;
 use super::operation::{Ended, Operation};
-use super::plan::{Outline, Plan, Steps, scaled};
-use super::streams::{Streams, failure, recorded_end};
+use super::plan::{Outline, Plan, Step, Steps, scaled};
+use super::streams::{Streams, recorded_end};
 use super::targets::{Stores, Targets};
-use super::{Mode, ReplayOptions, wait};
-use crate::Fidelity;
+use super::wait::Timer;
+use super::{Mode, ReplayOptions};
 use crate::error::Result;
+use crate::{Fidelity, Record};
+use forebay_io::Pool;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -75,7 +77,7 @@ pub fn replay(
 ) -> Result<Fidelity> {
     options.validate()?;
     let _inside = runtime.enter();
-    wait::wake_exactly();
+    let mut timer = Timer::new();
     let mut driver = Driver::new(plan, options, stores)?;
     let waker = waker(Arc::new(Wake(std::thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -94,13 +96,13 @@ pub fn replay(
         match driver.due()? {
             Due::Over if driver.in_flight.is_empty() => break,
             Due::Over | Due::AfterAnEnd => std::thread::park_timeout(TELL),
-            Due::At(due) if due > now => wait::approach(due.min(now + TELL)),
+            Due::At(due) if due > now => timer.approach(due.min(now + TELL)),
             Due::At(due) => {
                 if driver.is_full() {
                     driver.note_cap(due);
                     std::thread::park_timeout(TELL);
                 } else {
-                    driver.submit()?;
+                    driver.submit(&mut context)?;
                 }
             }
         }
@@ -129,14 +131,27 @@ enum Due {
 
 /// What is next, and when.
 enum Schedule<'a> {
-    /// By the clock, or at once where nothing says when.
+    /// By the clock, or at once where nothing says when. The next one is ready before its time.
     Timed {
         steps: Box<Peekable<Steps<'a>>>,
         scale: Option<f64>,
+        next: Option<Box<Ready>>,
     },
     /// Streams, each at its own pace.
     Streams(Box<Streams<'a>>),
     Over,
+}
+
+/// An operation that only has to be asked for.
+struct Ready {
+    operation: Operation,
+    pool: Option<Pool>,
+    /// Bytes that it counts for in flight.
+    size: u64,
+    due: Option<Instant>,
+    /// The instant of the trace at which it is due, and the one at which it had ended.
+    at: Duration,
+    recorded_end: Duration,
 }
 
 struct Driver<'a> {
@@ -163,8 +178,10 @@ impl<'a> Driver<'a> {
         let outline = Outline::default();
         let steps = Steps::new(plan, options, outline.clone()).peekable();
         let mut schedule = match options.mode {
-            Mode::Open { time_scale } => Schedule::Timed { steps: Box::new(steps), scale: Some(time_scale) },
-            Mode::Closed { .. } => Schedule::Timed { steps: Box::new(steps), scale: None },
+            Mode::Open { time_scale } => {
+                Schedule::Timed { steps: Box::new(steps), scale: Some(time_scale), next: None }
+            }
+            Mode::Closed { .. } => Schedule::Timed { steps: Box::new(steps), scale: None, next: None },
             Mode::Dependency { time_scale } => {
                 Schedule::Streams(Box::new(Streams::new(steps, time_scale, options.look_ahead)))
             }
@@ -258,14 +275,20 @@ impl<'a> Driver<'a> {
         let begin = self.begin;
         match &mut self.schedule {
             Schedule::Over => Ok(Due::Over),
-            Schedule::Timed { steps, scale } => match steps.peek() {
-                None => Ok(Due::Over),
-                Some(Err(_)) => Err(failure(steps)),
-                Some(Ok(step)) => match *scale {
-                    Some(scale) => Ok(Due::At(begin + scaled(step.at, scale)?)),
-                    None => Ok(Due::At(begin)),
-                },
-            },
+            Schedule::Timed { steps, scale, next } => {
+                if next.is_none() {
+                    let Some(step) = steps.next().transpose()? else { return Ok(Due::Over) };
+                    let due = scale.map(|scale| scaled(step.at, scale)).transpose()?.map(|at| begin + at);
+                    *next = Some(Box::new(get_ready(
+                        step,
+                        due,
+                        self.options,
+                        &mut self.targets,
+                        &mut self.memory,
+                    )?));
+                }
+                Ok(Due::At(next.as_ref().and_then(|next| next.due).unwrap_or(begin)))
+            }
             Schedule::Streams(streams) => {
                 streams.read_ahead(begin)?;
                 match streams.due() {
@@ -282,12 +305,11 @@ impl<'a> Driver<'a> {
             Mode::Closed { concurrency } => concurrency.min(self.options.max_in_flight),
             _ => self.options.max_in_flight,
         };
-        let next = match &mut self.schedule {
-            Schedule::Timed { steps, .. } => steps.peek().and_then(|step| step.as_ref().ok()),
-            Schedule::Streams(streams) => streams.first(),
-            Schedule::Over => None,
+        let size = match &self.schedule {
+            Schedule::Timed { next, .. } => next.as_ref().map_or(0, |next| next.size),
+            Schedule::Streams(streams) => streams.first().map_or(0, |step| size_of(&step.record)),
+            Schedule::Over => 0,
         };
-        let size = next.and_then(|step| step.record.size()).unwrap_or(0);
         // One is always let through: a single operation above the cap fails with a reason of its own.
         self.in_flight.len() >= most
             || (!self.in_flight.is_empty()
@@ -302,35 +324,28 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn submit(&mut self) -> Result<()> {
-        let (step, due) = match &mut self.schedule {
+    /// Asks for the next operation, at once, and then does what there is to be noted about it.
+    fn submit(&mut self, context: &mut Context<'_>) -> Result<()> {
+        let ready = match &mut self.schedule {
             Schedule::Over => return Ok(()),
-            Schedule::Timed { steps, scale } => {
-                let Some(step) = steps.next().transpose()? else { return Ok(()) };
-                let due = scale.map(|scale| scaled(step.at, scale)).transpose()?.map(|at| self.begin + at);
-                (step, due)
-            }
-            Schedule::Streams(streams) => {
-                let Some((step, due)) = streams.pop(self.begin)? else { return Ok(()) };
-                (step, Some(due))
-            }
+            Schedule::Timed { next, .. } => next.take().map(|ready| *ready),
+            Schedule::Streams(streams) => match streams.pop(self.begin)? {
+                None => None,
+                Some((step, due)) => {
+                    Some(get_ready(step, Some(due), self.options, &mut self.targets, &mut self.memory)?)
+                }
+            },
         };
-        let scale = match self.options.mode {
-            Mode::Open { time_scale } | Mode::Dependency { time_scale } => Some(time_scale),
-            Mode::Closed { .. } => None,
-        };
-        let record = step.record;
-        let location = self.options.remap.apply(&record.uri.parse()?);
-        let uri = location.to_string();
-        let planned = scale.map(|scale| scaled(step.at, scale)).transpose()?;
-        self.fidelity.plan(&record, &uri, planned, scale.unwrap_or(1.0));
-        self.trace_time = step.at;
-        let store = self.targets.store(&location)?;
-        let pool = if record.op.is_read() { Some(self.memory.take()?) } else { None };
-        let size = record.size().filter(|_| record.op.is_read()).unwrap_or(0);
-        let asked = (record.op, location.to_string(), record.offset, record.len);
+        let Some(Ready { operation, pool, size, due, at, recorded_end }) = ready else { return Ok(()) };
+        let (record, location) = (operation.record.clone(), operation.location.clone());
 
         let actual = Instant::now();
+        self.in_flight.push(operation.run(pool, size, due, actual, recorded_end));
+        self.bytes_in_flight += size;
+        self.fidelity.peak_in_flight = self.fidelity.peak_in_flight.max(self.in_flight.len());
+        self.fidelity.peak_bytes_in_flight = self.fidelity.peak_bytes_in_flight.max(self.bytes_in_flight);
+        self.collect(context)?;
+
         if let Some(due) = due {
             let since = |at: Instant| at.saturating_duration_since(self.begin);
             self.fidelity.submit(since(due), since(actual));
@@ -339,20 +354,15 @@ impl<'a> Driver<'a> {
                 note_time(&mut self.fidelity.intended_gaps, due.saturating_duration_since(before_due));
             }
         }
-        self.bytes_in_flight += size;
-        let operation = Operation {
-            store,
-            objects: self.targets.objects.clone(),
-            location,
-            record,
-            page_cache: self.options.page_cache,
+        let scale = match self.options.mode {
+            Mode::Open { time_scale } | Mode::Dependency { time_scale } => Some(time_scale),
+            Mode::Closed { .. } => None,
         };
-        let recorded_end = recorded_end(step.at, &operation.record);
-        self.in_flight.push(operation.run(pool, size, due, recorded_end));
-        let (op, uri, offset, len) = asked;
-        self.fidelity.ask(op, &uri, offset, len);
-        self.fidelity.peak_in_flight = self.fidelity.peak_in_flight.max(self.in_flight.len());
-        self.fidelity.peak_bytes_in_flight = self.fidelity.peak_bytes_in_flight.max(self.bytes_in_flight);
+        let uri = location.to_string();
+        let planned = scale.map(|scale| scaled(at, scale)).transpose()?;
+        self.trace_time = at;
+        self.fidelity.plan(&record, &uri, planned, scale.unwrap_or(1.0));
+        self.fidelity.ask(record.op, &uri, record.offset, record.len);
         Ok(())
     }
 
@@ -360,6 +370,29 @@ impl<'a> Driver<'a> {
         self.fidelity.left_out = self.outline.left_out();
         self.fidelity
     }
+}
+
+/// Bytes that an operation counts for in flight.
+fn size_of(record: &Record) -> u64 {
+    record.size().filter(|_| record.op.is_read()).unwrap_or(0)
+}
+
+/// Does all that can be done before an operation is due.
+fn get_ready(
+    step: Step,
+    due: Option<Instant>,
+    options: &ReplayOptions,
+    targets: &mut Targets<'_>,
+    memory: &mut Memory,
+) -> Result<Ready> {
+    let Step { record, at } = step;
+    let location = options.remap.apply(&record.uri.parse()?);
+    let store = targets.store(&location)?;
+    let pool = if record.op.is_read() { Some(memory.take()?) } else { None };
+    let (size, recorded_end) = (size_of(&record), recorded_end(at, &record));
+    let objects = targets.objects.clone();
+    let operation = Operation { store, objects, location, record, page_cache: options.page_cache };
+    Ok(Ready { operation, pool, size, due, at, recorded_end })
 }
 
 fn note_time(histogram: &mut Histogram<u64>, time: Duration) {

@@ -34,15 +34,16 @@ pub(super) struct Operation {
 }
 
 impl Operation {
+    /// What is to be polled right after `submitted`.
     pub(super) fn run(
         self,
         pool: Option<Pool>,
         size: u64,
         due: Option<Instant>,
+        submitted: Instant,
         recorded_end: Duration,
     ) -> BoxFuture<'static, Ended> {
         async move {
-            let submitted = Instant::now();
             let result = self.perform(pool.as_ref()).await;
             Ended {
                 pool,

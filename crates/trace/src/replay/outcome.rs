@@ -1,7 +1,7 @@
 //! All that a replay came to, as commands and bindings tell it.
 
 use super::{Mode, NoiseFloor, Prepared, ReplayOptions, noise_floor};
-use crate::{Bounds, Fidelity, percentiles};
+use crate::{Bounds, Fidelity};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ impl Outcome {
     pub fn to_json(&self) -> Value {
         json!({
             "fidelity": self.fidelity.to_json(),
-            "noise_floor_ns": self.floor.as_ref().map(|floor| percentiles(&floor.lateness)),
+            "noise_floor_ns": self.floor.as_ref().map(NoiseFloor::to_json),
             "prepared": self.prepared.map(|prepared| prepared.to_json()),
             "violations": self.violations,
             "position": self.position,

@@ -44,7 +44,7 @@ pub(super) fn recorded_end(at: Duration, record: &Record) -> Duration {
 }
 
 /// The error that stands next.
-pub(super) fn failure(steps: &mut Peekable<Steps<'_>>) -> Error {
+fn failure(steps: &mut Peekable<Steps<'_>>) -> Error {
     match steps.next() {
         Some(Err(error)) => error,
         _ => Error::Invalid("a trace that could not be read could be read after all".into()),
