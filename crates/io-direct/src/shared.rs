@@ -7,7 +7,7 @@ use crate::open_file::OpenFile;
 use crate::options::DirectOptions;
 use crate::ring::Seat;
 use crate::rung::Rung;
-use forebay_io::{Attempt, Error, Kind, Location, Operation, PageCacheMode, ReadOptions, Result};
+use forebay_io::{Attempt, Error, Kind, Location, Operation, PageCacheMode, ReadOptions, Result, Through};
 use forebay_io_fs::posix::{self, Descriptors, Stopped};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{OFlags, Stat};
@@ -135,6 +135,11 @@ pub(crate) fn check_policy(
     options: &ReadOptions,
     direct_io: bool,
 ) -> Result<()> {
+    if options.through == Through::Mapping {
+        let context = "reading through a mapping (reader_mode=mmap) is reading through the page cache, which direct:// \
+                       goes past; use file:// for it";
+        return Err(Error::new(Kind::Unsupported, operation, context).at(location));
+    }
     let mode = options.page_cache;
     let why = match mode {
         PageCacheMode::Default => return Ok(()),

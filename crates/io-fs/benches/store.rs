@@ -1,5 +1,5 @@
 //! What one file costs through the store, next to a bare loop over the same files in the same run: cached files,
-//! batches of 32 (fewer of large ones), as many batches in flight as a loader has. Also: what a listing costs next to
+//! batches of 32 (fewer of large ones), as many batches in flight as a loader has. Also: what the same costs through mappings, and a listing next to
 //! bare `getdents64`.
 //!
 //! ```text
@@ -7,7 +7,7 @@
 //! ```
 #![allow(missing_docs)]
 
-use forebay_io::{Block, Budget, GetRequest, ListOptions, Location, Pool, ReadOptions, Store};
+use forebay_io::{Block, Budget, GetRequest, ListOptions, Location, Pool, ReadOptions, Store, Through};
 use forebay_io_fs::{FsOptions, FsStore};
 use futures::StreamExt;
 use futures::executor::block_on;
@@ -81,6 +81,7 @@ fn through_store(
     locations: &[Location],
     in_flight: usize,
     pool: &Pool,
+    through: Through,
 ) -> Duration {
     let begin = Instant::now();
     block_on(async {
@@ -94,8 +95,9 @@ fn through_store(
                 let requests: Arc<[GetRequest]> =
                     batch.iter().enumerate().map(|(i, l)| GetRequest::whole(l.clone(), i as u32)).collect();
                 let lease = pool.lease(pool.budget().ticket(), batch.len() as u32);
+                let options = ReadOptions { through, ..ReadOptions::default() };
                 running.push_back(async move {
-                    let results = store.get_many(requests, ReadOptions::default(), lease.clone()).await;
+                    let results = store.get_many(requests, options, lease.clone()).await;
                     for result in results {
                         result.expect("a read");
                     }
@@ -202,22 +204,36 @@ fn main() {
         let mut slabs: Vec<Vec<u8>> =
             (0..in_flight.next_multiple_of(cores)).map(|_| vec![1; bytes as usize]).collect();
         let (mut limit, mut ours, mut cpu_limit, mut cpu_ours) = (vec![], vec![], vec![], vec![]);
+        let (mut mapped, mut cpu_mapped) = (vec![], vec![]);
         // Faults the slabs in.
         bare(&set, cores, &mut slabs);
-        through_store(&store, &set, &locations, in_flight, &pool);
+        through_store(&store, &set, &locations, in_flight, &pool, Through::Calls);
         for _ in 0..ROUNDS {
             let files = set.paths.len() as f64;
             let cpu = cpu_time();
             limit.push(bare(&set, cores, &mut slabs).as_nanos() as f64 * cores as f64 / files);
             let between = cpu_time();
             ours.push(
-                through_store(&store, &set, &locations, in_flight, &pool).as_nanos() as f64 * cores as f64
+                through_store(&store, &set, &locations, in_flight, &pool, Through::Calls).as_nanos() as f64
+                    * cores as f64
                     / files,
             );
             cpu_limit.push((between - cpu).as_nanos() as f64 / files);
-            cpu_ours.push((cpu_time() - between).as_nanos() as f64 / files);
+            let ours_done = cpu_time();
+            cpu_ours.push((ours_done - between).as_nanos() as f64 / files);
+            let through = through_store(&store, &set, &locations, in_flight, &pool, Through::Mapping);
+            mapped.push(through.as_nanos() as f64 * cores as f64 / files);
+            cpu_mapped.push((cpu_time() - ours_done).as_nanos() as f64 / files);
         }
         let ratio = median(limit.iter().zip(&ours).map(|(a, b)| a / b).collect());
+        let mapping = median(limit.iter().zip(&mapped).map(|(a, b)| a / b).collect());
+        println!(
+            "{size} bytes x {}: through mappings {:.0} ns a file and core, {mapping:.2} of the limit's speed; CPU {:.0} ns \
+             a file",
+            set.paths.len(),
+            median(mapped),
+            median(cpu_mapped),
+        );
         println!(
             "{size} bytes x {}: bare {:.0} ns a file and core, store {:.0}, {ratio:.2} of the limit's speed; CPU {:.0} and \
              {:.0} ns a file",

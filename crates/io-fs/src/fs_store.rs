@@ -3,6 +3,7 @@
 use crate::descriptors::Descriptors;
 use crate::file;
 use crate::kept_files::KeptFiles;
+use crate::mapping::Probe;
 use crate::object::{FsObject, Opened};
 use crate::options::FsOptions;
 use crate::pool::{Pool, Turn};
@@ -76,7 +77,7 @@ impl FsStore {
     ) -> Self {
         let lookout = observer.as_ref().and(page_cache_sampling).map(Lookout::new);
         let descriptors = self.files.descriptors.clone();
-        let files = Files { descriptors, kept: KeptFiles::new(), observer, lookout };
+        let files = Files { descriptors, kept: KeptFiles::new(), observer, lookout, probe: Probe::default() };
         FsStore { pool: self.pool.clone(), files: Arc::new(files) }
     }
 
@@ -91,6 +92,7 @@ impl FsStore {
                 kept: KeptFiles::new(),
                 observer,
                 lookout,
+                probe: Probe::default(),
             }),
         })
     }
@@ -104,8 +106,25 @@ impl FsStore {
         place: &Arc<dyn Place>,
     ) -> Vec<Result<Served>> {
         let split_from = if self.pool.threads() > 1 { split_read::SPLIT_FROM } else { u64::MAX };
+        let mapped = match requests.get(part.start) {
+            Some(first) => self.files.probe.mappings(Operation::Get, options, &first.location),
+            None => Ok(None),
+        };
+        let mappings = match mapped {
+            Ok(mappings) => mappings,
+            Err(error) => {
+                return part.map(|i| Err(error.duplicate().at(&requests[i].location))).collect();
+            }
+        };
         let terms = Terms { mode: options.page_cache, target: options.target_request_bytes, split_from };
-        let batch = ReadBatch::new(requests.clone(), part.clone(), terms, place.clone(), self.files.clone());
+        let batch = ReadBatch::new(
+            requests.clone(),
+            part.clone(),
+            terms,
+            place.clone(),
+            self.files.clone(),
+            mappings.clone(),
+        );
         let mut stop = waiting::run(&self.pool, batch).await;
         loop {
             stop = match stop {
@@ -113,10 +132,17 @@ impl FsStore {
                 Some(Stop::Wait(batch)) => waiting::wait(&self.pool, batch).await,
                 Some(Stop::Split(mut split, reads)) => {
                     let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
-                    split_read::read_split(&self.pool, regions, terms.target, move |regions, gave_up| {
-                        split.settle(files, regions);
-                        split.run(None, Turn::uncounted(gave_up))
-                    })
+                    let mappings = mappings.clone();
+                    split_read::read_split(
+                        &self.pool,
+                        regions,
+                        terms.target,
+                        mappings,
+                        move |regions, gave_up| {
+                            split.settle(files, regions);
+                            split.run(None, Turn::uncounted(gave_up))
+                        },
+                    )
                     .await
                 }
                 None => {
@@ -198,10 +224,11 @@ impl Store for FsStore {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let (mode, target) = (options.page_cache, options.target_request_bytes);
+            let mode = options.page_cache;
             if mode == PageCacheMode::DirectIO {
                 return Err(file::no_direct_io(Operation::Open, location));
             }
+            self.files.probe.mappings(Operation::Open, &options, location)?;
             let (fd, meta) = self
                 .run(Operation::Open, location, move |location| {
                     let (fd, stat) =
@@ -211,7 +238,7 @@ impl Store for FsStore {
                 })
                 .await?;
             let meta = meta.ok_or_else(|| failure::not_a_file(Operation::Open, location))?;
-            let opened = Opened { fd: Arc::new(fd), location: location.clone(), meta, mode, target };
+            let opened = Opened { fd: Arc::new(fd), location: location.clone(), meta, options };
             Ok(Arc::new(FsObject::new(opened, self.files.clone(), self.pool.clone())) as Arc<dyn Object>)
         }
         .boxed()

@@ -16,6 +16,8 @@ mod folder;
 mod fs_store;
 mod kept_files;
 mod list;
+#[allow(unsafe_code)]
+mod mapping;
 mod object;
 mod options;
 mod parts;

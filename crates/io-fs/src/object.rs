@@ -7,13 +7,12 @@ use crate::pool::Pool;
 use crate::read_batch::Files;
 use crate::residency::Held;
 use crate::split_read::{self, Region};
-use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, PageCacheMode, Result, Served};
+use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, ReadOptions, Result, Served};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::fmt;
-use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,14 +24,12 @@ pub(crate) struct FsObject {
     pool: Arc<Pool>,
 }
 
-/// A file that was opened for reading, and advised as `mode` says.
+/// A file that was opened for reading, and advised as `options` say.
 pub(crate) struct Opened {
     pub(crate) fd: Arc<OwnedFd>,
     pub(crate) location: Location,
     pub(crate) meta: Meta,
-    pub(crate) mode: PageCacheMode,
-    /// How large a request to the kernel is, if that was asked for.
-    pub(crate) target: Option<NonZeroU64>,
+    pub(crate) options: ReadOptions,
 }
 
 impl FsObject {
@@ -44,7 +41,13 @@ impl FsObject {
     async fn read_all(&self, ranges: Vec<(u64, Buf)>) -> Vec<(Buf, Result<Served>)> {
         let bytes: u64 = ranges.iter().map(|(_, buf)| buf.len() as u64).sum();
         let file = self.file.clone();
-        let mut parts = Parts::new(file.target, self.files.observer.clone());
+        let options = &file.options;
+        let mappings = self.files.probe.mappings(Operation::Read, options, &file.location);
+        let mappings = match mappings {
+            Ok(mappings) => mappings,
+            Err(error) => return ranges.into_iter().map(|(_, buf)| (buf, Err(error.duplicate()))).collect(),
+        };
+        let mut parts = Parts::new(options.target_request_bytes, mappings, self.files.observer.clone());
         let due = self.due(&ranges);
         let results = if bytes >= split_read::SPLIT_FROM && self.pool.threads() > 1 {
             if !due.is_empty() {
@@ -101,6 +104,7 @@ impl Opened {
         mut parts: Parts,
         gave_up: &dyn Fn() -> bool,
     ) -> Vec<(Buf, Result<Served>)> {
+        let mappings = parts.mappings();
         let mut results = Vec::with_capacity(ranges.len());
         let mut begin = Instant::now();
         for (offset, mut buf) in ranges {
@@ -108,8 +112,11 @@ impl Opened {
                 break;
             }
             parts.begin(begin);
-            let read =
-                |buf: &mut [u8], offset, beyond| (file::fill(self.fd.as_fd(), buf, offset, 0, beyond), None);
+            let fd = self.fd.as_fd();
+            let read = |buf: &mut [u8], offset, beyond| match &mappings {
+                Some(mappings) => (mappings.fill(fd, buf, offset, beyond), None),
+                None => (file::fill(fd, buf, offset, 0, beyond), None),
+            };
             let result = self
                 .check(offset, &buf)
                 .map(|()| parts.fill(0, &mut buf, offset, Beyond::Ignored, read))
@@ -139,7 +146,8 @@ impl Opened {
                 Err(error) => refused.push((index, buf, error)),
             }
         }
-        let mut results = split_read::read_split(pool, regions, self.target, move |regions, _| {
+        let (target, mappings) = (self.options.target_request_bytes, parts.mappings());
+        let mut results = split_read::read_split(pool, regions, target, mappings, move |regions, _| {
             let settled = regions.into_iter().zip(offsets).map(|(mut region, offset)| {
                 parts.add(region.parts(0));
                 let (filled, elapsed) = (region.filled(), region.elapsed());
@@ -180,7 +188,8 @@ impl Opened {
                 let bytes = buf.len() as u64;
                 let read = offset..offset + bytes;
                 let fd = self.fd.as_fd();
-                let cache = file::advise_after(self.mode, fd, read, Operation::Read, &self.location)?;
+                let cache =
+                    file::advise_after(self.options.page_cache, fd, read, Operation::Read, &self.location)?;
                 Ok(Served { bytes, elapsed: Duration::ZERO, first_byte: None, cache })
             }
         }

@@ -4,6 +4,7 @@
 
 use crate::failure;
 use crate::file::{Beyond, Filled};
+use crate::mapping::Mappings;
 use crate::residency::Held;
 use forebay_io::{Attempt, Event, Kind, Location, Observe, Operation};
 use rustix::io::Errno;
@@ -44,6 +45,7 @@ impl Part {
 /// The size of parts, and those that were read since the observer was told last.
 pub(crate) struct Parts {
     target: Option<NonZeroU64>,
+    mappings: Option<Arc<Mappings>>,
     observer: Option<Arc<dyn Observe>>,
     made: Vec<Part>,
     /// What of them was in the page cache, as far as that was looked at.
@@ -53,8 +55,18 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    pub(crate) fn new(target: Option<NonZeroU64>, observer: Option<Arc<dyn Observe>>) -> Self {
-        Parts { target, observer, made: Vec::new(), held: Held::default(), begin: Instant::now() }
+    /// Read with requests of `target` bytes, or through `mappings`.
+    pub(crate) fn new(
+        target: Option<NonZeroU64>,
+        mappings: Option<Arc<Mappings>>,
+        observer: Option<Arc<dyn Observe>>,
+    ) -> Self {
+        Parts { target, mappings, observer, made: Vec::new(), held: Held::default(), begin: Instant::now() }
+    }
+
+    /// What they are read through, if not by calls.
+    pub(crate) fn mappings(&self) -> Option<Arc<Mappings>> {
+        self.mappings.clone()
     }
 
     /// Whether somebody wants to hear of parts.
@@ -123,6 +135,9 @@ impl Parts {
         if reads > 0 {
             observer.noted(Event::PageCache { reads, hit, miss, unknown });
         }
+        if let Some((made @ 1.., advised)) = self.mappings.as_ref().map(|mappings| mappings.take_counts()) {
+            observer.noted(Event::Mapped { made, advised });
+        }
         if self.made.is_empty() {
             return;
         }
@@ -165,7 +180,7 @@ mod tests {
         fn parts_cover_every_byte_once_and_end_where_the_file_does(
             len in 0usize..300, size in 0usize..400, target in 1u64..200,
         ) {
-            let mut parts = Parts::new(NonZeroU64::new(target), Some(Arc::new(forebay_io::Unobserved)));
+            let mut parts = Parts::new(NonZeroU64::new(target), None, Some(Arc::new(forebay_io::Unobserved)));
             let mut buf = vec![0; len];
             let filled = fill(&mut parts, &mut buf, size).unwrap();
             let read = len.min(size);

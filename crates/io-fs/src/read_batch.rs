@@ -12,6 +12,7 @@ use crate::failure;
 use crate::file::{self, Beyond, Filled, Stopped, Tried};
 use crate::folder::Folder;
 use crate::kept_files::KeptFiles;
+use crate::mapping::{Mappings, Probe};
 use crate::parts::{Part, Parts};
 use crate::pool::Turn;
 use crate::residency::Lookout;
@@ -112,6 +113,8 @@ pub(crate) struct Files {
     pub(crate) observer: Option<Arc<dyn Observe>>,
     /// Looks into the page cache before some reads; only with an observer.
     pub(crate) lookout: Option<Lookout>,
+    /// Whether files can be read through mappings.
+    pub(crate) probe: Probe,
 }
 
 /// A file between the two phases.
@@ -165,9 +168,10 @@ impl ReadBatch {
         terms: Terms,
         place: Arc<dyn Place>,
         files: Arc<Files>,
+        mappings: Option<Arc<Mappings>>,
     ) -> Box<Self> {
         let count = part.len();
-        let parts = Parts::new(terms.target, files.observer.clone());
+        let parts = Parts::new(terms.target, mappings, files.observer.clone());
         let drawn = files.lookout.as_ref().map_or(0, |lookout| lookout.draw(count));
         Box::new(ReadBatch {
             number: drawn.wrapping_sub(part.start as u64),
@@ -351,9 +355,11 @@ impl ReadBatch {
             _ => bufs,
         };
         let mut opened = std::mem::take(&mut self.opened);
-        let mut parts = std::mem::replace(&mut self.parts, Parts::new(None, None));
+        let mut parts = std::mem::replace(&mut self.parts, Parts::new(None, None, None));
         let mut files = opened.drain(..bufs.len());
-        let mut cached = self.terms.mode != PageCacheMode::FadviseRandom;
+        let mapped = parts.mappings();
+        // Who touches a mapping cannot tell the page cache from the device.
+        let mut cached = self.terms.mode != PageCacheMode::FadviseRandom && mapped.is_none();
         if !cached {
             turn.meets_device();
         }
@@ -369,6 +375,9 @@ impl ReadBatch {
                 let fd = fd.as_fd();
                 let rest = files.as_slice();
                 let read = |buf: &mut [u8], offset, beyond| {
+                    if let Some(mappings) = &mapped {
+                        return (mappings.fill(fd, buf, offset, beyond), None);
+                    }
                     if !cached {
                         return (file::fill(fd, buf, offset, 0, beyond), None);
                     }
@@ -501,6 +510,7 @@ impl ReadBatch {
 
     /// Takes the results of the reads that several threads made.
     pub(crate) fn settle(&mut self, files: Vec<OpenFile>, regions: Vec<Region>) {
+        let mapped = self.parts.mappings();
         for (file, mut region) in files.into_iter().zip(regions) {
             self.parts.add(region.parts(file.index));
             let location = &self.requests[file.index].location;
@@ -509,7 +519,12 @@ impl ReadBatch {
                 .filled()
                 .and_then(|filled| match filled {
                     // Nothing is wanted beyond the end but to hear that there is nothing.
-                    Filled::Whole => file::fill(fd.as_fd(), &mut [], file.span.end, 0, self.beyond(&file)),
+                    Filled::Whole => match &mapped {
+                        Some(mappings) => {
+                            mappings.fill(fd.as_fd(), &mut [], file.span.end, self.beyond(&file))
+                        }
+                        None => file::fill(fd.as_fd(), &mut [], file.span.end, 0, self.beyond(&file)),
+                    },
                     other => Ok(other),
                 })
                 .map_err(|errno| failure::os(Operation::Get, errno, location))

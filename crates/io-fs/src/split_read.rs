@@ -2,11 +2,12 @@
 //! pool take one after another, so that one file of 64 MiB uses every core and keeps the device's
 //! queue filled.
 //!
-//! This is the one module of the crate with unsafe code: the pieces of one [`Buf`] are written by
+//! This module has unsafe code: the pieces of one [`Buf`] are written by
 //! several threads at once, and the borrow of a slice cannot be split over threads that outlive the
 //! caller.
 
 use crate::file::{self, Beyond, Filled};
+use crate::mapping::Mappings;
 use crate::parts::Part;
 use crate::pool::Pool;
 use forebay_io::Buf;
@@ -110,6 +111,7 @@ struct Split<T> {
     next: AtomicUsize,
     done: AtomicUsize,
     begin: Instant,
+    mappings: Option<Arc<Mappings>>,
     finish: Finish<T>,
     answer: oneshot::Sender<T>,
 }
@@ -122,7 +124,7 @@ unsafe impl<T: Send> Send for Split<T> {}
 unsafe impl<T: Send> Sync for Split<T> {}
 
 /// Fills every region on all threads of the pool, in pieces of `piece` bytes if that many are asked for at
-/// once. `finish` runs on the last of them. The answer is none if one panicked.
+/// once, and through `mappings` if there are such. `finish` runs on the last of them. The answer is none if one panicked.
 ///
 /// Nothing is announced to the kernel ahead, as it is for many small files: it would fetch each megabyte as a
 /// request of 1016 KiB and one of 8, where a thread's own read is one request. See `docs/decisions/fs-reads.md`.
@@ -130,6 +132,7 @@ pub(crate) fn read_split<T, F>(
     pool: &Pool,
     mut regions: Vec<Region>,
     piece: Option<NonZeroU64>,
+    mappings: Option<Arc<Mappings>>,
     finish: F,
 ) -> impl Future<Output = Option<T>> + Send + use<T, F>
 where
@@ -145,6 +148,7 @@ where
         next: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         begin: Instant::now(),
+        mappings,
         finish: Box::new(finish),
         answer,
     });
@@ -198,7 +202,10 @@ impl<T> Split<T> {
         // piece's index from `next`.
         let bytes = unsafe { std::slice::from_raw_parts_mut(piece.at, piece.len) };
         let offset = region.offset + piece.start as u64;
-        let filled = file::fill(region.fd.as_fd(), bytes, offset, 0, Beyond::Ignored);
+        let filled = match &self.mappings {
+            Some(mappings) => mappings.fill(region.fd.as_fd(), bytes, offset, Beyond::Ignored),
+            None => file::fill(region.fd.as_fd(), bytes, offset, 0, Beyond::Ignored),
+        };
         let end = self.now();
         let elapsed = Duration::from_nanos(end.saturating_sub(begin));
         let part = Part::new(0, offset..offset + piece.len as u64, &filled, elapsed);

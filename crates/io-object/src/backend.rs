@@ -8,7 +8,7 @@ use crate::{Answered, Client, Failure, HttpOptions, listing, read, upload};
 use forebay_io::layer::Retries;
 use forebay_io::{
     Body, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Operation, Page,
-    PageCacheMode, Place, PutOptions, ReadOptions, Result, Served, Store,
+    PageCacheMode, Place, PutOptions, ReadOptions, Result, Served, Store, Through,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -143,6 +143,11 @@ impl Shared {
         location: &Location,
         options: &ReadOptions,
     ) -> Result<()> {
+        if options.through == Through::Mapping {
+            let context = "reading through a mapping (reader_mode=mmap) is for file://: there is no file here to map; \
+                           use sequential or range";
+            return Err(Error::new(Kind::Unsupported, operation, context).at(location));
+        }
         match options.page_cache {
             PageCacheMode::Default => Ok(()),
             mode => {

@@ -71,6 +71,17 @@ impl FromStr for PageCacheMode {
     }
 }
 
+/// By which way the bytes of a file come out of the page cache: obeyed or refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Through {
+    /// System calls that read.
+    #[default]
+    Calls,
+    /// A mapping of the file: each page is faulted in as it is touched, and `page_cache` is told to the kernel by
+    /// `madvise` too. A file that shrinks meanwhile is the error that it is with calls.
+    Mapping,
+}
+
 /// What was really done to the page cache for one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum CacheUse {

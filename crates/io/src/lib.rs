@@ -49,7 +49,7 @@ mod size;
 mod slab;
 mod store;
 
-pub use access::{Access, CacheUse, PageCacheMode};
+pub use access::{Access, CacheUse, PageCacheMode, Through};
 pub use budget::{Budget, Taken, Ticket};
 pub use buf::Buf;
 pub use capability::Capability;

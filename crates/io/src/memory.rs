@@ -4,7 +4,7 @@ use crate::lock::RwLock;
 use crate::{
     Body, Buf, CacheUse, Capability, EntryKind, Error, GetRequest, Kind, ListOptions, Location, Meta, Object,
     Operation, Page, PageBuilder, PageCacheMode, Place, PutMode, PutOptions, ReadOptions, Reservation,
-    Result, Served, Store, Version, Want,
+    Result, Served, Store, Through, Version, Want,
 };
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -92,6 +92,11 @@ fn served(bytes: usize, begin: Instant) -> Served {
 }
 
 fn check_policy(options: &ReadOptions, location: &Location) -> Result<()> {
+    if options.through == Through::Mapping {
+        let context =
+            "reading through a mapping (reader_mode=mmap) is for file://: an object in memory is no file";
+        return Err(Error::new(Kind::Unsupported, Operation::Get, context).at(location));
+    }
     match options.page_cache {
         PageCacheMode::Default => Ok(()),
         mode => Err(Error::new(

@@ -103,6 +103,13 @@ pub enum Event {
         /// Bytes of which the kernel cannot tell, or not to this user.
         unknown: u64,
     },
+    /// Files, or stretches of them, were read through a mapping.
+    Mapped {
+        /// Mappings that were made.
+        made: u64,
+        /// Those of which the kernel was told how their pages would be wanted.
+        advised: u64,
+    },
     /// A policy could not be obeyed and the next best was used.
     Downgraded {
         /// What was asked for, or found impossible before.

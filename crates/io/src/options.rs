@@ -1,6 +1,6 @@
 //! What a caller says beside the location, and what a read says when it is done.
 
-use crate::{Access, CacheUse, Location, PageCacheMode, Result, Version};
+use crate::{Access, CacheUse, Location, PageCacheMode, Result, Through, Version};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -17,6 +17,9 @@ pub struct ReadOptions {
     pub access: Access,
     /// A policy that is obeyed or refused.
     pub page_cache: PageCacheMode,
+    /// Which way is taken; refused where there is no such way, and a mapping beside `target_request_bytes`, because
+    /// page faults are no requests of a size.
+    pub through: Through,
     /// Requests of about this many bytes (a block more or less): what is larger is read in parts of
     /// this size, each a request of its own to the device or service; members of a batch that are
     /// [`neighbours`](crate::neighbours) may be read as one. `None`: as the store finds best.

@@ -2,7 +2,7 @@
 //! then ignored.
 
 use crate::LoaderOptions;
-use crate::choice::{Collate, ReaderMode, Wish};
+use crate::choice::{Collate, Wish};
 use forebay_io::{Error, Result};
 
 /// Refuses options that are not a loader's to honour.
@@ -11,7 +11,7 @@ use forebay_io::{Error, Result};
 /// `InvalidConfig` naming the option, its value and who could honour it.
 pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
     let o = options;
-    let refused: [(bool, &str, String, &str); 5] = [
+    let refused: [(bool, &str, String, &str); 4] = [
         (
             o.pin_memory == Wish::Yes,
             "pin_memory",
@@ -39,7 +39,6 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
             "workers are threads of this process; for processes use torch.utils.data.DataLoader over a \
              forebay.torch.IterableDataset",
         ),
-        (o.reader_mode == ReaderMode::Mmap, "reader_mode", o.reader_mode.to_string(), NO_MAPPING),
     ];
     match refused.into_iter().find(|(given, ..)| *given) {
         None => Ok(()),
@@ -48,9 +47,3 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
         }
     }
 }
-
-/// A mapping breaks three promises at once: a file that shrinks while it is read kills the process
-/// (SIGBUS) instead of being an error; what a page fault fetches, and how long it takes, nobody sees, so it
-/// is neither counted nor bound by a deadline; and the pages are nobody's of the byte budget.
-const NO_MAPPING: &str = "a mapped file that shrinks kills the process instead of being an error, and its \
-    page faults are neither counted nor capped; use sequential, or range for requests of a size";

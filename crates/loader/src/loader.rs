@@ -12,7 +12,9 @@ use crate::{
     ReaderMode, Sampler, Source,
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
-use forebay_io::{Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Unobserved};
+use forebay_io::{
+    Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Through, Unobserved,
+};
 use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use forebay_pipeline::{self as pipeline, Clock, Concurrency, Pipeline, Watch};
 use std::collections::BTreeSet;
@@ -467,6 +469,10 @@ impl Shared {
             options: ReadOptions {
                 access: Access::Sequential,
                 page_cache: options.page_cache_mode,
+                through: match options.reader_mode {
+                    ReaderMode::Mmap => Through::Mapping,
+                    ReaderMode::Sequential | ReaderMode::Range => Through::Calls,
+                },
                 target_request_bytes: match options.reader_mode {
                     ReaderMode::Range => Some(options.target_request_bytes.unwrap_or(RANGE_BYTES)),
                     ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,

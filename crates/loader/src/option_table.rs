@@ -141,7 +141,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "reader_mode",
         kind: OptionKind::Choice(ReaderMode::WORDS),
         unit: "",
-        help: "sequential: each sample is asked for in one go, or as target_request_bytes says. range: by ranges of target_request_bytes, 4 MiB unless it is given. mmap: through a mapping of the file, which is refused: a mapped file that shrinks kills the process",
+        help: "sequential: each sample is asked for in one go, or as target_request_bytes says. range: by ranges of target_request_bytes, 4 MiB unless it is given. mmap: through a mapping of the file, with page faults for requests, of which page_cache_mode tells the kernel by madvise too; for file:// only, and without target_request_bytes",
         optional: false,
         spells: None,
         get: |o| o.reader_mode.name().into(),

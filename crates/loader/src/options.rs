@@ -210,6 +210,18 @@ impl LoaderOptions {
                 self.random_index_mode
             )));
         }
+        if let (ReaderMode::Mmap, Some(target)) = (self.reader_mode, self.target_request_bytes) {
+            return Err(Error::invalid(format!(
+                "reader_mode=mmap has page faults and no requests that target_request_bytes={target} could size; \
+                 leave it out, or give reader_mode=range"
+            )));
+        }
+        if self.reader_mode == ReaderMode::Mmap && self.page_cache_mode == PageCacheMode::DirectIO {
+            return Err(Error::invalid(
+                "reader_mode=mmap reads through the page cache, which page_cache_mode=direct_io goes past; give one \
+                 of them",
+            ));
+        }
         let under_way = self.num_workers.saturating_add(self.prefetch);
         if self.loading_mode == LoadingMode::Completion && under_way > Self::MOST_OVERTAKEN {
             return Err(Error::invalid(format!(

@@ -4,6 +4,7 @@ use forebay_io::{Kind, ListOptions, Location, MemoryStore, PutOptions, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::{FaultRates, FaultStore, RecordingObserver};
 use forebay_loader::{Dataset, DatasetOptions, Listing, Loader, LoaderOptions, OPTIONS};
+use forebay_metrics::MetricsCollector;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +113,26 @@ fn requests(options: Value, size: usize) -> usize {
     let batch = loader.start(runtime.handle()).unwrap().next_blocking().unwrap().unwrap();
     assert_eq!(batch.sample(0), vec![7; size]);
     observer.requests().len()
+}
+
+/// Mappings that three files of 10,000 bytes take, and those that the kernel was advised about.
+fn mappings(options: Value) -> (u64, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    for i in 0..3 {
+        std::fs::write(folder.path().join(i.to_string()), vec![i; 10_000]).unwrap();
+    }
+    let collector = Arc::new(MetricsCollector::new());
+    let store = FsStore::observed(FsOptions::default(), collector.clone()).unwrap();
+    let root: Location = format!("file://{}", folder.path().display()).parse().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let dataset = runtime.block_on(Dataset::list(&store, &root, ListOptions::recursive())).unwrap();
+    let options = Scene::options(options).unwrap();
+    let loader = Loader::with_collector(Arc::new(store), Arc::new(dataset), options, None).unwrap();
+    let batch = loader.start(runtime.handle()).unwrap().next_blocking().unwrap().unwrap();
+    assert!((0..3).all(|i| batch.sample(i) == vec![i as u8; 10_000]));
+    let counters = collector.snapshot().backend_counters;
+    (counters["mappings"], counters["mappings_advised"])
 }
 
 fn sorted(mut ids: Vec<u64>) -> Vec<u64> {
@@ -236,7 +257,20 @@ const EFFECTS: &[Effect] = &[
         let size = (8 << 20) + (1 << 19);
         assert_eq!(requests(json!({ "reader_mode": "range" }), size), 3);
         assert_ne!(requests(json!({ "reader_mode": "sequential" }), size), 3);
-        scene.refused(json!({ "reader_mode": "mmap" }), "reader_mode=mmap");
+        // A mapping for each sample, of which the kernel is told what page_cache_mode says; memory has no file to map.
+        assert_eq!(mappings(json!({ "reader_mode": "mmap" })), (3, 0));
+        let advised = json!({ "reader_mode": "mmap", "page_cache_mode": "fadvise_random" });
+        assert_eq!(mappings(advised), (3, 3));
+        assert_eq!(mappings(json!({ "reader_mode": "sequential" })), (0, 0));
+        let loader = scene.loader(json!({ "reader_mode": "mmap", "on_error": "skip:9" })).unwrap();
+        let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
+        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("file://"), "{error}");
+        for other in [json!({ "target_request_bytes": 4096 }), json!({ "page_cache_mode": "direct_io" })] {
+            let mut options = other;
+            options["reader_mode"] = "mmap".into();
+            let error = Scene::options(options).unwrap_err();
+            assert!(error.to_string().contains("reader_mode=mmap"), "{error}");
+        }
     }),
     ("target_request_bytes", |_| {
         assert_eq!(requests(json!({ "target_request_bytes": "64KiB" }), 5 << 16), 5);

@@ -285,7 +285,12 @@ impl MetricsCollector {
 
     /// A wrapper did something about trouble, or a backend opened a connection.
     pub fn happened(&self, happening: Happening) {
-        self.happenings[happening as usize].fetch_add(1, Ordering::Relaxed);
+        self.happened_often(happening, 1);
+    }
+
+    /// So many times.
+    pub fn happened_often(&self, happening: Happening, times: u64) {
+        self.happenings[happening as usize].fetch_add(times, Ordering::Relaxed);
     }
 
     /// An attempt failed for this reason and will be made again.
@@ -396,6 +401,8 @@ impl MetricsCollector {
                     Counter::Failovers => happened(Happening::FailedOver),
                     Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
                     Counter::Connections => happened(Happening::Connected),
+                    Counter::Mappings => happened(Happening::Mapped),
+                    Counter::MappingsAdvised => happened(Happening::MappingAdvised),
                     Counter::Errors => operations.values().map(|o| o.failures.values().sum::<u64>()).sum(),
                     Counter::Cancelled => operations.values().map(|o| o.cancelled).sum(),
                     Counter::Clamped => operations.values().map(OperationSummary::clamped).sum(),

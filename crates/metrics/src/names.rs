@@ -200,6 +200,12 @@ counters! {
     Connections, "connections", Events, Stable,
         "Connections to services that were opened, by backends that open them themselves. Absent where no backend has said: files have none, and clients of others do not tell.",
         "Many beside `requests`: connections are not kept, or the service closes them.";
+    Mappings, "mappings", Events, Stable,
+        "Mappings of files that were made to read through them (`reader_mode=mmap`).",
+        "0: files were read by system calls.";
+    MappingsAdvised, "mappings_advised", Events, Stable,
+        "Those of `mappings` of which the kernel was told by `madvise` how their pages would be wanted: all with `page_cache_mode` `fadvise_sequential` or `fadvise_random`, none with others.",
+        "Fewer than `mappings`: several loaders with different modes count here.";
     Errors, "errors", Operations, Stable,
         "Operations that ended in failure. A failed attempt that a retry made good is not one.",
         "Above 0: see `operations` for which kind.";

@@ -43,6 +43,10 @@ impl io::Observe for MetricsCollector {
             io::Event::BreakerRefused => self.happened(Happening::BreakerRefused),
             io::Event::FailedOver => self.happened(Happening::FailedOver),
             io::Event::Connected => self.happened(Happening::Connected),
+            io::Event::Mapped { made, advised } => {
+                self.happened_often(Happening::Mapped, made);
+                self.happened_often(Happening::MappingAdvised, advised);
+            }
             io::Event::PageCache { reads, hit, miss, unknown } => self.cached(reads, hit, miss, unknown),
             io::Event::ConcurrencyLimit { from, to } if to >= from => {
                 self.concurrency_limit().add(u64::from(to - from));

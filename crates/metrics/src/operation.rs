@@ -114,6 +114,10 @@ named! {
         ConcurrencyCut = "concurrency_cuts",
         /// A backend opened a connection.
         Connected = "connections",
+        /// A file, or a stretch of one, was mapped to be read.
+        Mapped = "mappings",
+        /// The kernel was told how the pages of a mapping would be wanted.
+        MappingAdvised = "mappings_advised",
     }
 }
 

@@ -351,6 +351,20 @@ def test_what_on_error_lets_be_lost_is_reported(tmp_path):
     assert loader.quarantine()["samples"][0]["by"] == ids[20]
 
 
+def test_files_are_read_through_mappings(folder):
+    sizes = [0, 1, 4096, 10_000]
+    options = {"reader_mode": "mmap", "page_cache_mode": "fadvise_sequential"}
+    before = forebay.metrics.snapshot()["backend_counters"]
+    loader = forebay.create_async_loader(folder(sizes), options)
+    samples = [bytes(sample) for batch in loader for sample in batch]
+    assert samples == [content(index, size) for index, size in enumerate(sizes)]
+    after = forebay.metrics.snapshot()["backend_counters"]
+    assert after["mappings"] - before["mappings"] == 3
+    assert after["mappings_advised"] - before["mappings_advised"] == 3
+    with pytest.raises(ValueError, match="target_request_bytes=1 could size"):
+        forebay.create_async_loader(folder([1], "other"), {"reader_mode": "mmap", "target_request_bytes": 1})
+
+
 def test_streaming_lists_while_it_loads(folder):
     root = folder([i * 37 for i in range(40)])
     loader = forebay.create_async_loader(root, {"loading_mode": "streaming", "batch_size": 7})

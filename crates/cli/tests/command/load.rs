@@ -43,6 +43,15 @@ fn the_report_has_what_was_promised_of_it() {
 }
 
 #[test]
+fn files_are_read_through_mappings_where_that_is_said() {
+    let place = place();
+    let text = place.ok(&["load", "set", "--reader-mode=mmap", "--verify"]);
+    assert!(text.contains("100 samples: all as promised"), "{text}");
+    let summary = &place.json(&["load", "set", "--reader-mode=mmap"])[0];
+    assert_eq!(summary["metrics"]["backend_counters"]["mappings"], 100);
+}
+
+#[test]
 fn json_is_one_object_with_options_facts_and_metrics() {
     let place = place();
     let arguments = [

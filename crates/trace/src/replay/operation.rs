@@ -3,7 +3,9 @@
 use super::prepare::content;
 use super::targets::Objects;
 use crate::{Action, Record};
-use forebay_io::{Access, GetRequest, Kind, ListOptions, Location, Pool, PutOptions, ReadOptions, Store};
+use forebay_io::{
+    Access, GetRequest, Kind, ListOptions, Location, Pool, PutOptions, ReadOptions, Store, Through,
+};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
@@ -65,6 +67,7 @@ impl Operation {
         ReadOptions {
             access: Access::Random,
             page_cache: self.page_cache,
+            through: Through::Calls,
             target_request_bytes: None,
             stage: "replay",
             stream: self.record.stream,
