@@ -83,10 +83,10 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
     };
     let defaults = ReplayOptions::default();
     let time_scale = number("time_scale", 1.0)?;
-    let mode = match given.get("mode").and_then(Value::as_str).unwrap_or("open") {
-        "open" => Mode::Open { time_scale },
-        "closed" => Mode::Closed { concurrency: whole("concurrency", 32)? as usize },
-        "dependency" => Mode::Dependency { time_scale },
+    let mode = match given.get("mode").map(|mode| mode.as_str()) {
+        None | Some(Some("open")) => Mode::Open { time_scale },
+        Some(Some("closed")) => Mode::Closed { concurrency: whole("concurrency", 32)? as usize },
+        Some(Some("dependency")) => Mode::Dependency { time_scale },
         _ => return Err(bad("mode", "open, closed or dependency")),
     };
     let rules = match given.get("map") {
@@ -100,7 +100,9 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
     };
     let page_cache = match given.get("page_cache_mode") {
         None | Some(Value::Null) => defaults.page_cache,
-        Some(value) => value.as_str().unwrap_or_default().parse()?,
+        Some(value) => {
+            value.as_str().ok_or_else(|| bad("page_cache_mode", "the name of a policy"))?.parse()?
+        }
     };
     let bound =
         |name: &str| given.get(name).filter(|value| !value.is_null()).map(|_| number(name, 0.0)).transpose();

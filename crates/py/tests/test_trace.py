@@ -166,3 +166,145 @@ def test_the_stub_has_every_parameter():
             continue
         args = [arg.arg for arg in node.args.args + node.args.kwonlyargs]
         assert args == list(inspect.signature(getattr(forebay.trace, name)).parameters), name
+
+
+def written(path, records):
+    """A trace of these records."""
+    header = {"forebay_trace": 1, "engine": "test", "host": "h", "clock": {"realtime_ns": 1}}
+    lines = [header, *records, {"end": {"records": len(records), "dropped": 0}}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def hundred(folder, tmp_path):
+    """A hundred reads of 1000 bytes each, a millisecond apart, of ten files."""
+    return written(
+        tmp_path / "hundred.jsonl",
+        [
+            {"op": "get", "uri": (folder / f"{i % 10:02}.bin").as_uri(), "offset": 0, "len": 1000, "t_submit": i * MS}
+            for i in range(100)
+        ],
+    )
+
+
+def test_passes_windows_and_the_rest_are_as_many_operations_as_they_should_be(hundred):
+    replay = forebay.trace.replay
+    for options, operations in [
+        ({}, 100),
+        ({"loops": 3}, 300),
+        ({"start": 0.020, "stop": 0.050}, 30),
+        ({"start": 0.020, "stop": 0.050, "loops": 2}, 60),
+        ({"start": 0.090}, 10),
+        ({"skip": 97}, 3),
+        ({"skip": 100}, 0),
+        ({"skip": 195, "loops": 2}, 5),
+    ]:
+        report = replay(hundred, time_scale=0.1, **options)
+        assert (report["submitted"], report["done"], report["bytes"]) == (operations, operations, 1000 * operations), options
+        assert report["exact"] and report["position"] == operations + options.get("skip", 0)
+    for options, needle in [
+        ({"start": 5}, "no operation from 5s on"),
+        ({"start": 2, "stop": 1}, "stop after it starts"),
+        ({"skip": 101}, "there are 100"),
+    ]:
+        with pytest.raises(ValueError, match=needle):
+            replay(hundred, **options)
+
+
+def test_times_are_scaled_and_the_noise_floor_is_measured_beside(hundred):
+    slow = forebay.trace.replay(hundred, time_scale=3)
+    # The last is due 297 ms after the first.
+    assert slow["elapsed_ns"] >= 297 * MS
+    assert slow["noise_floor_ns"]["n"] > 10 and isinstance(slow["noise_floor_ns"]["drift_ppm"], float)
+
+
+def test_caps_are_kept_and_what_they_delay_is_counted(folder, tmp_path):
+    at_once = written(
+        tmp_path / "at_once.jsonl",
+        [
+            {"op": "get", "uri": (folder / f"{i % 40:02}.bin").as_uri(), "offset": 0, "len": 1000, "t_submit": 0}
+            for i in range(200)
+        ],
+    )
+    report = forebay.trace.replay(at_once, max_in_flight=2)
+    assert (report["done"], report["peak_in_flight"]) == (200, 2) and report["capped"] > 0
+    report = forebay.trace.replay(at_once, max_bytes_in_flight="4KB")
+    assert (report["done"], report["peak_bytes_in_flight"]) == (200, 4000) and report["capped"] > 0
+    report = forebay.trace.replay(at_once, max_bytes_in_flight=4000, max_in_flight=200)
+    assert report["peak_in_flight"] == 4
+    for options in [{"max_in_flight": 0}, {"max_bytes_in_flight": 0}]:
+        with pytest.raises(ValueError, match="1 or more"):
+            forebay.trace.replay(at_once, **options)
+
+
+def test_modes_keep_their_own_pace(hundred, folder, tmp_path):
+    # Closed: by its concurrency, whatever the trace's times.
+    report = forebay.trace.replay(hundred, mode="closed", concurrency=3)
+    assert report["peak_in_flight"] == 3 and report["capped"] == 0
+    assert report["submit_error_ns"] is None and report["noise_floor_ns"] is None and report["exact"]
+    # Dependency: reads that took 1 ms each and thought for 5 ms, ten times.
+    uri = (folder / "00.bin").as_uri()
+    thinking = written(
+        tmp_path / "thinking.jsonl",
+        [{"op": "get", "uri": uri, "t_submit": i * 6 * MS, "t_done": (i * 6 + 1) * MS, "stream": 7} for i in range(10)],
+    )
+    report = forebay.trace.replay(thinking, mode="dependency", max_in_flight=8)
+    assert (report["done"], report["peak_in_flight"], report["starved"]) == (10, 1, 0)
+    assert report["elapsed_ns"] >= 45 * MS
+    report = forebay.trace.replay(thinking, mode="dependency", time_scale=2)
+    assert report["elapsed_ns"] >= 90 * MS
+    for mode in ["sideways", 3, ["open"]]:
+        with pytest.raises(ValueError, match="open, closed or dependency"):
+            forebay.trace.replay(hundred, mode=mode)
+    with pytest.raises(ValueError, match="concurrency"):
+        forebay.trace.replay(hundred, mode="closed", concurrency=0)
+
+
+def test_a_page_cache_policy_is_obeyed_or_refused(hundred):
+    report = forebay.trace.replay(hundred, mode="closed", page_cache_mode="dont_need")
+    assert report["done"] == 100
+    report = forebay.trace.replay(hundred, mode="closed", page_cache_mode="direct_io")
+    assert report["failures"] == {"unsupported": 100} and "direct" in report["first_failure"]
+    for policy in ["sometimes", 3]:
+        with pytest.raises(ValueError, match="page_cache_mode"):
+            forebay.trace.replay(hundred, page_cache_mode=policy)
+
+
+def test_what_changes_a_store_is_replayed_only_if_asked(folder, tmp_path):
+    trace = written(
+        tmp_path / "changes.jsonl",
+        [
+            {"op": "put", "uri": (folder / "new.bin").as_uri(), "t_submit": 0, "bytes": 77},
+            {"op": "delete", "uri": (folder / "00.bin").as_uri(), "t_submit": 5},
+        ],
+    )
+    report = forebay.trace.replay(trace)
+    assert report["left_out"] == {"put": 1, "delete": 1} and not (folder / "new.bin").exists()
+    report = forebay.trace.replay(trace, mutate=True)
+    assert report["done"] == 2 and (folder / "new.bin").stat().st_size == 77 and not (folder / "00.bin").exists()
+
+
+def test_a_disk_that_is_full_ends_the_trace_and_not_the_job(folder, tmp_path):
+    """A limit on the size of files stands for a full disk; Python ignores the signal that comes with it."""
+    path = tmp_path / "t.jsonl"
+    script = f"""
+import forebay, resource
+resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+loader = forebay.create_async_loader({str(folder)!r}, {{"batch_size": 8}})
+samples = 0
+with forebay.trace.record({str(path)!r}) as trace:
+    for _ in range(500):
+        samples += sum(len(batch) for batch in loader)
+print(samples, trace.result["records"], trace.result["dropped"], trace.result["failure"])
+"""
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    samples, records, dropped, failure = out.split(maxsplit=3)
+    assert int(samples) == 20_000 and int(records) > 1000 and int(dropped) > 1000 and "t.jsonl" in failure
+    assert int(records) + int(dropped) >= 20_000
+    info = forebay.trace.info(path)
+    assert not info["complete"] and info["dropped"] == int(dropped)
+    assert sum(info["summary"]["operations"].values()) == int(records)

@@ -3,20 +3,23 @@
 //! * `record OPERATIONS`: the cost of an operation on the thread that records it, beside reading the clock once
 //!   a batch of 32, names being in its cache as they are after a read; the processor time of the writer's thread;
 //!   operations lost; bytes on disk.
-//! * `replay FOLDER SECONDS`: 10,000 operations a second, at times drawn from a Poisson process, on files of 4 KiB in
-//!   the page cache; and the machine's own noise floor right before and after.
+//! * `replay files FOLDER SECONDS`, `replay s3 SECONDS`, `replay azure SECONDS`: 10,000 operations a second on files in the
+//!   page cache, 500 on the servers that the tests use, at times drawn from a Poisson process, of about 4 KiB; and the
+//!   machine's own noise floor, half as long right before and right after.
 
 use forebay_io::{End, Location, Observe, Op, Operation, Served, Store};
 use forebay_io_fs::{FsOptions, FsStore};
-use forebay_trace::replay::{Plan, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
+use forebay_io_open::{StoreOptions, Surroundings, open};
+use forebay_io_testkit::servers::{Azurite, S3Server};
+use forebay_trace::replay::{Plan, Remap, ReplayOptions, Stop, Stores, noise_floor, prepare, replay};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
-use forebay_trace::{Clock, Header, Recorder, RecorderOptions, percentiles};
+use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use rustix::time::ClockId;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -26,9 +29,13 @@ fn main() -> Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["record", operations] => record(operations.parse()?)?,
-        ["replay", folder, seconds] => replayed(Path::new(folder), seconds.parse()?)?,
+        ["replay", "files", folder, seconds] => on_files(Path::new(folder), seconds.parse()?)?,
+        ["replay", "s3", seconds] => on_s3(seconds.parse()?)?,
+        ["replay", "azure", seconds] => on_azure(seconds.parse()?)?,
         _ => {
-            println!("usage: tracing record OPERATIONS | tracing replay FOLDER SECONDS");
+            println!(
+                "usage: tracing record OPERATIONS | replay files FOLDER SECONDS | replay s3|azure SECONDS"
+            );
             return Ok(());
         }
     };
@@ -112,28 +119,54 @@ fn record(operations: usize) -> Result<Value> {
     }))
 }
 
-const RATE: f64 = 10_000.0;
+fn on_files(folder: &Path, seconds: f64) -> Result<Value> {
+    let prefix = Location::from_path(&folder.canonicalize()?)?.join(b"replayed").to_string() + "/";
+    let store: Arc<dyn Store> = Arc::new(FsStore::new(FsOptions::default())?);
+    replayed(prefix, 2000, Box::new(move |_| Ok(store.clone())), 10_000.0, seconds)
+}
 
-fn replayed(folder: &Path, seconds: f64) -> Result<Value> {
+fn on_s3(seconds: f64) -> Result<Value> {
+    let server = S3Server::start()?;
+    let stores = stores(&[
+        ("AWS_ENDPOINT_URL", server.endpoint()),
+        ("AWS_REGION", S3Server::REGION.to_owned()),
+        ("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY.to_owned()),
+        ("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY.to_owned()),
+    ]);
+    replayed(format!("s3://{}/replayed/", server.bucket()), 200, stores, 500.0, seconds)
+}
+
+fn on_azure(seconds: f64) -> Result<Value> {
+    let azurite = Azurite::shared()?;
+    let stores = stores(&[("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string())]);
+    replayed(format!("az://{}/replayed/", azurite.new_container()?), 200, stores, 500.0, seconds)
+}
+
+/// Opens stores with an environment such as the services' own tools read.
+#[allow(clippy::disallowed_methods, reason = "a program is an edge: the clock of the day is read here")]
+fn stores(environment: &[(&str, String)]) -> Box<Stores> {
+    let variables = environment.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+    let options = StoreOptions::default().with_surroundings(Surroundings::new(variables, SystemTime::now));
+    Box::new(move |location| open(location, &options))
+}
+
+fn replayed(prefix: String, objects: u64, stores: Box<Stores>, rate: f64, seconds: f64) -> Result<Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let prefix = Location::from_path(&folder.canonicalize()?)?.join(b"trace").to_string() + "/";
     let model = Model {
-        arrivals: Arrivals::Poisson { rate: RATE },
-        sizes: Sizes::Fixed(4096),
-        objects: 2000,
+        arrivals: Arrivals::Poisson { rate },
+        sizes: Sizes::LogNormal { median: 4096.0, sigma: 0.5 },
+        objects,
         prefix,
-        operations: (RATE * seconds) as u64,
+        operations: (rate * seconds) as u64,
         seed: 1,
     };
     let plan = Plan::new(move || Ok(Box::new(model.records()?.map(Ok))), &std::env::temp_dir());
-    let store: Arc<dyn Store> = Arc::new(FsStore::new(FsOptions::default())?);
-    let stores = move |_: &Location| Ok(store.clone());
-    runtime.block_on(prepare(&plan, &Remap::default(), &stores, 1, true, 8))?;
-    let gap = Duration::from_secs_f64(1.0 / RATE);
-    let floor = || percentiles(&noise_floor(gap, Duration::from_secs(3)).lateness);
+    runtime.block_on(prepare(&plan, &Remap::default(), &*stores, 1, true, 8))?;
+    let gap = Duration::from_secs_f64(1.0 / rate);
+    let floor = || noise_floor(gap, Duration::from_secs_f64(seconds / 2.0)).to_json();
     let before = floor();
-    let fidelity =
-        replay(&plan, &ReplayOptions::default(), &stores, runtime.handle(), &Stop::default(), |_| {})?;
+    let (options, stop) = (ReplayOptions::default(), Stop::default());
+    let fidelity = replay(&plan, &options, &*stores, runtime.handle(), &stop, |_| {})?;
     let after = floor();
     Ok(json!({ "fidelity": fidelity.to_json(), "floor_before_ns": before, "floor_after_ns": after }))
 }

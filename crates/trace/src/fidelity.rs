@@ -20,6 +20,8 @@ pub struct Fidelity {
     pub bytes: u64,
     /// Failures by the name of their kind.
     pub failures: BTreeMap<String, u64>,
+    /// What the first failure said.
+    pub first_failure: Option<String>,
     /// Of the failures, those of operations that had failed when they were recorded.
     pub failed_as_recorded: u64,
     /// Operations that were left out because they would change the store, by action.
@@ -85,6 +87,7 @@ impl Fidelity {
             done: 0,
             bytes: 0,
             failures: BTreeMap::new(),
+            first_failure: None,
             failed_as_recorded: 0,
             left_out: BTreeMap::new(),
             submit_error: histogram(),
@@ -226,6 +229,7 @@ impl Fidelity {
             "done": self.done,
             "bytes": self.bytes,
             "failures": self.failures,
+            "first_failure": self.first_failure,
             "failed_as_recorded": self.failed_as_recorded,
             "left_out": self.left_out.iter().map(|(op, n)| (op.name(), n)).collect::<BTreeMap<_, _>>(),
             "exact": self.is_exact(),
@@ -372,7 +376,7 @@ fn total_variation(a: &Histogram<u64>, b: &Histogram<u64>) -> f64 {
     if a.is_empty() != b.is_empty() {
         return 1.0;
     }
-    differences(a, b).unwrap_or_default().into_iter().map(f64::abs).sum::<f64>() / 2.0
+    differences(a, b).unwrap_or_default().into_iter().fold(0.0, |sum, apart| sum + apart.abs()) / 2.0
 }
 
 impl Bounds {

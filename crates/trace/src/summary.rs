@@ -16,8 +16,8 @@ pub struct Summary {
     pub operations: BTreeMap<Action, u64>,
     /// Operations that did not end well, by status.
     pub failures: BTreeMap<&'static str, u64>,
-    /// Bytes moved.
-    pub bytes: u64,
+    /// Bytes moved; none if no record says how many.
+    pub bytes: Option<u64>,
     /// Different locations.
     pub locations: u64,
     /// From the first submission to the last end, in nanoseconds.
@@ -48,7 +48,7 @@ impl Summary {
         let mut summary = Summary {
             operations: BTreeMap::new(),
             failures: BTreeMap::new(),
-            bytes: 0,
+            bytes: None,
             locations: 0,
             span: 0,
             peak_in_flight: 0,
@@ -70,7 +70,9 @@ impl Summary {
             }
             let hash = blake3::hash(record.uri.as_bytes());
             names.insert(u64::from_le_bytes(hash.as_bytes()[..8].try_into().expect("a hash has 32 bytes")));
-            summary.bytes += record.bytes.unwrap_or(0);
+            if let Some(bytes) = record.bytes {
+                *summary.bytes.get_or_insert(0) += bytes;
+            }
             if record.op.is_read()
                 && let Some(size) = record.size()
             {
@@ -110,7 +112,7 @@ impl Summary {
             "locations": self.locations,
             "span_ns": self.span,
             "operations_per_second": rate(self.count()),
-            "bytes_per_second": rate(self.bytes),
+            "bytes_per_second": self.bytes.and_then(rate),
             "peak_in_flight": self.peak_in_flight,
             "size_bytes": percentiles(&self.sizes),
             "latency_ns": percentiles(&self.latency),
@@ -118,17 +120,20 @@ impl Summary {
         })
     }
 
-    /// How `other` differs: distances of distributions (Kolmogorov-Smirnov, 0 to 1) and ratios of totals.
+    /// How `other` differs: distances of distributions (Kolmogorov-Smirnov, 0 to 1) and ratios of totals; null for what one
+    /// of the two does not say.
     pub fn compare(&self, other: &Summary) -> Value {
         let ratio = |a: u64, b: u64| (a > 0).then(|| b as f64 / a as f64);
+        let distance =
+            |a: &Histogram<u64>, b: &Histogram<u64>| (!a.is_empty() && !b.is_empty()).then(|| ks(a, b));
         json!({
             "operations_ratio": ratio(self.count(), other.count()),
-            "bytes_ratio": ratio(self.bytes, other.bytes),
+            "bytes_ratio": self.bytes.zip(other.bytes).and_then(|(a, b)| ratio(a, b)),
             "span_ratio": ratio(self.span, other.span),
             "locations_ratio": ratio(self.locations, other.locations),
-            "size_distance": ks(&self.sizes, &other.sizes),
-            "latency_distance": ks(&self.latency, &other.latency),
-            "gap_distance": ks(&self.gaps, &other.gaps),
+            "size_distance": distance(&self.sizes, &other.sizes),
+            "latency_distance": distance(&self.latency, &other.latency),
+            "gap_distance": distance(&self.gaps, &other.gaps),
         })
     }
 }

@@ -183,6 +183,7 @@ fn failures_are_counted_and_those_of_the_recording_told_apart() {
     let fidelity = scene(records, store).replay(&open(1.0));
     assert_eq!(fidelity.failures.get("not_found"), Some(&2));
     assert_eq!((fidelity.new_failures(), fidelity.failed_as_recorded), (1, 1));
+    assert!(fidelity.first_failure.as_deref().unwrap().contains("mem://h/none"), "{fidelity:?}");
     assert_eq!(fidelity.left_out.get(&Action::Put), Some(&1));
     assert_eq!(fidelity.violations(&Bounds { failures: Some(0), ..Bounds::default() }).len(), 1);
 }
@@ -244,8 +245,10 @@ fn what_makes_no_sense_is_refused() {
         (ReplayOptions { mode: Mode::Closed { concurrency: 0 }, ..open(1.0) }, "concurrency"),
         (
             ReplayOptions { from: Duration::from_secs(2), until: Some(Duration::from_secs(1)), ..open(1.0) },
-            "until",
+            "stop after it starts",
         ),
+        (ReplayOptions { from: Duration::from_secs(5), ..open(1.0) }, "no operation from 5s on"),
+        (ReplayOptions { skip: 2, ..open(1.0) }, "there are 1"),
     ] {
         let error =
             replay(&scene.plan, &options, &*scene.stores, scene.runtime.handle(), &stop, |_| {}).unwrap_err();

@@ -169,7 +169,7 @@ fn trace(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     {
         all.push(serde_json::to_value(trace::loading(workspace, &shape.make(&data)?, args.rounds)?)?);
     }
-    all.push(trace::replaying(workspace, &data)?);
+    all.extend(trace::replaying(workspace, &data)?);
     results::write(workspace, "trace", &machine::describe(workspace.root(), &data), &all)
 }
 

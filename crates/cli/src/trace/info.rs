@@ -66,11 +66,16 @@ pub(super) fn describe(summary: &Summary) -> String {
             text,
             "Rate          {} operations/s   {}",
             units::number(summary.count() as f64 / seconds),
-            units::mib_per_second(summary.bytes as f64 / seconds)
+            summary.bytes.map_or(String::new(), |bytes| units::mib_per_second(bytes as f64 / seconds))
         );
     }
-    let _ = writeln!(text, "Moved         {}", units::bytes(summary.bytes));
-    let _ = writeln!(text, "In flight     at most {}", units::count(summary.peak_in_flight));
+    if let Some(bytes) = summary.bytes {
+        let _ = writeln!(text, "Moved         {}", units::bytes(bytes));
+    }
+    // Without ends nothing is known about what ran at once.
+    if !summary.latency.is_empty() {
+        let _ = writeln!(text, "In flight     at most {}", units::count(summary.peak_in_flight));
+    }
     for (name, histogram, unit) in [
         ("Sizes", &summary.sizes, units::bytes as fn(u64) -> String),
         ("Latency", &summary.latency, |ns| units::duration(ns as f64)),

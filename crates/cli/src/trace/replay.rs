@@ -48,7 +48,8 @@ pub(crate) struct Args {
     /// The most bytes in flight
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     max_bytes_in_flight: u64,
-    /// What is done to the page cache, as of `forebay load`
+    /// What is done to the page cache, as of `forebay load`. A store that cannot obey refuses: map file:// to direct:// for
+    /// direct_io
     #[arg(long, value_name = "MODE", default_value = "default")]
     page_cache_mode: PageCacheMode,
     /// Locations that begin with FROM begin with TO: FROM=TO, or FROM=TO1|TO2 to spread; the first rule that fits counts

@@ -58,6 +58,9 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
             ),
         );
     }
+    if let Some(first) = &fidelity.first_failure {
+        line("  the first", first.clone());
+    }
     for (op, n) in &fidelity.left_out {
         line("Left out", format!("{} {op}: they change the store; --mutate replays them", units::count(*n)));
     }

@@ -7,7 +7,7 @@ use super::streams::{Streams, recorded_end};
 use super::targets::{Stores, Targets};
 use super::wait::Timer;
 use super::{Mode, ReplayOptions};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::{Fidelity, Record};
 use forebay_io::Pool;
 use futures::StreamExt;
@@ -176,8 +176,13 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     fn new(plan: &'a Plan, options: &'a ReplayOptions, stores: &'a Stores) -> Result<Driver<'a>> {
         let outline = Outline::default();
-        let steps = Steps::new(plan, options, outline.clone()).peekable();
-        let mut schedule = match options.mode {
+        let mut steps = Steps::new(plan, options, outline.clone()).peekable();
+        // Sorting a long trace takes its time: before the clock starts.
+        let nothing = steps.peek().is_none();
+        if nothing {
+            check_nothing(options, outline.total())?;
+        }
+        let schedule = match options.mode {
             Mode::Open { time_scale } => {
                 Schedule::Timed { steps: Box::new(steps), scale: Some(time_scale), next: None }
             }
@@ -186,12 +191,6 @@ impl<'a> Driver<'a> {
                 Schedule::Streams(Box::new(Streams::new(steps, time_scale, options.look_ahead)))
             }
         };
-        // Sorting a long trace takes its time: before the clock starts.
-        match &mut schedule {
-            Schedule::Timed { steps, .. } => drop(steps.peek()),
-            Schedule::Streams(streams) => streams.prepare(),
-            Schedule::Over => {}
-        }
         let begin = Instant::now() + LEAD;
         Ok(Driver {
             options,
@@ -259,8 +258,9 @@ impl<'a> Driver<'a> {
                 }
                 self.fidelity.finish(ended.read, bytes, since(self.begin));
             }
-            Err(kind) => {
-                *self.fidelity.failures.entry(kind.name().to_owned()).or_default() += 1;
+            Err(error) => {
+                *self.fidelity.failures.entry(error.kind().name().to_owned()).or_default() += 1;
+                self.fidelity.first_failure.get_or_insert_with(|| error.to_string());
                 self.fidelity.failed_as_recorded += u64::from(ended.recorded_failure);
             }
         }
@@ -370,6 +370,19 @@ impl<'a> Driver<'a> {
         self.fidelity.left_out = self.outline.left_out();
         self.fidelity
     }
+}
+
+/// A replay without a single operation: fine where the trace has none, or an earlier run did them all; else a mistake.
+fn check_nothing(options: &ReplayOptions, total: u64) -> Result<()> {
+    if options.skip > total && total > 0 {
+        return Err(Error::Invalid(format!("skip is {}, and there are {total} operations", options.skip)));
+    }
+    if total == 0 && (options.from > Duration::ZERO || options.until.is_some()) {
+        let until = options.until.map_or(String::new(), |until| format!(" to {until:?}"));
+        let from = options.from;
+        return Err(Error::Invalid(format!("the trace has no operation from {from:?} on{until}")));
+    }
+    Ok(())
 }
 
 /// Bytes that an operation counts for in flight.

@@ -3,9 +3,7 @@
 use super::prepare::content;
 use super::targets::Objects;
 use crate::{Action, Record};
-use forebay_io::{
-    Access, GetRequest, Kind, ListOptions, Location, Pool, PutOptions, ReadOptions, Store, Through,
-};
+use forebay_io::{Access, GetRequest, ListOptions, Location, Pool, PutOptions, ReadOptions, Store, Through};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use std::sync::Arc;
@@ -23,7 +21,8 @@ pub(super) struct Ended {
     pub(super) at: Instant,
     pub(super) read: bool,
     pub(super) recorded_failure: bool,
-    pub(super) result: Result<u64, Kind>,
+    /// Bytes that arrived.
+    pub(super) result: forebay_io::Result<u64>,
 }
 
 /// What one operation needs to be done.
@@ -57,7 +56,7 @@ impl Operation {
                 at: Instant::now(),
                 read: self.record.op.is_read(),
                 recorded_failure: !self.record.status.is_ok(),
-                result: result.map_err(|error| error.kind()),
+                result,
             }
         }
         .boxed()

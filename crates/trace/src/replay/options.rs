@@ -100,7 +100,11 @@ impl ReplayOptions {
             }
         }
         if self.until.is_some_and(|until| until <= self.from) {
-            return invalid(format!("until ({:?}) must be later than from ({:?})", self.until, self.from));
+            return invalid(format!(
+                "the part of the trace that is replayed must stop after it starts; it starts at {:?} and stops at {:?}",
+                self.from,
+                self.until.unwrap_or_default()
+            ));
         }
         Ok(())
     }

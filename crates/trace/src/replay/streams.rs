@@ -57,11 +57,6 @@ impl<'a> Streams<'a> {
         Streams { steps, scale, look_ahead, streams, due, found: 0, waiting: 0 }
     }
 
-    /// Does what takes long before the clock starts.
-    pub(super) fn prepare(&mut self) {
-        self.steps.peek();
-    }
-
     /// Takes in as much of the trace as may wait.
     pub(super) fn read_ahead(&mut self, begin: Instant) -> Result<()> {
         while self.waiting < self.look_ahead {
