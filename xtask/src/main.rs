@@ -56,6 +56,9 @@ enum Command {
     /// The same for samples inside shards
     #[command(hide = true)]
     BenchShardLimit(bench::shard_limit::Args),
+    /// The same for objects of a service
+    #[command(hide = true)]
+    BenchWireLimit(bench::wire_limit::Args),
 }
 
 fn main() -> ExitCode {
@@ -75,6 +78,7 @@ fn dispatch(command: Option<Command>) -> anyhow::Result<()> {
         // No look at the workspace: this one is timed, and its files are named in its arguments.
         Some(Command::BenchLimit(args)) => bench::limit::run(&args),
         Some(Command::BenchShardLimit(args)) => bench::shard_limit::run(&args),
+        Some(Command::BenchWireLimit(args)) => bench::wire_limit::run(&args),
         Some(Command::Demo(args)) => demo::run(&Workspace::load()?, &args),
         Some(Command::Test(args)) => test::run(&Workspace::load()?, &args),
         Some(Command::Check(args)) => check::run(&Workspace::load()?, &args),

@@ -18,6 +18,7 @@ pub(crate) mod shard_limit;
 mod shard_set;
 mod shards;
 mod trace;
+pub(crate) mod wire_limit;
 
 use std::path::PathBuf;
 

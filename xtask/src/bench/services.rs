@@ -58,6 +58,8 @@ pub(super) const SHAPES: [Shape; 2] = [
 ];
 
 const OURS: &str = "forebay";
+/// The bare client (`wire_limit.rs`).
+const LIMIT: &str = "bare limit";
 
 /// What goes wrong in the run under faults, and of how many objects.
 const FAULTS: &str = "reset=0.01,503=0.02,truncate=0.01";
@@ -118,6 +120,7 @@ impl Bench<'_> {
             Contender::new(name, move || self.run(name, server, shape.count, shape, self.args.seconds))
         };
         let mut contenders: Vec<_> = [OURS].iter().chain(peers).map(|name| program(name)).collect();
+        contenders.push(Contender::new(LIMIT, || self.limit(&server, shape)));
         let outcomes = contest::hold(self.args.rounds, &mut contenders, || Ok(()))?;
         Ok(Case { name: format!("{} objects", shape.name), outcomes })
     }
@@ -158,6 +161,16 @@ impl Bench<'_> {
         Ok(Case { name: format!("listing of {KEYS} keys"), outcomes })
     }
 
+    /// The bare client.
+    fn limit(&self, server: &Server, shape: &Shape) -> anyhow::Result<Reading> {
+        let (count, size, at_once) = (shape.count.to_string(), shape.size.to_string(), AT_ONCE.to_string());
+        let seconds = self.args.seconds.to_string();
+        let mut args = vec!["bench-wire-limit", &server.base, "--objects", &count, "--size", &size];
+        args.extend(["--at-once", &at_once, "--seconds", &seconds]);
+        let mut program = shell::command(self.workspace.root(), &self.programs.xtask, args);
+        Reading::parse(&shell::read(&mut program)?)
+    }
+
     fn server(
         &self,
         objects: usize,
@@ -193,6 +206,8 @@ struct Server {
     _output: BufReader<ChildStdout>,
     /// Of its bucket or container, without a `/` at its end.
     uri: String,
+    /// The same as a URL.
+    base: String,
     env: Vec<(String, String)>,
 }
 
@@ -219,10 +234,13 @@ impl Server {
         let server = servers.iter().find(|server| server["name"] == name);
         let server = server.with_context(|| format!("the server said nothing of {name}"))?;
         let uri = server["uri"].as_str().context("no location")?.to_owned();
+        let endpoint = server["endpoint"].as_str().context("no endpoint")?;
+        let bucket = uri.rsplit('/').next().unwrap_or_default();
+        let base = format!("{endpoint}/{bucket}");
         let env = server["env"].as_object().context("no environment")?;
         let text =
             |(name, value): (&String, &Value)| (name.clone(), value.as_str().unwrap_or_default().into());
-        Ok(Self { child, _output: output, uri, env: env.iter().map(text).collect() })
+        Ok(Self { child, _output: output, uri, base, env: env.iter().map(text).collect() })
     }
 }
 
@@ -251,6 +269,11 @@ fn attempts(outcome: &Outcome) -> Option<String> {
     ))
 }
 
+fn cpu_seconds_per_gib(outcome: &Outcome) -> f64 {
+    let figure = |reading: &Reading| reading.cpu_seconds / (reading.bytes as f64 / (1u64 << 30) as f64);
+    Spread::of(&outcome.readings, figure).median
+}
+
 /// What is demanded of a case, and whether it is met.
 fn bars(case: &Case) -> Vec<String> {
     let said = |what: &str, found: f64, bar: f64, met: bool| {
@@ -272,13 +295,15 @@ fn bars(case: &Case) -> Vec<String> {
     let mut bars = vec![match shape.bar {
         Bar::MicrosPerGet(bar) => said("CPU us a GET", per_get, bar, per_get <= bar),
         Bar::SecondsPerGib(bar) => {
-            let per_gib = Spread::of(&first.readings, |reading| {
-                reading.cpu_seconds / (reading.bytes as f64 / (1u64 << 30) as f64)
-            });
-            said("CPU s a GiB", per_gib.median, bar, per_gib.median <= bar)
+            let per_gib = cpu_seconds_per_gib(first);
+            said("CPU s a GiB", per_gib, bar, per_gib <= bar)
         }
     }];
     bars.extend(case.outcomes.iter().skip(1).map(|peer| {
+        if peer.name == LIMIT {
+            let (ours, bare) = (cpu_seconds_per_gib(first), cpu_seconds_per_gib(peer));
+            return format!("CPU s a GiB of the bare limit's: {:.2} ({ours:.3} of {bare:.3})", ours / bare);
+        }
         let ratio = rate(first) / rate(peer);
         said(&format!("rate of {}'s", peer.name), ratio, 1.0, ratio >= 1.0)
     }));
