@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Requests at once to a store that is removed from object by object.
+/// Requests at once to a store, each of as many objects as it removes by one.
 const AT_ONCE: usize = 32;
 
 /// Removes objects.
@@ -136,30 +136,34 @@ async fn local(location: Location, context: &Context) -> Result<()> {
 /// Everything with this prefix.
 async fn beneath(location: &Location, context: &Context) -> Result<()> {
     let store = context.store(location)?;
+    let batch = store.capability().delete_batch.max(1) as usize;
     let mut found = 0;
     let objects = store
         .list(location, ListOptions::recursive())
         .map_ok(|page| {
             let objects = page.iter().filter(|entry| entry.kind == EntryKind::Object);
-            stream::iter(objects.map(|entry| Ok(entry.location())).collect::<Vec<_>>())
+            let objects: Vec<Location> = objects.map(|entry| entry.location()).collect();
+            found += objects.len();
+            stream::iter(objects.chunks(batch).map(|some| Ok(some.to_vec())).collect::<Vec<_>>())
         })
         .map_err(Failure::from)
-        .try_flatten()
-        .inspect(|_| found += 1);
-    let work = |location: Location| {
+        .try_flatten();
+    let work = |locations: Vec<Location>| {
         let store: Arc<dyn Store> = store.clone();
         async move {
-            let result = store.delete(&location).await;
-            (location, result)
+            let results = store.delete_many(&locations).await;
+            (locations, results)
         }
     };
     let mut first = None;
-    tasks::for_each(objects, AT_ONCE, work, |(location, result)| match result {
-        Ok(()) => removed(&location, context),
-        Err(error) => {
-            first.get_or_insert(error);
-            Ok(())
+    tasks::for_each(objects, AT_ONCE, work, |(locations, results)| {
+        for (location, result) in locations.iter().zip(results) {
+            match result {
+                Ok(()) => removed(location, context)?,
+                Err(error) => drop(first.get_or_insert(error)),
+            }
         }
+        Ok(())
     })
     .await?;
     match (first, found) {

@@ -179,6 +179,10 @@ impl Store for DirectStore {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        self.names.delete_many(locations)
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.names.delete(location)
     }

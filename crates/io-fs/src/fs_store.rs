@@ -174,6 +174,7 @@ impl Store for FsStore {
             delete_reports_missing: true,
             versions: true,
             native_batch: true,
+            delete_batch: 1,
             byte_keys: true,
         }
     }
@@ -289,6 +290,17 @@ impl Store for FsStore {
                     Err(begun) => draft = Some(begun),
                 }
             }
+        }
+        .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let mut results = Vec::with_capacity(locations.len());
+            for location in locations {
+                results.push(self.delete(location).await);
+            }
+            results
         }
         .boxed()
     }

@@ -12,7 +12,7 @@ use forebay_io::{
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, FuturesUnordered, StreamExt};
+use futures::stream::{self, BoxStream, FuturesUnordered, StreamExt};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -64,14 +64,6 @@ impl ObjectBackend {
         let shared = Arc::get_mut(&mut self.0).expect("set before the store is shared");
         shared.retries = Some(retries);
         self
-    }
-
-    /// Removes many objects, as many a request as the service takes. `answer[i]` belongs to `locations[i]`.
-    pub async fn delete_many(&self, locations: &[Location]) -> Vec<Result<()>> {
-        let shared = &*self.0;
-        let batch = shared.client.facts().delete_batch.max(1);
-        let batches: Vec<_> = locations.chunks(batch).map(|batch| shared.delete_batch(batch)).collect();
-        futures::future::join_all(batches).await.into_iter().flatten().collect()
     }
 }
 
@@ -172,7 +164,11 @@ impl Shared {
         let valid: Vec<String> = keys.iter().flatten().map(|key| (*key).to_owned()).collect();
         let Some(first) = locations.first() else { return Vec::new() };
         let request = self.client.delete_many(&valid);
-        let mut answers = match self.call(operation, first, 0, request).await {
+        let answers = match valid.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.call(operation, first, 0, request).await,
+        };
+        let mut answers = match answers {
             Ok(answers) => answers.into_iter().map(Some).collect(),
             Err(failure) => {
                 let said = |_| {
@@ -203,7 +199,9 @@ impl Store for ObjectBackend {
             conditional_put: facts.conditional_put,
             delete_reports_missing: facts.delete_reports_missing,
             versions: true,
-            native_batch: true,
+            // Each is a request of its own.
+            native_batch: false,
+            delete_batch: u32::try_from(facts.delete_batch.max(1)).unwrap_or(u32::MAX),
             byte_keys: false,
         }
     }
@@ -278,6 +276,18 @@ impl Store for ObjectBackend {
             let key = self.0.key(Operation::Delete, location)?;
             let answer = self.0.call(Operation::Delete, location, 0, self.0.client.delete(key)).await;
             answer.map_err(|failure| failure.into_error(Operation::Delete, location))
+        }
+        .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let shared = &*self.0;
+            let batch = shared.client.facts().delete_batch.max(1);
+            let batches: Vec<_> = locations.chunks(batch).map(|batch| shared.delete_batch(batch)).collect();
+            let at_once = shared.options.concurrency.get() as usize;
+            let results: Vec<_> = stream::iter(batches).buffered(at_once).collect().await;
+            results.into_iter().flatten().collect()
         }
         .boxed()
     }

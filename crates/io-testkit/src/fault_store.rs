@@ -333,6 +333,18 @@ impl Store for FaultStore {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        // Each draws for itself, as the keys of one request do.
+        async move {
+            let mut results = Vec::with_capacity(locations.len());
+            for location in locations {
+                results.push(self.delete(location).await);
+            }
+            results
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
             let drawn = self.faults.draw(Operation::Delete, location, None, None);

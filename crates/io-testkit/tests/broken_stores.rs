@@ -28,6 +28,7 @@ enum Flaw {
     KeepsParts,
     WritesInParts,
     DeletesQuietly,
+    DeletesManyQuietly,
 }
 
 /// The memory store, but for one thing.
@@ -168,6 +169,17 @@ impl Store for Broken {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let results = self.store.delete_many(locations).await;
+            match self.flaw {
+                Flaw::DeletesManyQuietly => results.into_iter().map(|_| Ok(())).collect(),
+                _ => results,
+            }
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move { if self.flaw == Flaw::DeletesQuietly { Ok(()) } else { self.store.delete(location).await } }.boxed()
     }
@@ -207,6 +219,7 @@ found_out! {
     parts_that_stay: KeepsParts by put_whose_body_fails_leaves_nothing put_of_another_length_than_promised_leaves_nothing;
     parts_that_show: WritesInParts by put_is_atomic_for_readers put_dropped_half_way_leaves_nothing;
     deletes_that_do_nothing: DeletesQuietly by delete_removes delete_of_a_missing_object;
+    batches_of_deletes_that_tell_nothing: DeletesManyQuietly by delete_many_members_fail_alone;
 }
 
 #[test]

@@ -16,6 +16,9 @@ pub struct Capability {
     pub versions: bool,
     /// `get_many` is one submission, not a loop over `get`.
     pub native_batch: bool,
+    /// The most objects that one request of `delete_many` removes; 1 where each takes a request (or a system
+    /// call) of its own.
+    pub delete_batch: u32,
     /// Keys are any bytes without NUL; where false they must be UTF-8.
     pub byte_keys: bool,
 }

@@ -126,6 +126,7 @@ impl Store for MemoryStore {
             delete_reports_missing: true,
             versions: true,
             native_batch: true,
+            delete_batch: 1,
             byte_keys: true,
         }
     }
@@ -233,6 +234,17 @@ impl Store for MemoryStore {
             let meta = stored.meta();
             objects.insert(location.clone(), stored);
             Ok(meta)
+        }
+        .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let mut results = Vec::with_capacity(locations.len());
+            for location in locations {
+                results.push(self.delete(location).await);
+            }
+            results
         }
         .boxed()
     }

@@ -64,6 +64,10 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Removes an object.
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>>;
+
+    /// Removes many objects, [`Capability::delete_batch`] of them a request. `result[i]` belongs to
+    /// `locations[i]`, and one failure does not touch the others. What is not there is as in [`Store::delete`].
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>>;
 }
 
 /// One opened version of an object.

@@ -255,6 +255,10 @@ mod slower {
             self.0.put(location, body, options)
         }
 
+        fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+            self.0.delete_many(locations)
+        }
+
         fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
             self.0.delete(location)
         }

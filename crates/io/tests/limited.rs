@@ -368,6 +368,10 @@ impl Store for Overloadable {
         self.memory.put(location, body, options)
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        self.memory.delete_many(locations)
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.memory.delete(location)
     }

@@ -4,7 +4,7 @@
 //! Like a loader it reads eight batches ahead and takes them in order; like a service's door it lets 32 requests
 //! in, each of which takes up to 4 ms.
 
-use forebay_io::layer::{AdaptiveLimit, Limited, RetryPolicy, Retrying};
+use forebay_io::layer::{AdaptiveLimit, Deadline, Limited, RetryPolicy, Retrying};
 use forebay_io::{
     Budget, GetRequest, Kind, Location, MemoryStore, Place, Pool, PutOptions, ReadOptions, Result, Store,
     Unobserved, Want,
@@ -31,6 +31,8 @@ async fn epoch(errors: Vec<(Kind, f64)>) -> Duration {
     let rates =
         FaultRates { errors, delays: 1.0, longest_delay: Duration::from_millis(4), ..FaultRates::none() };
     let service = Arc::new(FaultStore::new(Arc::new(memory), rates, 1).unwrap());
+    // Each member of a batch is a request of its own, as it is of a service: what no layer knows better.
+    let service = Arc::new(Deadline::new(service, Duration::from_secs(60)));
     let limit = AdaptiveLimit { most: NonZeroU32::new(AT_ONCE).unwrap(), ..AdaptiveLimit::default() };
     let limited = Arc::new(Limited::adaptive(service, limit, Arc::new(Unobserved)));
     let store = &Retrying::new(limited, RetryPolicy::default(), Arc::new(Unobserved));

@@ -5,7 +5,7 @@ use crate::errors;
 use crate::pending::Pending;
 use crate::process;
 use crate::settings::Settings;
-use crate::store::{contents, many, part, view, whole};
+use crate::store::{contents, deleted, many, part, view, whole};
 use forebay_io::{Body, Error, Kind, Location, PutMode, PutOptions, Result, Store};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList};
@@ -139,4 +139,30 @@ pub(crate) fn begin_exists(uri: &Bound<'_, PyAny>, options: Given<'_, '_>) -> Py
 pub(crate) fn begin_delete(uri: &Bound<'_, PyAny>, options: Given<'_, '_>) -> PyResult<Pending> {
     let (location, store) = at(uri, options)?;
     Pending::begin(async move { store.delete(&location).await }, none_of)
+}
+
+#[pyfunction(name = "_begin_delete_many")]
+pub(crate) fn begin_delete_many(
+    uris: &Bound<'_, PyAny>,
+    return_exceptions: bool,
+    options: Given<'_, '_>,
+) -> PyResult<Pending> {
+    let (py, process) = (uris.py(), process::current()?);
+    let mut settings = Settings::given(options)?;
+    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
+    let mut groups = Vec::new();
+    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
+        groups.push((process.store(py, &group[0], &settings)?, group.to_vec()));
+    }
+    let call = async move {
+        let mut results = Vec::new();
+        for (store, group) in groups {
+            results.extend(store.delete_many(&group).await);
+        }
+        Ok(results)
+    };
+    Pending::begin(call, move |py, results| {
+        let results = results.map_err(|error: Error| errors::raise(py, &error))?;
+        Ok(deleted(py, results, return_exceptions)?.into_any().unbind())
+    })
 }

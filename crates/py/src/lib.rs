@@ -57,7 +57,8 @@ mod _forebay {
     use batch::Batch;
     #[pymodule_export]
     use begin::{
-        begin_delete, begin_exists, begin_get, begin_get_many, begin_get_range, begin_put, begin_stat,
+        begin_delete, begin_delete_many, begin_exists, begin_get, begin_get_many, begin_get_range, begin_put,
+        begin_stat,
     };
     #[pymodule_export]
     use collector::MetricsCollector;
@@ -78,7 +79,7 @@ mod _forebay {
     #[pymodule_export]
     use progress::Progress;
     #[pymodule_export]
-    use store::{delete, exists, get, get_many, get_range, list, put, stat};
+    use store::{delete, delete_many, exists, get, get_many, get_range, list, put, stat};
 
     #[pymodule_export]
     use trace::{begin_trace, end_trace, trace_convert, trace_diff, trace_info, trace_synth};

@@ -1,4 +1,4 @@
-//! Whole objects, one call each: get, put, list, stat, exists, delete.
+//! Whole objects, one call each: get, put, list, stat, exists, delete, delete_many.
 //!
 //! For single objects and small numbers of them. Loading a dataset through these would make an object
 //! and take the interpreter's lock for every sample; that is what the loader is for.
@@ -201,6 +201,45 @@ pub(crate) fn delete(
     let process = process::current()?;
     let store = process.store(py, &location, &settings)?;
     wait::until_ok(py, process, store.delete(&location))
+}
+
+/// Removes many objects, as many a request as the service takes: a list of None, in the order given.
+///
+/// return_exceptions: put the error of an object in its place instead of raising the first, once all were tried.
+#[pyfunction]
+#[pyo3(signature = (uris, *, return_exceptions = false, options = None))]
+pub(crate) fn delete_many<'py>(
+    py: Python<'py>,
+    uris: &Bound<'py, PyAny>,
+    return_exceptions: bool,
+    options: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyList>> {
+    let mut settings = Settings::given(options)?;
+    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
+    let process = process::current()?;
+    let mut results = Vec::with_capacity(locations.len());
+    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
+        let store = process.store(py, &group[0], &settings)?;
+        results.extend(wait::until_done(py, process, store.delete_many(group))?);
+    }
+    deleted(py, results, return_exceptions)
+}
+
+/// None for each that was removed.
+pub(crate) fn deleted(
+    py: Python<'_>,
+    results: Vec<Result<()>>,
+    return_exceptions: bool,
+) -> PyResult<Bound<'_, PyList>> {
+    let answers = PyList::empty(py);
+    for result in results {
+        match result {
+            Ok(()) => answers.append(py.None())?,
+            Err(error) if return_exceptions => answers.append(errors::raise(py, &error).into_value(py))?,
+            Err(error) => return Err(errors::raise(py, &error)),
+        }
+    }
+    Ok(answers)
 }
 
 /// A pool for one call: its memory goes back to the system with the last view of what was read.

@@ -103,6 +103,10 @@ def test_event_loops_iterate_and_call_every_scheme(place):
             content(i, size) for i, size in enumerate(SIZES)
         ]
         await aio.delete(uri, options=options)
+        several = [f"{root}/several/{i}" for i in range(3)]
+        await asyncio.gather(*[aio.put(each, b"x", options=options) for each in several])
+        assert await aio.delete_many(several, options=options) == [None, None, None]
+        assert not await aio.exists(several[1], options=options)
         assert not await aio.exists(uri, options=options)
         with pytest.raises(forebay.NotFoundError):
             await aio.get(uri, options=options)

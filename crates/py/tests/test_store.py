@@ -1,4 +1,4 @@
-"""get, get_range, get_many, put, list, stat, exists, delete."""
+"""get, get_range, get_many, put, list, stat, exists, delete, delete_many."""
 
 import os
 import pathlib
@@ -158,6 +158,21 @@ def test_exists_and_delete(tmp_path):
         forebay.delete(tmp_path / "x")
     with pytest.raises(ValueError, match="flie"):
         forebay.exists("flie:///x")
+
+
+def test_many_are_deleted_and_each_is_answered(tmp_path):
+    paths = [tmp_path / str(number) for number in range(5)]
+    for path in paths:
+        path.write_bytes(b"1")
+    assert forebay.delete_many(paths[:2]) == [None, None]
+    assert [path.exists() for path in paths] == [False, False, True, True, True]
+    answers = forebay.delete_many([paths[0], paths[2], "mem://delete_many/x"], return_exceptions=True)
+    assert isinstance(answers[0], FileNotFoundError) and isinstance(answers[2], FileNotFoundError)
+    assert answers[1] is None and not paths[2].exists()
+    with pytest.raises(FileNotFoundError, match="/0"):
+        forebay.delete_many([paths[0], paths[3], paths[4]])
+    assert not paths[3].exists() and not paths[4].exists()
+    assert forebay.delete_many([]) == []
 
 
 def test_options_of_the_store_are_honoured_or_refused(tmp_path):

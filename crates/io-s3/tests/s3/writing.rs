@@ -9,6 +9,7 @@ use forebay_io_s3::{ClientKind, S3Options};
 use forebay_io_testkit::data;
 use forebay_io_testkit::servers::{FastServer, FaultPlan, FaultProxy, HttpFault, Rule, S3Server};
 use futures::{StreamExt, TryStreamExt, stream};
+use std::io::{BufRead, Read, Write};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
@@ -133,6 +134,52 @@ async fn many_are_deleted_at_once_and_each_is_answered() {
         let answer = store.delete_many(&[foreign]).await.remove(0).unwrap_err();
         assert_eq!(answer.kind(), Kind::InvalidConfig, "{answer}");
     }
+}
+
+/// A service that does half of what it is asked to do says which half, and why not the other.
+#[tokio::test]
+async fn half_of_the_keys_refused_is_half_of_the_answers() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let service = std::thread::spawn(move || {
+        let mut stream = std::io::BufReader::new(listener.accept().unwrap().0);
+        let (mut line, mut length) = (String::new(), 0);
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line).unwrap();
+            let field = line.to_ascii_lowercase();
+            if let Some(value) = field.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut document = vec![0; length];
+        stream.read_exact(&mut document).unwrap();
+        let document = String::from_utf8(document).unwrap();
+        assert_eq!(document.matches("<Key>").count(), 10, "{document}");
+        let refused = |i: usize| {
+            let code = if i % 4 == 0 { "AccessDenied" } else { "SlowDown" };
+            format!("<Error><Key>half/{i}</Key><Code>{code}</Code><Message>no</Message></Error>")
+        };
+        let errors: String = (0..10).step_by(2).map(refused).collect();
+        let answer = format!("<DeleteResult>{errors}</DeleteResult>");
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len());
+        stream.get_mut().write_all((head + &answer).as_bytes()).unwrap();
+    });
+    let keys = S3Options {
+        endpoint: Some(endpoint),
+        access_key_id: Some("anyone".into()),
+        secret_access_key: Some("anything".into()),
+        ..S3Options::default()
+    };
+    let locations: Vec<Location> = (0..10).map(|i| format!("s3://b/half/{i}").parse().unwrap()).collect();
+    for (i, answer) in store("b", &keys).delete_many(&locations).await.into_iter().enumerate() {
+        match i % 4 {
+            0 => assert_eq!(answer.unwrap_err().kind(), Kind::Denied),
+            2 => assert_eq!(answer.unwrap_err().kind(), Kind::Throttled),
+            _ => answer.unwrap(),
+        }
+    }
+    service.join().unwrap();
 }
 
 /// What a client cannot keep it says, and stores nothing under another name.

@@ -138,6 +138,9 @@ macro_rules! conformance_suite {
             delete_removes
             delete_of_a_missing_object
             delete_of_a_directory_keeps_what_is_in_it
+            delete_many_removes_what_it_names
+            delete_many_members_fail_alone
+            delete_many_of_nothing_answers_nothing
 
             page_cache_policy_is_obeyed_or_refused
 

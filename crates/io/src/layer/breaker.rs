@@ -260,6 +260,22 @@ impl Store for Breaker {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let pass = match self.circuit.enter(Operation::Delete) {
+                Ok(pass) => pass,
+                Err(refusal) => return locations.iter().map(|at| Err(refusal.duplicate().at(at))).collect(),
+            };
+            let results = self.store.delete_many(locations).await;
+            // A service that answers for one of them has answered.
+            if let Some(said) = results.iter().find(|result| result.is_ok()).or(results.first()) {
+                self.circuit.ended(pass, said);
+            }
+            results
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
             let pass = self.circuit.enter(Operation::Delete).map_err(|e| e.at(location))?;

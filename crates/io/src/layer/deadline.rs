@@ -146,6 +146,15 @@ impl Store for Deadline {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let done = within(&Stopwatch::new(), self.limit, self.store.delete_many(locations)).await;
+            let late = |at| Err(late(self.limit, Operation::Delete).at(at));
+            done.unwrap_or_else(|| locations.iter().map(late).collect())
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.simply(Operation::Delete, location, self.store.delete(location)).boxed()
     }

@@ -260,6 +260,10 @@ impl Store for Hedged {
         self.store.put(location, body, options)
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        self.store.delete_many(locations)
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         self.store.delete(location)
     }

@@ -3,7 +3,7 @@
 //! *Concurrency* counts operations in flight at the inner store. A permit is held until the bytes
 //! are in place, for each member of a batch, for each range read of an opened object (an object that
 //! is merely open holds none), for each page of a listing while it is fetched (a consumer that thinks
-//! between two pages holds none) and for a put until it is done. A larger batch is split. First come, first
+//! between two pages holds none) and for a put until it is done; what one request deletes is one operation. A larger batch is split. First come, first
 //! served, but reads that are tried again ([`ReadOptions::attempt`]) go first.
 //!
 //! Nothing here waits for something else while it holds a permit, because what it waits for may be
@@ -50,6 +50,9 @@ pub struct Limits {
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
+/// Requests to delete that stand in the line at once for one call; any number of objects may be named in it.
+const DELETES_WAITING: usize = 64;
+
 /// A store whose load stays under [`Limits`]. See the module's words for what counts.
 pub struct Limited {
     store: Arc<dyn Store>,
@@ -73,6 +76,14 @@ impl Limited {
 
     fn gate(&self, place: &Arc<dyn Place>) -> Arc<Gate> {
         Arc::new(Gate { place: place.clone(), gates: self.gates.clone(), parked: Mutex::default() })
+    }
+
+    /// What one request removes: one operation in flight.
+    async fn delete_batch(&self, locations: &[Location]) -> Vec<Result<()>> {
+        let permit = self.gates.enter(1, Turn::Fresh).await;
+        let results = self.store.delete_many(locations).await;
+        results.iter().for_each(|result| note(&permit, result));
+        results
     }
 
     /// Reads as many as may be in flight at once, or fewer.
@@ -321,6 +332,17 @@ impl Store for Limited {
             let result = self.store.put(location, body, options).await;
             permit.ended(&result);
             result
+        }
+        .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let batch = self.store.capability().delete_batch.max(1) as usize;
+            let requests = locations.chunks(batch).map(|batch| self.delete_batch(batch));
+            let results: Vec<_> =
+                stream::iter(requests.collect::<Vec<_>>()).buffered(DELETES_WAITING).collect().await;
+            results.into_iter().flatten().collect()
         }
         .boxed()
     }

@@ -13,6 +13,7 @@ mod limited;
 mod observed;
 mod rate;
 mod recent;
+mod retried_deletes;
 mod retries;
 mod retry_budget;
 mod retrying;

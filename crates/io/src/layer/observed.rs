@@ -203,6 +203,17 @@ impl Store for Observed {
         .boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let begun = Instant::now();
+            let watch = self.begin(locations.iter().map(|at| op(Operation::Delete, at, begun)).collect());
+            let results = self.store.delete_many(locations).await;
+            watch.end(results.iter().map(|result| result.as_ref().map(|()| Served::default())));
+            results
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move {
             let watch = self.watch(Operation::Delete, location);

@@ -6,14 +6,17 @@
 //! * A connection that was cut or an answer that was broken ([`Retry::Soon`](crate::Retry)) is asked for again after
 //!   an eighth of the pause that a service is given which failed: it says nothing about load.
 //! * Of a batch, only the members that failed are asked for again, each for itself: none waits for another's
-//!   pause.
+//!   pause. Where the store makes a request of each member anyhow (no
+//!   [`native_batch`](crate::Capability::native_batch)), it is asked for them one by one, and none waits for another
+//!   at all.
 //! * What a policy gave up beneath (parts of a large object, by the same [`Retries`]) is given up here.
 //! * A listing is begun again only before its first page: later, entries would come twice.
 //! * A put is made again only if its body can be sent again ([`Body::again`]: bytes in memory can, a
 //!   stream cannot), and one in [`PutMode::Create`] only if the service turned it away (`Throttled`):
 //!   after any other failure it may have been done, and its second try would report the first as a
 //!   stranger's.
-//! * A delete that finds nothing on a later try has succeeded, if an earlier one may have done it.
+//! * A delete that finds nothing on a later try has succeeded, if an earlier one may have done it. Of many, those
+//!   that failed are asked for again together, after one pause.
 //!
 //! * All tries together keep to a budget ([`RetryBudget`](super::RetryBudget)). What it does not pay for is not made; the
 //!   error says so, and the observer hears of it ([`Event::RetryWithheld`]).
@@ -21,6 +24,7 @@
 //! An error that comes out after more than one attempt says how many there were. Dropping a future
 //! stops the tries. Pauses need a tokio runtime with time enabled.
 
+use super::retried_deletes;
 use super::retries::{Retries, RetryPolicy, last};
 use crate::{
     Body, Buf, Capability, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Page, Place,
@@ -92,6 +96,16 @@ impl Store for Retrying {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Vec<Result<Served>>> {
         async move {
+            if !self.store.capability().native_batch {
+                // Each is a request of its own beneath. Asked for one by one, what fails is tried again at once
+                // and not when all others are there, and none waits for the slowest of its neighbours.
+                let (options, place) = (&options, &place);
+                let gets = requests.iter().map(|request| async move {
+                    let first = self.store.get(request.clone(), options.clone(), place.clone()).await;
+                    self.get_again(first, request, options, place).await
+                });
+                return join_all(gets).await;
+            }
             let mut results = self.store.get_many(requests.clone(), options.clone(), place.clone()).await;
             self.tries.succeeded(results.iter().filter(|result| result.is_ok()).count());
             let failed = results.iter_mut().zip(&*requests).filter(|(result, _)| result.is_err());
@@ -175,6 +189,10 @@ impl Store for Retrying {
             }
         }
         .boxed()
+    }
+
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        retried_deletes::delete_many(&*self.store, &self.tries, locations).boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

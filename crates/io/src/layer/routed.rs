@@ -158,6 +158,29 @@ impl Store for Routed {
         async move { self.of(location)?.put(location, body, options).await }.boxed()
     }
 
+    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
+        async move {
+            let of = |at: &Location| (at.scheme().to_owned(), at.host().map(str::to_owned));
+            let mut shares: HashMap<_, (Vec<usize>, Vec<Location>)> = HashMap::new();
+            for (index, location) in locations.iter().enumerate() {
+                let (places, share) = shares.entry(of(location)).or_default();
+                places.push(index);
+                share.push(location.clone());
+            }
+            let deletes = shares.into_values().map(|(places, share)| async move {
+                let results = match self.of(&share[0]) {
+                    Ok(store) => store.delete_many(&share).await,
+                    Err(error) => share.iter().map(|_| Err(error.duplicate())).collect(),
+                };
+                places.into_iter().zip(results)
+            });
+            let mut results: Vec<_> = join_all(deletes).await.into_iter().flatten().collect();
+            results.sort_unstable_by_key(|(index, _)| *index);
+            results.into_iter().map(|(_, result)| result).collect()
+        }
+        .boxed()
+    }
+
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
         async move { self.of(location)?.delete(location).await }.boxed()
     }

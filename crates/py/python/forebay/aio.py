@@ -17,7 +17,7 @@ from typing import Any
 from . import _forebay
 from ._forebay import Batch, Batches, Entry, Error
 
-__all__ = ["AsyncBatches", "delete", "exists", "get", "get_many", "get_range", "put", "stat"]
+__all__ = ["AsyncBatches", "delete", "delete_many", "exists", "get", "get_many", "get_range", "put", "stat"]
 
 _Uri = str | os.PathLike[str]
 _Options = Mapping[str, Any] | None
@@ -114,3 +114,10 @@ async def exists(uri: _Uri, *, options: _Options = None) -> bool:
 async def delete(uri: _Uri, *, options: _Options = None) -> None:
     """As `forebay.delete`."""
     await _over(_forebay._begin_delete(uri, options))
+
+
+async def delete_many(
+    uris: Iterable[_Uri], *, return_exceptions: bool = False, options: _Options = None
+) -> list[Error | None]:
+    """As `forebay.delete_many`."""
+    return await _over(_forebay._begin_delete_many(uris, return_exceptions, options))
