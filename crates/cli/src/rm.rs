@@ -6,7 +6,7 @@ use crate::failure::{Failure, Result};
 use crate::local_tree;
 use crate::tasks;
 use forebay_io::{EntryKind, Kind, ListOptions, Location, Store};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{TryStreamExt, stream};
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -21,6 +21,7 @@ const VERSION: &str = "2023-11-03";
 #[derive(Debug)]
 pub(crate) struct Authority {
     by: By,
+    signs_batches: bool,
     around: Surroundings,
 }
 
@@ -83,6 +84,7 @@ impl Authority {
         network: &Network,
     ) -> Result<Self, Failure> {
         let invalid = |said: &str| Failure::new(Kind::InvalidConfig, said);
+        let signs_batches = !matches!(config.credential, Credential::Sas(_));
         let by = match &config.credential {
             Credential::Anonymous => By::Nothing,
             Credential::AccountKey(key) => {
@@ -97,7 +99,13 @@ impl Authority {
                     .map_err(|error| invalid(&error.to_string()))?,
             )),
         };
-        Ok(Authority { by, around: around.clone() })
+        Ok(Authority { by, signs_batches, around: around.clone() })
+    }
+
+    /// Whether a batch of requests can be authorised. A signature that was handed out names the operations it
+    /// allows, and a batch may not be among them; Azurite knows it in no batch at all.
+    pub(crate) fn signs_batches(&self) -> bool {
+        self.signs_batches
     }
 
     /// What this moment's requests are authorised with.

@@ -133,7 +133,8 @@ fn conditions<'a>(mode: PutMode, fields: &[(&'a str, &'a str)]) -> Vec<(&'a str,
 
 impl Client for RestClient {
     fn facts(&self) -> Facts {
-        Facts { client: "forebay", ..FACTS }
+        let delete_batch = if self.authority.signs_batches() { FACTS.delete_batch } else { 1 };
+        Facts { client: "forebay", delete_batch, ..FACTS }
     }
 
     fn head<'a>(&'a self, key: &'a str) -> Answered<'a, Head> {

@@ -157,12 +157,25 @@ impl Shared {
         Ok(head.map_err(|failure| failure.into_error(operation, location))?.meta())
     }
 
+    async fn delete(&self, location: &Location) -> Result<()> {
+        let key = self.key(Operation::Delete, location)?;
+        let answer = self.call(Operation::Delete, location, 0, self.client.delete(key)).await;
+        answer.map_err(|failure| failure.into_error(Operation::Delete, location))
+    }
+
     async fn delete_batch(&self, locations: &[Location]) -> Vec<Result<()>> {
         let operation = Operation::Delete;
         let keys: Vec<Result<&str>> =
             locations.iter().map(|location| self.key(operation, location)).collect();
         let valid: Vec<String> = keys.iter().flatten().map(|key| (*key).to_owned()).collect();
         let Some(first) = locations.first() else { return Vec::new() };
+        if self.client.facts().delete_batch <= 1 {
+            let mut answers = Vec::with_capacity(locations.len());
+            for location in locations {
+                answers.push(self.delete(location).await);
+            }
+            return answers;
+        }
         let request = self.client.delete_many(&valid);
         let answers = match valid.is_empty() {
             true => Ok(Vec::new()),
@@ -272,12 +285,7 @@ impl Store for ObjectBackend {
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        async move {
-            let key = self.0.key(Operation::Delete, location)?;
-            let answer = self.0.call(Operation::Delete, location, 0, self.0.client.delete(key)).await;
-            answer.map_err(|failure| failure.into_error(Operation::Delete, location))
-        }
-        .boxed()
+        self.0.delete(location).boxed()
     }
 
     fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {

@@ -157,7 +157,7 @@ async fn half_of_the_keys_refused_is_half_of_the_answers() {
         let document = String::from_utf8(document).unwrap();
         assert_eq!(document.matches("<Key>").count(), 10, "{document}");
         let refused = |i: usize| {
-            let code = if i % 4 == 0 { "AccessDenied" } else { "SlowDown" };
+            let code = if i.is_multiple_of(4) { "AccessDenied" } else { "SlowDown" };
             format!("<Error><Key>half/{i}</Key><Code>{code}</Code><Message>no</Message></Error>")
         };
         let errors: String = (0..10).step_by(2).map(refused).collect();

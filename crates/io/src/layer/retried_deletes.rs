@@ -23,7 +23,8 @@ pub(super) async fn delete_many(
             tries.succeeded(usize::from(!locations.is_empty()));
             return results;
         };
-        let error = std::mem::replace(&mut results[slowest.at], Ok(()));
+        // It is an error: all that is open is.
+        let Err(error) = std::mem::replace(&mut results[slowest.at], Ok(())) else { continue };
         if let Err(error) = tries.again(error, &mut made).await {
             for at in open.iter().map(|open| open.at).filter(|at| *at != slowest.at) {
                 let result = std::mem::replace(&mut results[at], Ok(()));
