@@ -12,8 +12,8 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Zstandard's level. See `docs/benchmarks.md`.
-const LEVEL: i32 = 3;
+/// Zstandard's level: the quickest, and no larger than 3 or 5 (`docs/decisions/trace-recorder.md`).
+const LEVEL: i32 = 1;
 
 /// Bytes of lines that are written at once. More would be lost with a process that is killed, and fewer compress worse.
 const PIECE: usize = 1 << 20;
