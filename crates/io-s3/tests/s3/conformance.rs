@@ -54,6 +54,9 @@ macro_rules! promises_on_s3s {
             put_dropped_half_way_leaves_nothing
             delete_removes
             delete_of_a_missing_object
+            delete_many_removes_what_it_names
+            delete_many_members_fail_alone
+            delete_many_of_nothing_answers_nothing
             page_cache_policy_is_obeyed_or_refused
             dropped_gets_leak_nothing
             dropped_waits_leak_nothing
