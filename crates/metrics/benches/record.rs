@@ -9,7 +9,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use forebay_metrics::{
-    CacheUse, Digits, Ended, Extent, Layout, MetricsCollector, Operation, Outcome, PerformanceHistogram,
+    Backend, CacheUse, Digits, Ended, Extent, Layout, MetricsCollector, Operation, Outcome,
+    PerformanceHistogram,
 };
 
 const ROUNDS: usize = 11;
@@ -26,6 +27,7 @@ fn latency(i: u64) -> u64 {
 fn batch(first: u64) -> impl Iterator<Item = Ended> {
     (first..first + 32).map(|i| Ended {
         operation: Operation::Get,
+        backend: Backend::File,
         extent: Extent::Whole,
         outcome: Outcome::Done {
             bytes: 65_536,

@@ -8,19 +8,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::histogram::{HistogramShard, summarize};
+use crate::histogram::summarize;
+use crate::histogram_shard::HistogramShard;
 #[cfg(feature = "hlog")]
 use crate::layout::{Digits, Layout};
-use crate::operation::{Failure, Operation};
+use crate::operation::{Backend, Failure, Operation};
 use crate::recording::Plan;
-use crate::sharded::{Tally, Writer};
 use crate::summary::{HistogramSummary, MergeError};
+use crate::tally::{Tally, Writer};
 
 /// One request that is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attempted {
     /// The kind of operation that it was made for.
     pub operation: Operation,
+    /// What was asked.
+    pub backend: Backend,
     /// How many bytes it asked for, where that was said in it.
     pub asked: Option<u64>,
     /// Bytes that it moved, also if it failed half way.
@@ -122,8 +125,8 @@ impl AttemptShard {
         AttemptShard {
             requests: Tally::new(0),
             bytes: Tally::new(0),
-            failed: [const { Tally::new(0) }; Failure::COUNT],
-            statuses: [const { Tally::new(0) }; STATUSES + 1],
+            failed: std::array::from_fn(|_| Tally::new(0)),
+            statuses: std::array::from_fn(|_| Tally::new(0)),
             latency: HistogramShard::new(latency),
             first_byte: HistogramShard::new(latency),
             request_bytes: HistogramShard::new(bytes),

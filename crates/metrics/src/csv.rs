@@ -4,16 +4,18 @@
 //! also give their counts by power of two, with `from` and `below` filled in. The table is for reading: the
 //! fine buckets are in the JSON form only, so a table is not read back.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use crate::names::{self, Unit};
-use crate::snapshot::MetricsSnapshot;
+use crate::snapshot::{MetricsSnapshot, OperationSummary};
 use crate::summary::HistogramSummary;
 
 /// The first line. The columns have stayed the same within a schema version.
 ///
-/// `section` is `counter`, `gauge`, `reads` (gets and ranges together), `operation`, `attempt`, `page_cache`, `stage` or `queue`; `name` is
-/// the operation, stage or queue (or page-cache mode) that the figure is of.
+/// `section` is `counter`, `gauge`, `reads` (gets and ranges together), `operation`, `attempt`, `backend`,
+/// `backend_operation`, `backend_attempt`, `page_cache`, `stage` or `queue`; `name` is the operation, backend, stage or
+/// queue (or page-cache mode) that the figure is of, or `BACKEND/OPERATION`.
 pub const HEADER: &str = "schema_version,section,name,metric,statistic,from,below,unit,value";
 
 impl MetricsSnapshot {
@@ -38,28 +40,13 @@ impl MetricsSnapshot {
         table.histogram(["reads", "", "req_bytes_hist"], &reads.request_bytes);
         table.histogram(["reads", "", "latency_us_hist"], &reads.latency_ns);
         table.histogram(["reads", "", "first_byte_us_hist"], &reads.first_byte_ns);
-        for (name, operation) in &self.operations {
-            let count = |metric| ["operation", name, metric, "total"];
-            table.row(count("ops"), Unit::Operations.name(), operation.ops);
-            table.row(count("bytes"), Unit::Bytes.name(), operation.bytes);
-            table.row(count("cancelled"), Unit::Operations.name(), operation.cancelled);
-            for (kind, n) in &operation.failures {
-                table.row(["operation", name, "failures", kind], Unit::Operations.name(), n);
+        table.operations(["operation", "attempt"], "", &self.operations);
+        for (backend, summary) in &self.backends {
+            for (name, n) in &summary.counters {
+                table.row(["backend", backend, name, "total"], unit_of(name), n);
             }
-            table.histogram(["operation", name, "latency_us_hist"], &operation.latency_ns);
-            table.histogram(["operation", name, "first_byte_us_hist"], &operation.first_byte_ns);
-            table.histogram(["operation", name, "req_bytes_hist"], &operation.request_bytes);
-            let Some(attempts) = &operation.attempts else { continue };
-            table.row(["attempt", name, "requests", "total"], Unit::Operations.name(), attempts.requests);
-            table.row(["attempt", name, "bytes", "total"], Unit::Bytes.name(), attempts.bytes);
-            for (metric, counts) in [("failures", &attempts.failures), ("statuses", &attempts.statuses)] {
-                for (which, n) in counts {
-                    table.row(["attempt", name, metric, which], Unit::Operations.name(), n);
-                }
-            }
-            table.histogram(["attempt", name, "latency_us_hist"], &attempts.latency_ns);
-            table.histogram(["attempt", name, "first_byte_us_hist"], &attempts.first_byte_ns);
-            table.histogram(["attempt", name, "req_bytes_hist"], &attempts.request_bytes);
+            let sections = ["backend_operation", "backend_attempt"];
+            table.operations(sections, &format!("{backend}/"), &summary.operations);
         }
         let cache = &self.page_cache;
         for (metric, n) in [
@@ -111,6 +98,38 @@ struct Table {
 impl Table {
     fn row(&mut self, [section, name, metric, statistic]: [&str; 4], unit: &str, value: impl fmt::Display) {
         self.write([section, name, metric, statistic, "", "", unit], value);
+    }
+
+    fn operations(
+        &mut self,
+        [section, attempt]: [&str; 2],
+        of: &str,
+        operations: &BTreeMap<String, OperationSummary>,
+    ) {
+        for (name, operation) in operations {
+            let name = &*format!("{of}{name}");
+            let count = |metric| [section, name, metric, "total"];
+            self.row(count("ops"), Unit::Operations.name(), operation.ops);
+            self.row(count("bytes"), Unit::Bytes.name(), operation.bytes);
+            self.row(count("cancelled"), Unit::Operations.name(), operation.cancelled);
+            for (kind, n) in &operation.failures {
+                self.row([section, name, "failures", kind], Unit::Operations.name(), n);
+            }
+            self.histogram([section, name, "latency_us_hist"], &operation.latency_ns);
+            self.histogram([section, name, "first_byte_us_hist"], &operation.first_byte_ns);
+            self.histogram([section, name, "req_bytes_hist"], &operation.request_bytes);
+            let Some(attempts) = &operation.attempts else { continue };
+            self.row([attempt, name, "requests", "total"], Unit::Operations.name(), attempts.requests);
+            self.row([attempt, name, "bytes", "total"], Unit::Bytes.name(), attempts.bytes);
+            for (metric, counts) in [("failures", &attempts.failures), ("statuses", &attempts.statuses)] {
+                for (which, n) in counts {
+                    self.row([attempt, name, metric, which], Unit::Operations.name(), n);
+                }
+            }
+            self.histogram([attempt, name, "latency_us_hist"], &attempts.latency_ns);
+            self.histogram([attempt, name, "first_byte_us_hist"], &attempts.first_byte_ns);
+            self.histogram([attempt, name, "req_bytes_hist"], &attempts.request_bytes);
+        }
     }
 
     fn histogram(&mut self, [section, name, metric]: [&str; 3], summary: &HistogramSummary) {

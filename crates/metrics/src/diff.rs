@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::attempts::AttemptSummary;
+use crate::backend::BackendSummary;
 use crate::queue::QueueStats;
 use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache, SnapshotError};
 use crate::stage::StageStats;
@@ -22,22 +23,19 @@ impl MetricsSnapshot {
     /// [`SnapshotError::NotEarlier`] if anything else in `earlier` is more than here, and
     /// [`SnapshotError::Merge`] for histograms of another range.
     pub fn diff(&self, earlier: &MetricsSnapshot) -> Result<MetricsSnapshot, SnapshotError> {
-        let mut operations = BTreeMap::new();
-        for name in earlier.operations.keys() {
-            if !self.operations.contains_key(name) {
-                let earlier = earlier.operations[name].ops;
-                return Err(not_earlier(format!("operations.{name}"), earlier, 0));
-            }
+        let operations = diff_operations(&self.operations, &earlier.operations, "operations")?;
+        if let Some((name, gone)) =
+            earlier.backends.iter().find(|(name, _)| !self.backends.contains_key(*name))
+        {
+            let had = gone.operations.values().map(|operation| operation.ops).sum();
+            return Err(not_earlier(format!("backends.{name}"), had, 0));
         }
-        for (name, ours) in &self.operations {
-            let interval = match earlier.operations.get(name) {
-                None => ours.clone(),
-                Some(theirs) => ours.diff(theirs, &format!("operations.{name}"))?,
-            };
-            let requests = interval.attempts.as_ref().map_or(0, |attempts| attempts.requests);
-            let failures: u64 = interval.failures.values().copied().fold(0, u64::saturating_add);
-            if interval.ops > 0 || interval.cancelled > 0 || failures > 0 || requests > 0 {
-                operations.insert(name.clone(), interval);
+        let nothing = BackendSummary::default();
+        let mut backends = BTreeMap::new();
+        for (name, ours) in &self.backends {
+            let interval = ours.diff(earlier.backends.get(name).unwrap_or(&nothing), name)?;
+            if !interval.operations.is_empty() {
+                backends.insert(name.clone(), interval);
             }
         }
         let place = "backend_counters";
@@ -68,11 +66,36 @@ impl MetricsSnapshot {
             queue_depth: self.queue_depth,
             concurrency_limit: self.concurrency_limit,
             operations,
+            backends,
             page_cache: self.page_cache.diff(&earlier.page_cache)?,
             stages,
             queues,
         })
     }
+}
+
+/// What was added to each operation, without those that nothing was added to.
+pub(crate) fn diff_operations(
+    later: &BTreeMap<String, OperationSummary>,
+    earlier: &BTreeMap<String, OperationSummary>,
+    place: &str,
+) -> Result<BTreeMap<String, OperationSummary>, SnapshotError> {
+    if let Some((name, gone)) = earlier.iter().find(|(name, _)| !later.contains_key(*name)) {
+        return Err(not_earlier(format!("{place}.{name}"), gone.ops, 0));
+    }
+    let mut operations = BTreeMap::new();
+    for (name, ours) in later {
+        let interval = match earlier.get(name) {
+            None => ours.clone(),
+            Some(theirs) => ours.diff(theirs, &format!("{place}.{name}"))?,
+        };
+        let requests = interval.attempts.as_ref().map_or(0, |attempts| attempts.requests);
+        let failures: u64 = interval.failures.values().copied().fold(0, u64::saturating_add);
+        if interval.ops > 0 || interval.cancelled > 0 || failures > 0 || requests > 0 {
+            operations.insert(name.clone(), interval);
+        }
+    }
+    Ok(operations)
 }
 
 impl OperationSummary {
@@ -202,7 +225,7 @@ fn interval(
 }
 
 /// Without the names that nothing was added to.
-fn subtract(
+pub(crate) fn subtract(
     later: &BTreeMap<String, u64>,
     earlier: &BTreeMap<String, u64>,
     place: &str,

@@ -2,8 +2,9 @@
 //! distribution, for the tools of that family in Java, Python and Rust.
 //!
 //! Each distribution is one line with a tag such as `operation.get.latency_ns` or
-//! `operation.get.req_bytes`. Those without a value are left out. Values keep their unit, nanoseconds or bytes, in the histogram as well as in the column for
-//! the maximum. Counters are not in this form.
+//! `operation.get.req_bytes`, of one backend alone `backend_operation.s3.get.latency_ns`. Those without a value are left
+//! out. Values keep their unit, nanoseconds or bytes, in the histogram as well as in the column for the maximum.
+//! Counters are not in this form.
 
 use std::time::Duration;
 
@@ -51,7 +52,8 @@ pub fn log<'a>(intervals: impl IntoIterator<Item = (Interval, &'a MetricsSnapsho
                 // The name has it.
                 _ => "",
             };
-            let tag = tag(&format!("{}.{}.{}{unit}", series.section, series.name, series.bare()));
+            let of = series.backend.map_or(String::new(), |backend| format!("{backend}."));
+            let tag = tag(&format!("{}.{of}{}.{}{unit}", series.section, series.name, series.bare()));
             writer
                 .write_histogram(&series.summary.to_hdr(), interval.begin, interval.length, Tag::new(&tag))
                 .expect("every layout has a V2 form, and memory takes every byte");

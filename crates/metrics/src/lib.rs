@@ -19,13 +19,14 @@
 //! ```
 //! use std::time::Duration;
 //! use forebay_metrics::{
-//!     CacheUse, MetricsCollector, Counter, Ended, Extent, Operation, Outcome, Report, RunFacts, MetricsSnapshot,
+//!     Backend, CacheUse, MetricsCollector, Counter, Ended, Extent, Operation, Outcome, Report, RunFacts, MetricsSnapshot,
 //! };
 //!
 //! let collector = MetricsCollector::new();
 //! collector.started(2);
 //! collector.ended([64 << 10, 0].map(|bytes| Ended {
 //!     operation: Operation::Get,
+//!     backend: Backend::File,
 //!     extent: Extent::Whole,
 //!     outcome: Outcome::Done {
 //!         bytes,
@@ -55,6 +56,7 @@
 #![forbid(unsafe_code)]
 
 mod attempts;
+mod backend;
 mod collector;
 pub mod csv;
 mod diff;
@@ -62,6 +64,7 @@ mod diff;
 pub mod draw;
 mod gauge;
 pub mod histogram;
+mod histogram_shard;
 #[cfg(feature = "hlog")]
 pub mod hlog;
 mod layout;
@@ -70,13 +73,16 @@ pub mod names;
 #[cfg(feature = "io")]
 mod observe;
 mod operation;
+mod operation_series;
 mod preset;
 #[cfg(feature = "prometheus")]
 pub mod prometheus;
 mod queue;
+mod reading;
 mod recording;
 pub mod reference;
 mod report;
+mod report_backends;
 mod run_facts;
 #[cfg(any(feature = "prometheus", feature = "hlog"))]
 mod series;
@@ -86,17 +92,20 @@ mod snapshot_json;
 mod stage;
 mod summary;
 mod summary_json;
+mod sync;
+mod tally;
 mod thread_slot;
 pub mod units;
 
 pub use attempts::{AttemptSummary, Attempted};
+pub use backend::BackendSummary;
 pub use collector::MetricsCollector;
 pub use gauge::{Gauge, GaugeReading};
 pub use histogram::PerformanceHistogram;
 pub use layout::{Digits, Layout, LayoutError};
 pub use named::NameError;
 pub use names::Counter;
-pub use operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
+pub use operation::{Backend, CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 pub use preset::Preset;
 pub use queue::{QueueRole, QueueStats};
 pub use recording::{RecordingError, RecordingOptions};

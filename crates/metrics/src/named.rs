@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::collector::{MetricsCollector, Plans, Series};
-use crate::operation::{CacheUse, Ended, Extent, Operation, Outcome};
+use crate::collector::{MetricsCollector, Plans};
+use crate::operation::{Backend, CacheUse, Ended, Extent, Operation, Outcome};
+use crate::operation_series::Series;
 use crate::report::Report;
 use crate::run_facts::RunFacts;
 use crate::sharded::Sharded;
@@ -81,7 +82,7 @@ impl MetricsCollector {
             let (bytes, cache) = (bytes.unwrap_or(0), CacheUse::NotApplicable);
             let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache };
             self.started(1);
-            self.ended([Ended { operation, extent: Extent::Whole, outcome }]);
+            self.ended([Ended { operation, backend: Backend::Other, extent: Extent::Whole, outcome }]);
             return Ok(());
         }
         let series = self.named.series(name)?;

@@ -6,7 +6,7 @@ use forebay_io as io;
 
 use crate::attempts::Attempted;
 use crate::collector::MetricsCollector;
-use crate::operation::{CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
+use crate::operation::{Backend, CacheUse, Ended, Extent, Failure, Happening, Operation, Outcome};
 
 impl io::Observe for MetricsCollector {
     fn started(&self, ops: &[io::Op<'_>]) {
@@ -15,10 +15,12 @@ impl io::Observe for MetricsCollector {
 
     fn ended(&self, ops: &[io::Op<'_>], ends: &[io::End]) {
         debug_assert_eq!(ops.len(), ends.len(), "one end for each operation");
+        let mut backends = Backends::default();
         MetricsCollector::ended(
             self,
             ops.iter().zip(ends).map(|(op, end)| Ended {
                 operation: op.operation.into(),
+                backend: backends.of(op.location),
                 extent: match op.range {
                     Some(_) => Extent::Part,
                     None => Extent::Whole,
@@ -29,7 +31,11 @@ impl io::Observe for MetricsCollector {
     }
 
     fn attempted(&self, attempts: &[io::Attempt<'_>]) {
-        MetricsCollector::attempted(self, attempts.iter().map(Attempted::from));
+        let mut backends = Backends::default();
+        MetricsCollector::attempted(
+            self,
+            attempts.iter().map(|attempt| attempted(attempt, backends.of(attempt.location))),
+        );
     }
 
     fn noted(&self, event: io::Event) {
@@ -84,18 +90,45 @@ impl From<&io::End> for Outcome {
     }
 }
 
-impl From<&io::Attempt<'_>> for Attempted {
+#[inline]
+fn attempted(attempt: &io::Attempt<'_>, backend: Backend) -> Attempted {
+    Attempted {
+        operation: attempt.operation.into(),
+        backend,
+        asked: attempt.range.as_ref().map(|range| range.end.saturating_sub(range.start)),
+        bytes: attempt.bytes,
+        latency_ns: nanoseconds(attempt.elapsed),
+        first_byte_ns: attempt.first_byte.map(nanoseconds),
+        status: attempt.status,
+        failure: attempt.failed.map(Failure::from),
+    }
+}
+
+/// Tells backends by the scheme of locations. The members of a batch mostly have the same one, in the same place
+/// of memory, so it is spelt out once a batch.
+#[derive(Default)]
+struct Backends<'a>(Option<(&'a str, Backend)>);
+
+impl<'a> Backends<'a> {
     #[inline]
-    fn from(attempt: &io::Attempt<'_>) -> Attempted {
-        Attempted {
-            operation: attempt.operation.into(),
-            asked: attempt.range.as_ref().map(|range| range.end.saturating_sub(range.start)),
-            bytes: attempt.bytes,
-            latency_ns: nanoseconds(attempt.elapsed),
-            first_byte_ns: attempt.first_byte.map(nanoseconds),
-            status: attempt.status,
-            failure: attempt.failed.map(Failure::from),
+    fn of(&mut self, location: &'a io::Location) -> Backend {
+        let scheme = location.scheme();
+        match self.0 {
+            Some((last, backend)) if std::ptr::eq(last, scheme) => backend,
+            _ => self.0.insert((scheme, backend_of(scheme))).1,
         }
+    }
+}
+
+fn backend_of(scheme: &str) -> Backend {
+    match scheme {
+        "file" => Backend::File,
+        "direct" => Backend::Direct,
+        "s3" => Backend::S3,
+        // Blobs by the URL of their account.
+        "az" | "https" => Backend::Az,
+        "mem" => Backend::Memory,
+        _ => Backend::Other,
     }
 }
 
@@ -180,6 +213,28 @@ mod tests {
             assert_eq!(CacheUse::from(mode).name(), mode.name());
         }
         assert_eq!(CacheUse::from(io::CacheUse::NotApplicable), CacheUse::NotApplicable);
+    }
+
+    #[test]
+    fn backends_are_told_by_scheme() {
+        let collector = MetricsCollector::new();
+        let places =
+            ["file:///a", "direct:///a", "s3://b/k", "az://c/k", "https://a.b/c/k", "mem://m/k", "x://y/z"];
+        let places = places.map(|place| place.parse::<io::Location>().unwrap());
+        let ops: Vec<_> = places.iter().chain(&places).map(|place| op(place, None)).collect();
+        let ends = vec![io::End::Done(io::Served { bytes: 7, ..io::Served::default() }); ops.len()];
+        io::Observe::started(&collector, &ops);
+        io::Observe::ended(&collector, &ops, &ends);
+        let counted: Vec<_> = collector
+            .snapshot()
+            .backends
+            .iter()
+            .map(|(name, backend)| {
+                (name.clone(), backend.operations["get"].ops, backend.counters["bytes_read"])
+            })
+            .collect();
+        let wanted = [("az", 4), ("direct", 2), ("file", 2), ("memory", 2), ("other", 2), ("s3", 2)];
+        assert_eq!(counted, wanted.map(|(name, n)| (name.to_owned(), n, 7 * n)));
     }
 
     fn op(location: &io::Location, range: Option<std::ops::Range<u64>>) -> io::Op<'_> {

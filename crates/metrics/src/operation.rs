@@ -64,6 +64,24 @@ impl Operation {
 }
 
 named! {
+    /// What served an operation. Each has its own series, of each kind of operation.
+    Backend {
+        /// Files through the page cache.
+        File = "file",
+        /// Files past it.
+        Direct = "direct",
+        /// S3 and what speaks its protocol.
+        S3 = "s3",
+        /// Azure Blob Storage.
+        Az = "az",
+        /// Objects that the program itself holds.
+        Memory = "memory",
+        /// Any other, and what was counted without saying which.
+        Other = "other",
+    }
+}
+
+named! {
     /// Why an operation failed.
     Failure {
         /// Nothing is stored at the location.
@@ -182,6 +200,8 @@ pub enum Outcome {
 pub struct Ended {
     /// What was done.
     pub operation: Operation,
+    /// By what.
+    pub backend: Backend,
     /// To how much of the object.
     pub extent: Extent,
     /// How it ended.

@@ -56,7 +56,7 @@ impl Preset {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{CacheUse, Ended, Extent, Layout, Operation, Outcome};
+    use crate::{Backend, CacheUse, Ended, Extent, Layout, Operation, Outcome};
 
     #[test]
     fn every_preset_takes_a_byte_to_a_tebibyte_and_a_nanosecond_to_an_hour() {
@@ -66,7 +66,12 @@ mod tests {
                 let outcome =
                     Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
                 collector.started(1);
-                collector.ended([Ended { operation: Operation::Get, extent: Extent::Whole, outcome }]);
+                collector.ended([Ended {
+                    operation: Operation::Get,
+                    backend: Backend::File,
+                    extent: Extent::Whole,
+                    outcome,
+                }]);
             }
             let snapshot = collector.snapshot();
             let get = snapshot.operation(Operation::Get).unwrap();

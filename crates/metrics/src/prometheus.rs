@@ -36,6 +36,7 @@ impl MetricsSnapshot {
         }
         self.levels(&recorder);
         self.operations(&recorder);
+        self.backends(&recorder);
         self.pipeline(&recorder);
         let mut text = sorted(&recorder.handle().render());
         let mut last = String::new();
@@ -104,6 +105,35 @@ impl MetricsSnapshot {
         }
     }
 
+    /// Under names of their own: sums over a metric's labels count each operation once.
+    fn backends(&self, recorder: &PrometheusRecorder) {
+        for (backend, summary) in &self.backends {
+            for (name, &n) in &summary.counters {
+                let means = names::definition(name).map_or("", |definition| definition.means);
+                counter(
+                    recorder,
+                    &format!("forebay_backend_{name}_total"),
+                    &[("backend", backend)],
+                    means,
+                    n,
+                );
+            }
+            for (name, operation) in &summary.operations {
+                let of = [("backend", &**backend), ("operation", &**name)];
+                let done = "Operations that did what was asked.";
+                counter(recorder, "forebay_backend_operations_total", &of, done, operation.ops);
+                let moved = "Bytes moved by operations that did what was asked.";
+                counter(recorder, "forebay_backend_operation_bytes_total", &of, moved, operation.bytes);
+                for (kind, &n) in &operation.failures {
+                    let [backend, operation] = of;
+                    let of = [backend, operation, ("kind", &**kind)];
+                    let failed = "Operations that failed.";
+                    counter(recorder, "forebay_backend_operation_failures_total", &of, failed, n);
+                }
+            }
+        }
+    }
+
     fn pipeline(&self, recorder: &PrometheusRecorder) {
         let means = |name| names::definition(name).map_or("", |definition| definition.means);
         for stage in &self.stages {
@@ -158,8 +188,11 @@ fn metric_name(series: &Series<'_>) -> String {
 }
 
 fn histogram(text: &mut String, name: &str, series: &Series<'_>) {
-    let labels =
-        LabelSet::from_key_and_global(&key("", &[(series.section, series.name)]), &Default::default());
+    let labels = match series.backend {
+        None => key("", &[(series.section, series.name)]),
+        Some(backend) => key("", &[("backend", backend), ("operation", series.name)]),
+    };
+    let labels = LabelSet::from_key_and_global(&labels, &Default::default());
     let summary = series.summary;
     let in_seconds = in_seconds(series);
     let (bounds, scale) = if in_seconds { (DURATIONS, 1e9) } else { (SIZES, 1.0) };

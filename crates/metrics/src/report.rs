@@ -20,7 +20,7 @@ const WIDTH: usize = 80;
 /// The text; write it with `{}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
-    snapshot: &'a MetricsSnapshot,
+    pub(crate) snapshot: &'a MetricsSnapshot,
     facts: &'a RunFacts,
     coloured: bool,
     of_a_run: bool,
@@ -48,7 +48,7 @@ impl<'a> Report<'a> {
         if self.coloured { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn heading(&self, text: &str) -> String {
+    pub(crate) fn heading(&self, text: &str) -> String {
         self.paint("1", text)
     }
 
@@ -492,6 +492,7 @@ impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.overview(f)?;
         self.latency(f)?;
+        self.backends(f)?;
         self.sizes(f)?;
         self.stages(f)?;
         self.queues(f)?;
@@ -503,7 +504,7 @@ fn plural(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", units::count(n), if n == 1 { one } else { many })
 }
 
-fn figure(ns: Option<u64>) -> String {
+pub(crate) fn figure(ns: Option<u64>) -> String {
     ns.map_or("-".to_owned(), |ns| units::duration(ns as f64))
 }
 
@@ -526,7 +527,7 @@ fn bar(n: u64, most: u64, width: usize) -> String {
 }
 
 /// The text, or as much of it as goes into so many columns.
-fn fit(text: &str, columns: usize) -> String {
+pub(crate) fn fit(text: &str, columns: usize) -> String {
     if text.chars().count() <= columns {
         return text.to_owned();
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::attempts::AttemptSummary;
+use crate::backend::BackendSummary;
 use crate::gauge::GaugeReading;
 use crate::layout::{Digits, Layout};
 use crate::names::Counter;
@@ -41,6 +42,9 @@ pub struct MetricsSnapshot {
     /// By [`Operation`] name or by the name that was given to it, those that ended or made a request at
     /// least once.
     pub operations: BTreeMap<String, OperationSummary>,
+    /// The same taken apart by what served it, by [`Backend`](crate::Backend) name, those that served or failed
+    /// at least once. Operations that a program named itself are in none.
+    pub backends: BTreeMap<String, BackendSummary>,
     /// What was really in the page cache, and done to it.
     pub page_cache: PageCache,
     /// Pipeline stages, source first.
@@ -110,7 +114,7 @@ impl OperationSummary {
 
     fn merge(&mut self, other: &OperationSummary, place: &str) -> Result<(), SnapshotError> {
         let at = |field: &'static str| {
-            let place = format!("operations.{place}.{field}");
+            let place = format!("{place}.{field}");
             move |source| SnapshotError::Merge { place, source }
         };
         self.latency_ns.merge(&other.latency_ns).map_err(at("latency_us_hist"))?;
@@ -120,7 +124,7 @@ impl OperationSummary {
             (_, None) => {}
             (ours @ None, theirs) => ours.clone_from(theirs),
             (Some(ours), Some(theirs)) => ours.merge(theirs).map_err(|(field, source)| {
-                let place = format!("operations.{place}.attempts.{field}");
+                let place = format!("{place}.attempts.{field}");
                 SnapshotError::Merge { place, source }
             })?,
         }
@@ -227,6 +231,7 @@ impl Default for MetricsSnapshot {
             queue_depth: GaugeReading::default(),
             concurrency_limit: GaugeReading::default(),
             operations: BTreeMap::new(),
+            backends: BTreeMap::new(),
             page_cache: PageCache::default(),
             stages: Vec::new(),
             queues: Vec::new(),
@@ -295,13 +300,9 @@ impl MetricsSnapshot {
         merged.inflight_bytes.merge(&other.inflight_bytes);
         merged.queue_depth.merge(&other.queue_depth);
         merged.concurrency_limit.merge(&other.concurrency_limit);
-        for (name, theirs) in &other.operations {
-            match merged.operations.get_mut(name) {
-                Some(ours) => ours.merge(theirs, name)?,
-                None => {
-                    merged.operations.insert(name.clone(), theirs.clone());
-                }
-            }
+        merge_operations(&mut merged.operations, &other.operations, "operations")?;
+        for (name, theirs) in &other.backends {
+            merged.backends.entry(name.clone()).or_default().merge(theirs, name)?;
         }
         let (cache, theirs) = (&mut merged.page_cache, &other.page_cache);
         for (ours, theirs) in [
@@ -343,7 +344,24 @@ impl MetricsSnapshot {
     }
 }
 
-fn add_up(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
+/// Adds operations of the same names up; on error some may have been added.
+pub(crate) fn merge_operations(
+    ours: &mut BTreeMap<String, OperationSummary>,
+    theirs: &BTreeMap<String, OperationSummary>,
+    place: &str,
+) -> Result<(), SnapshotError> {
+    for (name, theirs) in theirs {
+        match ours.get_mut(name) {
+            Some(ours) => ours.merge(theirs, &format!("{place}.{name}"))?,
+            None => {
+                ours.insert(name.clone(), theirs.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn add_up(ours: &mut BTreeMap<String, u64>, theirs: &BTreeMap<String, u64>) {
     for (name, n) in theirs {
         let sum = ours.entry(name.clone()).or_default();
         *sum = sum.saturating_add(*n);

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::backend::BackendSummary;
 use crate::gauge::GaugeReading;
 use crate::queue::QueueStats;
 use crate::snapshot::{MetricsSnapshot, OperationSummary, PageCache};
@@ -30,6 +31,9 @@ pub(crate) struct SnapshotJson {
     #[serde(default)]
     concurrency_limit: GaugeReading,
     operations: BTreeMap<String, OperationSummary>,
+    // Files from before backends were told apart have none.
+    #[serde(default)]
+    backends: BTreeMap<String, BackendSummary>,
     page_cache: PageCache,
     #[serde(default)]
     stages: Vec<StageStats>,
@@ -53,6 +57,7 @@ struct Written<'a> {
     backend_counters: &'a BTreeMap<String, u64>,
     page_cache: &'a PageCache,
     operations: &'a BTreeMap<String, OperationSummary>,
+    backends: &'a BTreeMap<String, BackendSummary>,
     stages: &'a [StageStats],
     queues: &'a [QueueStats],
 }
@@ -74,6 +79,7 @@ impl Serialize for MetricsSnapshot {
             backend_counters: &self.backend_counters,
             page_cache: &self.page_cache,
             operations: &self.operations,
+            backends: &self.backends,
             stages: &self.stages,
             queues: &self.queues,
         }
@@ -94,6 +100,7 @@ impl From<SnapshotJson> for MetricsSnapshot {
             queue_depth: GaugeReading { level: json.queue_depth, peak: json.max_qd, cap: None },
             concurrency_limit: json.concurrency_limit,
             operations: json.operations,
+            backends: json.backends,
             page_cache: json.page_cache,
             stages: json.stages,
             queues: json.queues,

@@ -3,20 +3,21 @@
 use std::sync::Barrier;
 
 use forebay_metrics::{
-    Attempted, CacheUse, Counter, Ended, Extent, Failure, Happening, MetricsCollector, MetricsSnapshot,
-    Operation, Outcome, Report, RunFacts, SnapshotError, names,
+    Attempted, Backend, CacheUse, Counter, Ended, Extent, Failure, Happening, MetricsCollector,
+    MetricsSnapshot, Operation, Outcome, Report, RunFacts, SnapshotError, names,
 };
 
 fn done(operation: Operation, bytes: u64, latency_ns: u64) -> Ended {
     Ended {
         operation,
+        backend: Backend::File,
         extent: Extent::Whole,
         outcome: Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default },
     }
 }
 
 fn failed(operation: Operation, failure: Failure) -> Ended {
-    Ended { operation, extent: Extent::Whole, outcome: Outcome::Failed(failure) }
+    Ended { operation, backend: Backend::File, extent: Extent::Whole, outcome: Outcome::Failed(failure) }
 }
 
 #[test]
@@ -125,6 +126,7 @@ fn eight_threads_in_batches_are_counted_exactly() {
 fn attempt(asked: Option<u64>, bytes: u64, status: Option<u16>, failure: Option<Failure>) -> Attempted {
     Attempted {
         operation: Operation::Get,
+        backend: Backend::File,
         asked,
         bytes,
         latency_ns: 50,

@@ -4,14 +4,21 @@
 use std::time::Duration;
 
 use forebay_metrics::draw::{Mark, Plot, Run, Slice, charts, html, svg};
-use forebay_metrics::{CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome};
+use forebay_metrics::{
+    Backend, CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome,
+};
 
 fn gets(collector: &MetricsCollector, latencies: impl Iterator<Item = u64>) {
     for latency_ns in latencies {
         let outcome =
             Outcome::Done { bytes: 65_536, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
         collector.started(1);
-        collector.ended([Ended { operation: Operation::Get, extent: Extent::Whole, outcome }]);
+        collector.ended([Ended {
+            operation: Operation::Get,
+            backend: Backend::File,
+            extent: Extent::Whole,
+            outcome,
+        }]);
     }
 }
 

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use forebay_metrics::hlog::{self, Interval};
-use forebay_metrics::{CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome};
+use forebay_metrics::{
+    Backend, CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome,
+};
 use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -13,7 +15,12 @@ fn collected(values: impl Iterator<Item = (u64, u64)>) -> MetricsSnapshot {
     for (bytes, latency_ns) in values {
         let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
         collector.started(1);
-        collector.ended([Ended { operation: Operation::Get, extent: Extent::Whole, outcome }]);
+        collector.ended([Ended {
+            operation: Operation::Get,
+            backend: Backend::File,
+            extent: Extent::Whole,
+            outcome,
+        }]);
     }
     collector.snapshot()
 }

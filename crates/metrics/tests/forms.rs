@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use forebay_metrics::{
-    Attempted, CacheUse, Digits, Ended, Extent, Failure, Happening, HistogramSummary, Layout,
+    Attempted, Backend, CacheUse, Digits, Ended, Extent, Failure, Happening, HistogramSummary, Layout,
     MetricsCollector, MetricsSnapshot, Operation, Outcome, PerformanceHistogram, QueueRole, QueueStats,
     Report, RunFacts, StageStats,
 };
@@ -11,6 +11,7 @@ use forebay_metrics::{
 fn get(bytes: u64, latency_ns: u64) -> Ended {
     Ended {
         operation: Operation::Get,
+        backend: Backend::File,
         extent: Extent::Whole,
         outcome: Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::DontNeed },
     }
@@ -38,6 +39,7 @@ fn small() -> MetricsSnapshot {
         Ended { outcome: Outcome::Failed(Failure::NotFound), ..get(0, 0) },
         Ended {
             operation: Operation::Read,
+            backend: Backend::File,
             extent: Extent::Part,
             outcome: Outcome::Done {
                 bytes: 4_096,
@@ -102,6 +104,7 @@ fn large() -> (MetricsSnapshot, RunFacts) {
     collector.ended([
         Ended {
             operation: Operation::List,
+            backend: Backend::File,
             extent: Extent::Whole,
             outcome: Outcome::Done {
                 bytes: 0,
@@ -213,6 +216,7 @@ fn from_a_service() -> MetricsSnapshot {
     let collector = MetricsCollector::new();
     let part = Attempted {
         operation: Operation::Get,
+        backend: Backend::S3,
         asked: Some(1 << 20),
         bytes: 1 << 20,
         latency_ns: 9_000_000,
@@ -228,8 +232,11 @@ fn from_a_service() -> MetricsSnapshot {
             collector.attempted([Attempted { bytes: 0, status: Some(503), failure: throttled, ..part }]);
             collector.retried(Failure::Throttled);
         }
-        collector.ended([get(4 << 20, 11_000_000)]);
+        collector.ended([Ended { backend: Backend::S3, ..get(4 << 20, 11_000_000) }]);
     }
+    // And what it was copied from, or is checked against.
+    collector.started(2);
+    collector.ended([get(4 << 10, 12_000), get(4 << 10, 13_000)]);
     let reset = Attempted { bytes: 70_000, status: None, failure: Some(Failure::Unavailable), ..part };
     collector.attempted([reset]);
     collector.retried(Failure::Unavailable);

@@ -1,8 +1,8 @@
 //! Merging is exact to the bucket, whoever counted what; and what was merged can be taken apart again.
 
 use forebay_metrics::{
-    Attempted, CacheUse, Ended, Extent, Failure, MetricsCollector, MetricsSnapshot, Operation, Outcome,
-    SnapshotError,
+    Attempted, Backend, CacheUse, Counter, Ended, Extent, Failure, MetricsCollector, MetricsSnapshot,
+    Operation, Outcome, SnapshotError,
 };
 use proptest::prelude::*;
 
@@ -22,7 +22,13 @@ fn operation() -> impl Strategy<Value = Ended> {
         1 => prop::sample::select(Failure::ALL.to_vec()).prop_map(Outcome::Failed),
         1 => Just(Outcome::Cancelled),
     ];
-    (kinds, outcome).prop_map(|(operation, outcome)| Ended { operation, extent: Extent::Part, outcome })
+    let backends = prop::sample::select(Backend::ALL.to_vec());
+    (kinds, backends, outcome).prop_map(|(operation, backend, outcome)| Ended {
+        operation,
+        backend,
+        extent: Extent::Part,
+        outcome,
+    })
 }
 
 fn count(collector: &MetricsCollector, operation: Ended) {
@@ -36,6 +42,7 @@ fn count(collector: &MetricsCollector, operation: Ended) {
     let (kind, status) = (operation.operation, failure.is_none().then_some(206));
     collector.attempted([Attempted {
         operation: kind,
+        backend: operation.backend,
         asked: None,
         bytes,
         latency_ns,
@@ -69,6 +76,23 @@ proptest! {
     }
 
     #[test]
+    fn backends_together_are_the_whole(work in prop::collection::vec(operation(), 0..80)) {
+        let collector = MetricsCollector::new();
+        work.iter().for_each(|&operation| count(&collector, operation));
+        let snapshot = collector.snapshot();
+        for counter in Counter::ALL.iter().filter(|counter| counter.is_per_backend()) {
+            let each = snapshot.backends.values().filter_map(|backend| backend.counter(*counter));
+            prop_assert_eq!(each.sum::<u64>(), snapshot.counter(*counter), "{:?}", counter);
+        }
+        let mut sum = MetricsSnapshot::default();
+        for backend in snapshot.backends.values() {
+            let operations = backend.operations.clone();
+            sum.merge(&MetricsSnapshot { operations, ..MetricsSnapshot::default() }).unwrap();
+        }
+        prop_assert_eq!(sum.operations, snapshot.operations);
+    }
+
+    #[test]
     fn an_interval_added_to_what_was_before_is_the_whole(
         before in prop::collection::vec(operation(), 0..40),
         after in prop::collection::vec(operation(), 0..40),
@@ -88,11 +112,21 @@ proptest! {
             prop_assert_eq!(ours.latency_ns.buckets(), theirs.latency_ns.buckets());
             prop_assert_eq!(ours.request_bytes.buckets(), theirs.request_bytes.buckets());
         }
+        for (name, theirs) in &interval.snapshot().backends {
+            let ours = &diff.backends[name];
+            prop_assert_eq!(&ours.counters, &theirs.counters);
+            for (operation, theirs) in &theirs.operations {
+                prop_assert_eq!(ours.operations[operation].latency_ns.buckets(), theirs.latency_ns.buckets());
+            }
+        }
         let mut sum = earlier;
         sum.merge(&diff).unwrap();
         prop_assert_eq!(sum.backend_counters, later.backend_counters);
         for (name, whole) in &later.operations {
             prop_assert_eq!(sum.operations[name].latency_ns.buckets(), whole.latency_ns.buckets());
+        }
+        for (name, whole) in &later.backends {
+            prop_assert_eq!(&sum.backends[name].counters, &whole.counters);
         }
     }
 }
@@ -101,7 +135,7 @@ proptest! {
 fn a_later_snapshot_is_not_taken_for_an_earlier_one() {
     let collector = MetricsCollector::new();
     let outcome = Outcome::Failed(Failure::Denied);
-    let failed = Ended { operation: Operation::Get, extent: Extent::Whole, outcome };
+    let failed = Ended { operation: Operation::Get, backend: Backend::File, extent: Extent::Whole, outcome };
     count(&collector, failed);
     let earlier = collector.snapshot();
     count(&collector, failed);

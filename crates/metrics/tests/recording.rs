@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use forebay_metrics::{
-    CacheUse, Counter, Digits, Ended, Extent, Layout, MetricsCollector, MetricsSnapshot, NameError,
+    Backend, CacheUse, Counter, Digits, Ended, Extent, Layout, MetricsCollector, MetricsSnapshot, NameError,
     Operation, Outcome, PerformanceHistogram, Preset, RecordingError, RecordingOptions, Report, RunFacts,
 };
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ fn options(sampling_rate: f64, batch_size: u32) -> RecordingOptions {
 fn get(i: u64) -> Ended {
     let (bytes, latency_ns) = (i % 5_000, 1_000 + i * 7_919 % 100_000);
     let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
-    Ended { operation: Operation::Get, extent: Extent::Whole, outcome }
+    Ended { operation: Operation::Get, backend: Backend::File, extent: Extent::Whole, outcome }
 }
 
 #[test]

@@ -7,11 +7,12 @@
 //! ```
 //! use forebay_metrics::draw::{Plot, Run, charts, svg};
 //! use forebay_metrics::{Layout, MetricsSnapshot, Operation, Outcome};
-//! # use forebay_metrics::{CacheUse, MetricsCollector, Ended, Extent};
+//! # use forebay_metrics::{Backend, CacheUse, MetricsCollector, Ended, Extent};
 //! # let collector = MetricsCollector::new();
 //! # collector.started(200);
 //! # collector.ended((1..=200).map(|i| Ended {
 //! #     operation: Operation::Get,
+//! #     backend: Backend::File,
 //! #     extent: Extent::Whole,
 //! #     outcome: Outcome::Done { bytes: 65_536, latency_ns: i * 1_000, first_byte_ns: None, cache: CacheUse::Default },
 //! # }));

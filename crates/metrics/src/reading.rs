@@ -1,0 +1,147 @@
+//! How a collector is read: all threads' counts together, by backend and over all of them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::attempts::{self, AttemptShard, AttemptSummary};
+use crate::backend::{self, BackendSummary, Reads};
+use crate::collector::MetricsCollector;
+use crate::names::Counter;
+use crate::operation::{Backend, CacheUse, Happening, Operation};
+use crate::operation_series::Series;
+use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache, merge_operations};
+
+impl MetricsCollector {
+    /// Everything until now. Stages and queues are left for a pipeline to fill in.
+    ///
+    /// Writers are not stopped, so a batch that is being written may be in it in part.
+    pub fn snapshot(&self) -> MetricsSnapshot {
+        let mut operations = BTreeMap::new();
+        let mut reads = Reads::default();
+        let mut backends = BTreeMap::new();
+        for &backend in Backend::ALL {
+            let theirs = self.operations(backend);
+            if theirs.is_empty() {
+                continue;
+            }
+            let of_these = self.reads(backend);
+            merge_operations(&mut operations, &theirs, "operations").expect("one collector has one layout");
+            reads.range_gets += of_these.range_gets;
+            reads.hints += of_these.hints;
+            let counter = |&counter: &Counter| {
+                let n = backend::told(counter, &theirs, of_these, 0)?;
+                Some((counter.definition().name.to_owned(), n))
+            };
+            let counters = Counter::ALL.iter().filter_map(counter).collect();
+            backends.insert(backend.name().to_owned(), BackendSummary { counters, operations: theirs });
+        }
+        let downgrades = self.downgrades();
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let happened = |happening: Happening| load(&self.happenings[happening as usize]);
+        let retries = load(&self.retries);
+        let backend_counters = Counter::ALL
+            .iter()
+            .map(|&counter| {
+                let n =
+                    backend::told(counter, &operations, reads, retries).unwrap_or_else(|| match counter {
+                        Counter::Retries => retries,
+                        Counter::Throttles => load(&self.throttles),
+                        Counter::Downgrades => downgrades.iter().map(|d| d.n).sum(),
+                        Counter::RetriesWithheld => happened(Happening::RetryWithheld),
+                        Counter::Hedges => happened(Happening::Hedged),
+                        Counter::HedgesWon => happened(Happening::HedgeWon),
+                        Counter::BreakerOpens => happened(Happening::BreakerOpened),
+                        Counter::BreakerRefusals => happened(Happening::BreakerRefused),
+                        Counter::Failovers => happened(Happening::FailedOver),
+                        Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
+                        Counter::Connections => happened(Happening::Connected),
+                    Counter::Mappings => happened(Happening::Mapped),
+                    Counter::MappingsAdvised => happened(Happening::MappingAdvised),
+                        other => unreachable!("{other:?} is told by operations"),
+                    });
+                (counter, n)
+            })
+            // Where no backend tells of connections, none is not a number of them.
+            .filter(|&(counter, n)| counter != Counter::Connections || n > 0)
+            .map(|(counter, n)| (counter.definition().name.to_owned(), n))
+            .collect();
+        let applied: BTreeMap<String, u64> = CacheUse::ALL
+            .iter()
+            .map(|&used| (used, self.all_series().map(|series| series.used(used)).sum()))
+            .filter(|&(_, n): &(_, u64)| n > 0)
+            .map(|(used, n)| (used.name().to_owned(), n))
+            .collect();
+        MetricsSnapshot {
+            backend_counters,
+            inflight_bytes: self.inflight_bytes().reading(),
+            queue_depth: self.queue_depth().reading(),
+            concurrency_limit: self.concurrency_limit().reading(),
+            operations: operations.into_iter().chain(self.named.summaries(&self.plans)).collect(),
+            backends,
+            page_cache: PageCache {
+                hit: load(&self.cached.hit),
+                miss: load(&self.cached.miss),
+                unknown: load(&self.cached.unknown),
+                reads_sampled: load(&self.cached.reads),
+                applied,
+                downgrades,
+            },
+            ..MetricsSnapshot::default()
+        }
+    }
+
+    /// What one backend did, by kind of operation: those that ended or made a request.
+    fn operations(&self, backend: Backend) -> BTreeMap<String, OperationSummary> {
+        let summary = |&operation: &Operation| {
+            let shards: Vec<&Series> =
+                self.shards.all().filter_map(|shard| shard.series(backend, operation)).collect();
+            let attempts = self.attempts(backend, operation);
+            if shards.is_empty() && attempts.is_none() {
+                return None;
+            }
+            let summary = OperationSummary { attempts, ..Series::summary(&shards, &self.plans) };
+            Some((operation.name().to_owned(), summary))
+        };
+        Operation::ALL.iter().filter_map(summary).collect()
+    }
+
+    /// The requests that one backend made for one kind of operation.
+    fn attempts(&self, backend: Backend, operation: Operation) -> Option<AttemptSummary> {
+        let shards: Vec<&AttemptShard> =
+            self.shards.all().filter_map(|shard| shard.attempts(backend, operation)).collect();
+        attempts::summary(&shards, &self.plans.latency, &self.plans.bytes)
+    }
+
+    fn reads(&self, backend: Backend) -> Reads {
+        let mut reads = Reads::default();
+        for series in self.series_of(backend) {
+            let hints = CacheUse::ALL.iter().filter(|used| used.is_hint());
+            reads.range_gets += series.range_gets();
+            reads.hints += hints.map(|&used| series.used(used)).sum::<u64>();
+        }
+        reads
+    }
+
+    fn series_of(&self, backend: Backend) -> impl Iterator<Item = &Series> {
+        self.shards
+            .all()
+            .flat_map(move |shard| Operation::ALL.iter().filter_map(move |&op| shard.series(backend, op)))
+    }
+
+    fn all_series(&self) -> impl Iterator<Item = &Series> {
+        Backend::ALL.iter().flat_map(|&backend| self.series_of(backend))
+    }
+
+    fn downgrades(&self) -> Vec<Downgrade> {
+        let mut found = Vec::new();
+        for &from in CacheUse::ALL {
+            for &to in CacheUse::ALL {
+                let n = self.downgrades[from as usize][to as usize].load(Ordering::Relaxed);
+                if n > 0 {
+                    found.push(Downgrade { from: from.name().to_owned(), to: to.name().to_owned(), n });
+                }
+            }
+        }
+        found
+    }
+}
