@@ -68,6 +68,11 @@ impl Args {
     pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
         self.chrome_trace.as_ref()
     }
+
+    /// How the run is measured.
+    pub(crate) fn metrics(&self) -> &metrics_out::Flags {
+        &self.metrics
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {

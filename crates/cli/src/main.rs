@@ -258,7 +258,13 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         0 | 1 => observers.pop(),
         _ => Some(Arc::new(Several(observers))),
     };
-    let collector = Arc::new(MetricsCollector::new());
+    let measured = match &command {
+        Command::Load(args) => Some(args.metrics()),
+        Command::Trace(args) => args.metrics(),
+        _ => None,
+    };
+    let collector =
+        Arc::new(measured.map_or_else(|| Ok(MetricsCollector::new()), metrics_out::Flags::collector)?);
     let loads = matches!(command, Command::Load(_)) || own.is_some();
     let context = Context {
         console: console.clone(),

@@ -6,7 +6,7 @@
 use crate::failure::{Failure, Result};
 use forebay_io::Kind;
 use forebay_metrics::hlog::{self, Interval};
-use forebay_metrics::{MetricsSnapshot, RunFacts};
+use forebay_metrics::{MetricsCollector, MetricsSnapshot, Preset, RecordingOptions, RunFacts};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
@@ -23,6 +23,32 @@ pub(crate) struct Flags {
     /// Also write it every so many seconds while loading (.json: a line each; .hlog: an interval each)
     #[arg(long, value_name = "SECONDS", requires = "metrics_out", value_parser = seconds)]
     metrics_interval: Option<Duration>,
+    /// How finely histograms are kept: training (3 digits), inference (4) or high_frequency (2)
+    #[arg(long, value_name = "PRESET", default_value = "training", value_parser = Preset::ALL.map(Preset::name))]
+    metrics_preset: String,
+    /// Significant digits of percentiles, 1 to 5, in place of the preset's
+    #[arg(long, value_name = "DIGITS")]
+    metrics_significant_digits: Option<u8>,
+    /// The part of the operations that goes into histograms, above 0 up to 1; counters are exact always
+    #[arg(long, value_name = "RATE")]
+    metrics_sampling_rate: Option<f64>,
+    /// Values that a thread lists before it puts them into a histogram, 1 to 4096
+    #[arg(long, value_name = "N")]
+    metrics_batch_size: Option<u32>,
+}
+
+impl Flags {
+    /// A collector that keeps what the flags say.
+    pub(crate) fn collector(&self) -> Result<MetricsCollector> {
+        RecordingOptions::asked(
+            Some(&self.metrics_preset),
+            self.metrics_significant_digits,
+            self.metrics_sampling_rate,
+            self.metrics_batch_size,
+        )
+        .and_then(MetricsCollector::with_options)
+        .map_err(|error| Failure::usage(format!("--metrics-…: {error}")))
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -127,5 +127,6 @@ pub(crate) fn summarize<'a>(
                 .map(move |(offset, &count)| (layout.low_of(first + offset), count))
         })
         .collect();
-    HistogramSummary::from_parts(*layout, buckets, sum, min, max, clamped).with_skipped(skipped)
+    HistogramSummary::from_parts(*layout, buckets, sum, min, max, clamped)
+        .sampled(plan.sampling_rate, skipped)
 }

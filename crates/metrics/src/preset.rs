@@ -3,9 +3,10 @@
 //! A preset chooses digits only: every one takes sizes from 0 B to 1 TiB and times from 1 ns to 1 h, so that no
 //! choice clamps what another would have kept.
 
-use crate::collector::MetricsCollector;
+use std::str::FromStr;
+
 use crate::layout::Digits;
-use crate::recording::RecordingOptions;
+use crate::recording::{RecordingError, RecordingOptions};
 
 /// A choice of significant digits by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,44 +47,13 @@ impl Preset {
     pub fn options(self) -> RecordingOptions {
         RecordingOptions::new(self.digits())
     }
-
-    /// A collector of this kind.
-    pub fn collector(self) -> MetricsCollector {
-        MetricsCollector::with_digits(self.digits())
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Backend, CacheUse, Ended, Extent, Layout, Operation, Outcome};
+impl FromStr for Preset {
+    type Err = RecordingError;
 
-    #[test]
-    fn every_preset_takes_a_byte_to_a_tebibyte_and_a_nanosecond_to_an_hour() {
-        for preset in Preset::ALL {
-            let collector = preset.collector();
-            for (bytes, latency_ns) in [(1, 1), (1 << 40, 3_600_000_000_000)] {
-                let outcome =
-                    Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
-                collector.started(1);
-                collector.ended([Ended {
-                    operation: Operation::Get,
-                    backend: Backend::File,
-                    extent: Extent::Whole,
-                    outcome,
-                }]);
-            }
-            let snapshot = collector.snapshot();
-            let get = snapshot.operation(Operation::Get).unwrap();
-            assert_eq!(get.clamped(), 0, "{}", preset.name());
-            assert_eq!((get.latency_ns.min(), get.latency_ns.max()), (Some(1), Some(3_600_000_000_000)));
-            assert_eq!((get.request_bytes.min(), get.request_bytes.max()), (Some(1), Some(1 << 40)));
-        }
-    }
-
-    #[test]
-    fn memory_is_what_the_documentation_says() {
-        let [three, four, two] = Preset::ALL.map(|preset| Layout::latency(preset.digits()).page_len());
-        assert_eq!((four / three, three / two), (16, 8));
+    fn from_str(name: &str) -> Result<Preset, RecordingError> {
+        let known = Preset::ALL.into_iter().find(|preset| preset.name() == name);
+        known.ok_or_else(|| RecordingError::Preset(name.to_owned()))
     }
 }

@@ -27,6 +27,8 @@ pub struct HistogramSummary {
     clamped: u64,
     /// Values that sampling left out.
     skipped: u64,
+    /// The part of the values that sampling was to keep.
+    sampling_rate: f64,
 }
 
 impl HistogramSummary {
@@ -54,12 +56,32 @@ impl HistogramSummary {
             _ => (0, 0),
         };
         let n = buckets.iter().map(|&(_, count)| count).sum();
-        HistogramSummary { layout, buckets, n, sum, min, max, clamped, skipped: 0 }
+        HistogramSummary { layout, buckets, n, sum, min, max, clamped, skipped: 0, sampling_rate: 1.0 }
     }
 
-    /// The same, of which so many values more were not recorded.
-    pub(crate) fn with_skipped(self, skipped: u64) -> HistogramSummary {
-        HistogramSummary { skipped, ..self }
+    /// The same, recorded at this rate, at which so many values more were left out.
+    pub(crate) fn sampled(self, sampling_rate: f64, skipped: u64) -> HistogramSummary {
+        HistogramSummary { sampling_rate, skipped, ..self }
+    }
+
+    /// The part of the values that was to be recorded: 1 for all. See
+    /// [`RecordingOptions::sampling_rate`](crate::RecordingOptions::sampling_rate).
+    pub fn sampling_rate(&self) -> f64 {
+        self.sampling_rate
+    }
+
+    /// Whether values of both may stand beside each other.
+    fn check(&self, other: &HistogramSummary) -> Result<(), MergeError> {
+        if self.layout != other.layout {
+            return Err(MergeError::Layout { ours: self.layout, theirs: other.layout });
+        }
+        // Written down and read back, a rate may have changed in its last place.
+        let same = (self.sampling_rate - other.sampling_rate).abs() <= 1e-9 * self.sampling_rate;
+        if !same && self.offered() > 0 && other.offered() > 0 {
+            let (ours, theirs) = (self.sampling_rate, other.sampling_rate);
+            return Err(MergeError::SamplingRate { ours, theirs });
+        }
+        Ok(())
     }
 
     /// Values recorded, clamped ones among them.
@@ -196,9 +218,7 @@ impl HistogramSummary {
     /// Counts, sum and mean are exact. The minimum and the maximum of the interval are known only
     /// where they are also those of the whole; elsewhere they are the bounds of their bucket.
     pub fn since(&self, earlier: &HistogramSummary) -> Result<HistogramSummary, MergeError> {
-        if self.layout != earlier.layout {
-            return Err(MergeError { ours: self.layout, theirs: earlier.layout });
-        }
+        self.check(earlier)?;
         let mut before = earlier.buckets.iter().peekable();
         let buckets = self
             .buckets
@@ -217,13 +237,14 @@ impl HistogramSummary {
             self.max,
             self.clamped.saturating_sub(earlier.clamped),
         )
-        .with_skipped(self.skipped.saturating_sub(earlier.skipped)))
+        .sampled(self.sampling_rate, self.skipped.saturating_sub(earlier.skipped)))
     }
 
     /// Adds another's values to these. Nothing is changed on error.
     pub fn merge(&mut self, other: &HistogramSummary) -> Result<(), MergeError> {
-        if self.layout != other.layout {
-            return Err(MergeError { ours: self.layout, theirs: other.layout });
+        self.check(other)?;
+        if self.offered() == 0 {
+            self.sampling_rate = other.sampling_rate;
         }
         if other.n == 0 {
             self.clamped = self.clamped.saturating_add(other.clamped);
@@ -276,12 +297,29 @@ pub struct PowerOfTwo {
     pub n: u64,
 }
 
-/// Two summaries with different buckets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("histograms of {ours:?} and {theirs:?} cannot be merged: record both with the same range and digits")]
-pub struct MergeError {
-    ours: Layout,
-    theirs: Layout,
+/// Two summaries whose values cannot stand beside each other.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum MergeError {
+    /// Their buckets differ.
+    #[error(
+        "histograms of {ours:?} and {theirs:?} cannot be merged: record both with the same range and digits"
+    )]
+    Layout {
+        /// Of the one that was to take the other up.
+        ours: Layout,
+        /// Of the other.
+        theirs: Layout,
+    },
+    /// A value of one stands for more than a value of the other.
+    #[error(
+        "histograms of sampling_rate {ours} and {theirs} cannot be merged: record both with the same sampling_rate"
+    )]
+    SamplingRate {
+        /// Of the one that was to take the other up.
+        ours: f64,
+        /// Of the other.
+        theirs: f64,
+    },
 }
 
 #[cfg(test)]

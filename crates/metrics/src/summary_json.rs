@@ -71,10 +71,21 @@ struct Recorded {
     lowest: u64,
     highest: u64,
     digits: Digits,
+    /// Only where a part was recorded.
+    #[serde(default = "all", skip_serializing_if = "is_all")]
+    sampling_rate: f64,
     min: Option<u64>,
     max: Option<u64>,
     sum: u64,
     buckets: Vec<(u64, u64)>,
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+fn is_all(rate: &f64) -> bool {
+    *rate == 1.0
 }
 
 impl From<HistogramSummary> for Wire {
@@ -113,6 +124,7 @@ impl From<HistogramSummary> for Wire {
                 lowest: layout.lowest(),
                 highest: layout.highest(),
                 digits: layout.digits(),
+                sampling_rate: summary.sampling_rate(),
                 min: summary.min(),
                 max: summary.max(),
                 sum: summary.sum(),
@@ -137,6 +149,8 @@ pub(crate) enum WireError {
     Extreme { name: &'static str, value: Option<u64>, place: &'static str },
     #[error("{clamped} values clamped out of {of}")]
     Clamped { clamped: u64, of: u64 },
+    #[error("sampling_rate is {0}: it must be above 0 and at most 1")]
+    SamplingRate(f64),
     #[error("{n} values recorded out of {of}")]
     Offered { n: u64, of: u64 },
 }
@@ -147,6 +161,9 @@ impl TryFrom<Wire> for HistogramSummary {
     fn try_from(wire: Wire) -> Result<HistogramSummary, WireError> {
         let recorded = wire.recorded;
         let layout = Layout::new(recorded.unit, recorded.lowest, recorded.highest, recorded.digits)?;
+        if !(recorded.sampling_rate > 0.0 && recorded.sampling_rate <= 1.0) {
+            return Err(WireError::SamplingRate(recorded.sampling_rate));
+        }
         let mut held = 0u64;
         let mut above = None;
         for &(low, count) in &recorded.buckets {
@@ -177,7 +194,7 @@ impl TryFrom<Wire> for HistogramSummary {
             recorded.max.unwrap_or(0),
             wire.clamped,
         )
-        .with_skipped(wire.of - wire.n);
+        .sampled(recorded.sampling_rate, wire.of - wire.n);
         for (name, value, kept, place) in
             [("min", recorded.min, summary.min(), "first"), ("max", recorded.max, summary.max(), "last")]
         {

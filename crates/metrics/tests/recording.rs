@@ -66,6 +66,57 @@ fn sampling_leaves_counters_exact_and_says_of_how_many_its_percentiles_are() {
 }
 
 #[test]
+fn values_of_different_rates_or_digits_are_not_put_beside_each_other() {
+    let counted = |options| {
+        let collector = MetricsCollector::with_options(options).unwrap();
+        collector.started(1_000);
+        collector.ended((0..1_000).map(get));
+        collector.snapshot()
+    };
+    let (whole, part) = (counted(options(1.0, 1)), counted(options(0.25, 1)));
+    for (ours, theirs, named) in [(&whole, &part, "rate 1 and 0.25"), (&part, &whole, "rate 0.25 and 1")] {
+        let mut merged = ours.clone();
+        let error = merged.merge(theirs).unwrap_err().to_string();
+        assert!(error.contains("operations.get.latency_us_hist") && error.contains(named), "{error}");
+        assert_eq!(merged, *ours, "nothing is changed on error");
+        assert!(ours.diff(theirs).is_err());
+    }
+    let finer = counted(Preset::Inference.options());
+    let error = whole.clone().merge(&finer).unwrap_err().to_string();
+    assert!(error.contains("3 digits") && error.contains("4 digits"), "{error}");
+
+    let read = MetricsSnapshot::from_json(&part.to_json()).unwrap();
+    let mut twice = MetricsSnapshot::default();
+    twice.merge(&read).unwrap();
+    twice.merge(&part).unwrap();
+    let latency = &twice.operation(Operation::Get).unwrap().latency_ns;
+    assert_eq!((latency.offered(), latency.sampling_rate()), (2_000, 0.25));
+    assert_eq!(
+        twice.diff(&part).unwrap().operation(Operation::Get).unwrap().latency_ns.sampling_rate(),
+        0.25
+    );
+}
+
+#[test]
+fn what_is_asked_for_in_words_is_what_is_kept() {
+    let asked = RecordingOptions::asked;
+    assert_eq!(asked(None, None, None, None), Ok(RecordingOptions::default()));
+    for preset in Preset::ALL {
+        assert_eq!(asked(Some(preset.name()), None, None, None), Ok(preset.options()));
+    }
+    let all = asked(Some("inference"), Some(2), Some(0.5), Some(64)).unwrap();
+    assert_eq!((all.digits.get(), all.sampling_rate, all.batch_size), (2, 0.5, 64));
+    for (wrong, named) in [
+        (asked(Some("fast"), None, None, None), "preset \"fast\""),
+        (asked(None, Some(6), None, None), "significant_digits is 6"),
+        (asked(None, None, Some(0.0), None), "sampling_rate is 0"),
+        (asked(None, None, None, Some(0)), "batch_size is 0"),
+    ] {
+        assert!(wrong.unwrap_err().to_string().starts_with(named));
+    }
+}
+
+#[test]
 fn values_out_of_range_are_counted_also_where_sampling_leaves_them_out() {
     let histogram = PerformanceHistogram::with_options(Layout::latency, options(0.01, 1)).unwrap();
     histogram.record_all([0; 1_000]);
@@ -170,4 +221,32 @@ fn names_that_are_none_and_too_many_are_refused() {
     assert!(matches!(record("one-more"), Err(NameError::TooMany(_))));
     record("kind-7").unwrap();
     assert_eq!(collector.snapshot().operations["kind-7"].ops, 2);
+}
+
+#[test]
+fn every_preset_takes_a_byte_to_a_tebibyte_and_a_nanosecond_to_an_hour() {
+    for preset in Preset::ALL {
+        let collector = MetricsCollector::with_options(preset.options()).unwrap();
+        for (bytes, latency_ns) in [(1, 1), (1 << 40, 3_600_000_000_000)] {
+            let outcome = Outcome::Done { bytes, latency_ns, first_byte_ns: None, cache: CacheUse::Default };
+            collector.started(1);
+            collector.ended([Ended {
+                operation: Operation::Get,
+                backend: Backend::File,
+                extent: Extent::Whole,
+                outcome,
+            }]);
+        }
+        let snapshot = collector.snapshot();
+        let get = snapshot.operation(Operation::Get).unwrap();
+        assert_eq!(get.clamped(), 0, "{}", preset.name());
+        assert_eq!((get.latency_ns.min(), get.latency_ns.max()), (Some(1), Some(3_600_000_000_000)));
+        assert_eq!((get.request_bytes.min(), get.request_bytes.max()), (Some(1), Some(1 << 40)));
+    }
+}
+
+#[test]
+fn memory_is_what_the_documentation_says() {
+    let [three, four, two] = Preset::ALL.map(|preset| Layout::latency(preset.digits()).page_len());
+    assert_eq!((four / three, three / two), (16, 8));
 }

@@ -2,7 +2,7 @@
 //! time, on the checker's atomics (loom), which also count. Wait-free means that a recording takes no more steps than
 //! its own, whatever others do meanwhile; a path with a lock or a loop of tries would exceed any bound in some order.
 
-#![allow(dead_code, reason = "the library uses the rest")]
+#![allow(dead_code, unreachable_pub, reason = "the library uses the rest, and offers it")]
 
 mod sync {
     pub(crate) use loom::sync::atomic::{Ordering, fence};
@@ -64,6 +64,8 @@ mod histogram_shard;
 mod layout;
 #[path = "../src/names.rs"]
 mod names;
+#[path = "../src/preset.rs"]
+mod preset;
 #[path = "../src/recording.rs"]
 mod recording;
 #[path = "../src/tally.rs"]

@@ -31,6 +31,7 @@ mod errors;
 mod ledger;
 mod listing;
 mod loader;
+mod measuring;
 mod metrics;
 mod options;
 mod pending;

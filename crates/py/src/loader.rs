@@ -9,12 +9,13 @@ use crate::born::Born;
 use crate::dataset::{Asked, Dataset};
 use crate::epoch::{Batches, Running};
 use crate::ledger::Ledger;
+use crate::measuring::Measuring;
 use crate::options::{LoaderOptions, mapping};
 use crate::stores::{Stores, Watch};
 use crate::{errors, metrics, process, value, wait};
 use forebay_io::{Error, Kind, Operation, Store};
 use forebay_loader::{self as loader, State};
-use forebay_metrics::{MetricsCollector, MetricsSnapshot};
+use forebay_metrics::MetricsSnapshot;
 use pyo3::PyTraverseError;
 use pyo3::exceptions::PyTypeError;
 use pyo3::gc::PyVisit;
@@ -32,7 +33,7 @@ pub(crate) struct Loader {
     source: Source,
     options: LoaderOptions,
     progress: Option<Py<PyAny>>,
-    enable_metrics: bool,
+    measuring: Measuring,
     /// Both are locked for a look only, with the interpreter's lock held: a fork finds them open.
     live: Mutex<Option<Born<Arc<Live>>>>,
     next: Mutex<Next>,
@@ -101,7 +102,7 @@ impl Loader {
         source: Source,
         options: LoaderOptions,
         progress: Option<Py<PyAny>>,
-        enable_metrics: bool,
+        measuring: Measuring,
     ) -> PyResult<Self> {
         if let Some(tell) = &progress
             && !tell.bind(py).is_callable()
@@ -110,7 +111,7 @@ impl Loader {
             return Err(PyTypeError::new_err(format!("progress must be callable, True or None, is {kind}")));
         }
         let (live, next) = (Mutex::default(), Mutex::new(Next::Epoch(0)));
-        let made = Loader { source, options, progress, enable_metrics, live, next };
+        let made = Loader { source, options, progress, measuring, live, next };
         made.live(py)?;
         Ok(made)
     }
@@ -121,7 +122,7 @@ impl Loader {
             return Ok(live.clone());
         }
         let raise = |error: Error| errors::raise(py, &error);
-        let collector = self.enable_metrics.then(|| Arc::new(MetricsCollector::new()));
+        let collector = self.measuring.collector().map(Arc::new);
         let watch = collector.clone().map_or(Watch::Nobody, Watch::Loader);
         let (store, source) = self.source.bind(py, Arc::new(Stores::new(watch)))?;
         let options = self.options.for_loader();
@@ -149,7 +150,7 @@ impl Loader {
         if let Some(tell) = &progress
             && tell.bind(py).is_instance(&live_line(py)?)?
         {
-            let measured = Measured { live: live.clone(), enable_metrics: self.enable_metrics };
+            let measured = Measured { live: live.clone(), enable_metrics: self.measuring.is_on() };
             tell.call_method1(py, "watch", (measured,))?;
         }
         let collate = self.options.rust().collate;
@@ -240,7 +241,7 @@ impl Loader {
     /// Whether it counts what it does.
     #[getter]
     fn enable_metrics(&self) -> bool {
-        self.enable_metrics
+        self.measuring.is_on()
     }
 
     /// Everything measured so far, as a dict: operations, requests of the backends, latencies, bytes in flight, stages, queues.
@@ -288,7 +289,7 @@ impl Loader {
             Source::Dataset(dataset) => (dataset.bind(py).clone().into_any(), None),
             Source::Asked(asked) => (asked.uri(py)?, Some(asked.options(py)?)),
         };
-        let arguments = (source, this.options(), this.progress.as_ref(), this.enable_metrics, storage);
+        let arguments = (source, this.options(), this.progress.as_ref(), this.measuring.as_given(), storage);
         Ok((restore, arguments.into_pyobject(py)?))
     }
 
@@ -303,7 +304,7 @@ impl Loader {
 impl Loader {
     /// The loader of this process, if it measures.
     fn measured(&self, py: Python<'_>) -> PyResult<Arc<Live>> {
-        if !self.enable_metrics {
+        if !self.measuring.is_on() {
             let text = "nothing is measured: the loader was made with enable_metrics=False";
             return Err(errors::raise(py, &Error::new(Kind::Unsupported, Operation::Configure, text)));
         }
@@ -325,18 +326,26 @@ impl Loader {
 /// has its own.
 /// progress: True shows a line with how it goes, on a terminal. Or what is called with a Progress after each
 /// batch, on the thread that iterates; what it raises ends the loop as if the loop's body had raised it.
-/// enable_metrics: whether operations and requests are counted. Without, snapshot(), report() and
+/// enable_metrics: whether operations and requests are counted; or how: a dict of preset ("training", "inference",
+/// "high_frequency"), significant_digits, sampling_rate and batch_size, as of metrics.MetricsCollector. Without, snapshot(), report() and
 /// get_performance_report() raise UnsupportedError, and forebay.metrics.snapshot() has nothing of this loader.
 #[pyfunction]
-#[pyo3(signature = (uri_or_dataset, options = None, progress = None, *, storage_options = None, enable_metrics = true))]
+#[pyo3(
+    signature = (uri_or_dataset, options = None, progress = None, *, storage_options = None, enable_metrics = None),
+    text_signature = "(uri_or_dataset, options=None, progress=None, *, storage_options=None, enable_metrics=True)"
+)]
 pub(crate) fn create_async_loader(
     uri_or_dataset: &Bound<'_, PyAny>,
     options: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
     storage_options: Option<&Bound<'_, PyAny>>,
-    enable_metrics: bool,
+    enable_metrics: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Loader> {
     let py = uri_or_dataset.py();
+    let measuring = match enable_metrics {
+        Some(given) => Measuring::given(given)?,
+        None => Measuring::given(&PyBool::new(py, true))?,
+    };
     // Before the listing, which may take its time.
     let options = LoaderOptions::given(options, py)?;
     let source = match uri_or_dataset.cast::<Dataset>() {
@@ -358,7 +367,7 @@ pub(crate) fn create_async_loader(
         Some(given) if given.bind(py).is(PyBool::new(py, false)) => None,
         given => given,
     };
-    Loader::new(py, source, options, progress, enable_metrics)
+    Loader::new(py, source, options, progress, measuring)
 }
 
 /// The class of what `progress=True` shows.
@@ -393,8 +402,8 @@ pub(crate) fn restore_loader(
     uri_or_dataset: &Bound<'_, PyAny>,
     options: &Bound<'_, PyAny>,
     progress: Option<Py<PyAny>>,
-    enable_metrics: bool,
+    enable_metrics: &Bound<'_, PyAny>,
     storage_options: Option<&Bound<'_, PyAny>>,
 ) -> PyResult<Loader> {
-    create_async_loader(uri_or_dataset, Some(options), progress, storage_options, enable_metrics)
+    create_async_loader(uri_or_dataset, Some(options), progress, storage_options, Some(enable_metrics))
 }

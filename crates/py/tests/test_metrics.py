@@ -214,6 +214,38 @@ def test_a_pickled_loader_keeps_its_choice(folder):
     assert not pickle.loads(pickle.dumps(loader)).enable_metrics
 
 
+def test_how_finely_a_loader_measures_is_a_choice(folder):
+    root = folder([1000] * 40)
+    chosen = {"preset": "inference", "sampling_rate": 0.5, "batch_size": 8}
+    loader = forebay.create_async_loader(root, {"batch_size": 4}, enable_metrics=chosen)
+    chosen["sampling_rate"] = 2.0
+    assert loader.enable_metrics is True
+    loader = pickle.loads(pickle.dumps(loader))
+    for _ in range(5):
+        list(loader)
+    snapshot = loader.snapshot()
+    latency = snapshot["latency_us_hist"]
+    assert (latency["recorded"]["digits"], latency["recorded"]["sampling_rate"], latency["of"]) == (4, 0.5, 200)
+    assert 50 < latency["n"] < 150
+    assert snapshot["backends"]["file"]["counters"]["gets"] == snapshot["backend_counters"]["gets"] == 200
+    assert "of 200 operations" in loader.report()
+    whole = forebay.create_async_loader(root, enable_metrics={"preset": "inference"})
+    list(whole)
+    with pytest.raises(ValueError, match="sampling_rate 0.5 and 1"):
+        metrics.merge(snapshot, whole.snapshot())
+    for wrong, match in [
+        ({"preset": "fast"}, "high_frequency"),
+        ({"digits": 3}, "significant_digits"),
+        ({"significant_digits": 6}, "1 to 5"),
+        ({"sampling_rate": 0}, "above 0"),
+        ({"batch_size": 5000}, "4096"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            forebay.create_async_loader(root, enable_metrics=wrong)
+    with pytest.raises(TypeError, match="True, False or a mapping"):
+        forebay.create_async_loader(root, enable_metrics="yes")
+
+
 def test_a_program_counts_operations_of_its_own():
     collector = metrics.MetricsCollector("inference", batch_size=16)
     for us in range(1, 201):

@@ -14,6 +14,7 @@ pub(crate) use recording::{Recording, header};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::metrics_out;
 use crate::tally::Tally;
 use clap::Subcommand;
 use forebay_io::Kind;
@@ -38,6 +39,14 @@ enum Trace {
 }
 
 impl Args {
+    /// How a run of the loader is measured, where there is one.
+    pub(crate) fn metrics(&self) -> Option<&metrics_out::Flags> {
+        match &self.command {
+            Trace::Record(args) => Some(args.metrics()),
+            _ => None,
+        }
+    }
+
     /// The file that a recording goes to.
     pub(crate) fn recording(&self) -> Option<&PathBuf> {
         match &self.command {

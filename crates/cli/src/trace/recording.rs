@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::load;
+use crate::metrics_out;
 use forebay_io::Observe;
 use forebay_metrics::units;
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
@@ -30,6 +31,10 @@ impl Args {
 
     pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
         self.load.chrome_trace()
+    }
+
+    pub(crate) fn metrics(&self) -> &metrics_out::Flags {
+        self.load.metrics()
     }
 }
 

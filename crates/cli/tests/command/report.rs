@@ -38,6 +38,40 @@ fn the_suffix_decides_the_format() {
 }
 
 #[test]
+fn what_histograms_keep_is_a_choice_and_changes_no_counter() {
+    let place = place();
+    let run = |name: &str, flags: &[&str]| {
+        place.ok(&[&["load", "set", "--epochs", "20", "--metrics-out", name], flags].concat());
+        lines(&text(&place, name)).pop().unwrap()["metrics"].clone()
+    };
+    let get = |metrics: &serde_json::Value| metrics["operations"]["get"]["latency_us_hist"].clone();
+    for (flags, digits) in [
+        (&[][..], 3),
+        (&["--metrics-preset=inference"], 4),
+        (&["--metrics-preset=high_frequency"], 2),
+        (&["--metrics-preset=inference", "--metrics-significant-digits=1", "--metrics-batch-size=64"], 1),
+    ] {
+        let metrics = run("m.json", flags);
+        assert_eq!(get(&metrics)["recorded"]["digits"], digits, "{flags:?}");
+        assert_eq!(get(&metrics)["n"], 1_200);
+        assert_eq!(metrics["backends"]["file"]["counters"]["gets"], 1_200);
+    }
+    let some = run("some.json", &["--metrics-sampling-rate", "0.25"]);
+    let latency = get(&some);
+    assert_eq!((&latency["of"], &latency["recorded"]["sampling_rate"]), (&1_200.into(), &0.25.into()));
+    assert!((200..400).contains(&latency["n"].as_u64().unwrap()), "{}", latency["n"]);
+    assert_eq!(some["backend_counters"]["gets"], 1_200);
+    let report = place.ok(&["report", "some.json"]);
+    assert!(report.contains("of 1,200") && report.contains("95 % confidence"), "{report}");
+    let refused = place.fails(3, &["report", "m.json", "some.json"]);
+    assert!(refused.contains("digits") || refused.contains("sampling_rate"), "{refused}");
+    for wrong in ["preset=fast", "significant-digits=6", "sampling-rate=0", "sampling-rate=2", "batch-size=0"]
+    {
+        place.fails(2, &["load", "set", &format!("--metrics-{wrong}")]);
+    }
+}
+
+#[test]
 fn intervals_are_lines_that_only_grow_and_end_with_the_whole() {
     let place = place();
     let common = ["load", "set", "--epochs", "200", "--batch-size", "1", "--metrics-interval", "0.02"];

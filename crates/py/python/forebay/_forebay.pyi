@@ -54,7 +54,7 @@ def _restore_loader(
     uri_or_dataset: typing.Any,
     options: typing.Any,
     progress: typing.Any,
-    enable_metrics: bool,
+    enable_metrics: typing.Any,
     storage_options: typing.Any,
 ) -> typing.Any: ...
 

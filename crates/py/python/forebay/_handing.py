@@ -22,7 +22,7 @@ class HandingLoader:
     """Each `for` is an epoch, as of a `forebay.Loader`, which is in `loader`."""
 
     def __init__(
-        self, source: Source, options: Options = None, *, with_ids: bool = False, enable_metrics: bool = True
+        self, source: Source, options: Options = None, *, with_ids: bool = False, enable_metrics: bool | Mapping[str, Any] = True
     ) -> None:
         self.loader: Loader = create_async_loader(source, options, enable_metrics=enable_metrics)
         self._with_ids = with_ids

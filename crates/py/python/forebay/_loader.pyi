@@ -39,5 +39,5 @@ def create_async_loader(
     progress: Callable[[Progress], object] | bool | None = None,
     *,
     storage_options: Mapping[str, Any] | None = None,
-    enable_metrics: bool = True,
+    enable_metrics: bool | Mapping[str, Any] = True,
 ) -> Loader: ...

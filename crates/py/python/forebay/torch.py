@@ -74,7 +74,7 @@ class DataLoader(HandingLoader):
         device: torch.device | str | None = None,
         options: Options = None,
         with_ids: bool = False,
-        enable_metrics: bool = True,
+        enable_metrics: bool | Mapping[str, Any] = True,
     ) -> None:
         why_not = {
             "sampler": "the order is that of shuffle, shuffle_window, random_index_mode and seed; for another "
