@@ -1,6 +1,7 @@
 //! What `cargo xtask bench` asks of the loader itself, measured in one process, interleaved:
 //!
 //! * `metrics FOLDER`: epochs with metrics and without, in turn; the price of measuring.
+//! * `direct FILE`: random reads of 4 KiB past the page cache, with metrics and without, in turn.
 //! * `trace FOLDER`: the same with a trace and without.
 //! * `startup FOLDER`: a bare listing, and the time to a loader's first batch, in turn; and what the
 //!   list of samples keeps resident.
@@ -8,10 +9,11 @@
 //! Prints one line of JSON: for each contender the seconds and CPU seconds of each repeat.
 
 use forebay_io::layer::Observed;
-use forebay_io::{ListOptions, Location, Store};
+use forebay_io::{Budget, ListOptions, Location, Object, Pool, ReadOptions, Room, Store, Want};
+use forebay_io_direct::{DirectOptions, DirectStore};
 use forebay_io_open::StoreOptions;
 use forebay_loader::{Dataset, Loader, LoaderOptions};
-use forebay_metrics::MetricsCollector;
+use forebay_metrics::{MetricsCollector, Operation};
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -26,16 +28,20 @@ fn main() -> Result<()> {
     // Cargo adds `--bench`; run without a subcommand, as `cargo test` does, there is nothing to do.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [what, folder, repeats] = arguments.as_slice() else {
-        println!("usage: loading metrics|trace|startup FOLDER REPEATS");
+        println!("usage: loading metrics|direct|trace|startup PATH REPEATS");
         return Ok(());
     };
-    let bench = Bench::new(Path::new(folder))?;
     let repeats: usize = repeats.parse()?;
+    if what == "direct" {
+        println!("{}", direct(Path::new(folder), repeats)?);
+        return Ok(());
+    }
+    let bench = Bench::new(Path::new(folder))?;
     let result = match what.as_str() {
         "metrics" => bench.metrics(repeats)?,
         "trace" => bench.trace(repeats)?,
         "startup" => bench.startup(repeats)?,
-        other => return Err(format!("{other:?} is not one of metrics, trace, startup").into()),
+        other => return Err(format!("{other:?} is not one of metrics, direct, trace, startup").into()),
     };
     println!("{result}");
     Ok(())
@@ -178,6 +184,85 @@ impl Bench {
         let facts = json!({ "samples": samples, "table_bytes": table, "resident_growth_bytes": resident });
         Ok(result(&series, facts))
     }
+}
+
+/// Reads that a task submits together, tasks, and reads of one turn: a second or so of a fast device.
+const BATCH: usize = 16;
+const TASKS: usize = 8;
+const READS: u64 = 1280 * 128;
+const BLOCK: u64 = 4096;
+
+/// Random reads past the page cache, observed by a collector and not, in turn. With `skipped` in its facts where
+/// there is nothing to measure, and why.
+fn direct(file: &Path, repeats: usize) -> Result<Value> {
+    let skipped = |why: String| Ok(json!({ "facts": {}, "skipped": why }));
+    let options = DirectOptions { depth: 64, strict: true, ..DirectOptions::default() };
+    let store = match DirectStore::new(options) {
+        Ok(store) if store.uses_ring() => Arc::new(store),
+        Ok(_) => return skipped("the kernel refuses io_uring here".to_owned()),
+        Err(error) => return skipped(error.to_string()),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
+    let at = Location::from_path(&file.canonicalize()?)?.with_scheme("direct");
+    let collector = Arc::new(MetricsCollector::new());
+    let stores: [Arc<dyn Store>; 2] = [Arc::new(Observed::new(store.clone(), collector.clone())), store];
+    let mut objects = Vec::new();
+    for store in &stores {
+        match runtime.block_on(store.open(&at, ReadOptions::default())) {
+            Ok(object) => objects.push(object),
+            Err(error) => return skipped(error.to_string()),
+        }
+    }
+    let pool = Pool::new(Budget::new((TASKS * BATCH) as u64 * (BLOCK + 4096))?);
+    let mut buffers = Vec::new();
+    for _ in 0..TASKS {
+        let lease = pool.lease(pool.budget().ticket(), BATCH as u32);
+        let room = Room { align: 4096, ..Room::default() };
+        let wants: Vec<_> = (0..BATCH as u32).map(|slot| Want { room, ..Want::new(slot, BLOCK) }).collect();
+        buffers.push(runtime.block_on(lease.reserve(&wants))?);
+    }
+    let mut once = |object: &Arc<dyn Object>, reads: u64| -> Result<()> {
+        let blocks = object.meta().size / BLOCK;
+        let each = reads / (TASKS * BATCH) as u64;
+        let tasks = buffers.drain(..).zip(0u64..).map(|(mut bufs, task)| {
+            let object = object.clone();
+            runtime.spawn(async move {
+                let mut random = task;
+                for _ in 0..each {
+                    let place = |buf| {
+                        // An odd step goes through every block of a power of two of them, far from the last.
+                        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+                        ((random >> 20) % blocks * BLOCK, buf)
+                    };
+                    let results = object.read_many(bufs.into_iter().map(place).collect()).await;
+                    bufs = Vec::with_capacity(BATCH);
+                    for (buf, served) in results {
+                        served?;
+                        bufs.push(buf);
+                    }
+                }
+                Ok::<_, forebay_io::Error>(bufs)
+            })
+        });
+        let tasks: Vec<_> = tasks.collect();
+        for task in tasks {
+            buffers.push(runtime.block_on(task)??);
+        }
+        Ok(())
+    };
+    objects.iter().try_for_each(|object| once(object, READS / 10))?;
+    let mut series = [Series("on", Vec::new()), Series("off", Vec::new())];
+    for repeat in 0..repeats {
+        for turn in 0..2 {
+            let which = (repeat + turn) % 2;
+            series[which].time(|| once(&objects[which], READS))?;
+        }
+    }
+    let counted = collector.snapshot().operation(Operation::Read).map_or(0, |read| read.ops);
+    if counted < READS * repeats as u64 {
+        return Err(format!("{counted} reads were counted of {} and more", READS * repeats as u64).into());
+    }
+    Ok(result(&series, json!({ "samples": READS, "epochs": 1 })))
 }
 
 /// CPU seconds of all threads of this process.

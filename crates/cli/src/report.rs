@@ -2,6 +2,7 @@
 
 mod comparison;
 mod measured;
+mod pace;
 mod pictures;
 
 use crate::context::Context;
@@ -26,7 +27,8 @@ written with --metrics-interval also latency as a heatmap over time, throughput,
 against the cap. With --compare both runs are in the same charts.
 
 --compare tells two runs apart. A percentile's interval holds it with 95 % confidence, for values that do not \
-depend on each other (from order statistics, as in Conover, Practical Nonparametric Statistics, 3.2); two percentiles are said to differ where their intervals do not meet.
+depend on each other (from order statistics, as in Conover, Practical Nonparametric Statistics, 3.2); two percentiles are said to differ where their intervals do not meet. So are two rates, where both files were written \
+with --metrics-interval: their intervals are Student's, over the rates of five intervals or more.
 
 With --json one line: {\"type\": \"report\", \"facts\" (null where a file has none), \"metrics\"}, or \
 {\"type\": \"comparison\", \"a\", \"b\", \"rows\"}, each row with \"what\", \"unit\", \"a\", \"b\", \"change\" (b over a, \

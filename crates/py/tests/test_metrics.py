@@ -317,6 +317,15 @@ def test_a_line_elsewhere_is_asked_for(folder):
     assert len(list(again)) == 3
 
 
+def test_a_line_tells_of_an_epoch_of_unknown_length(folder):
+    file = io.StringIO()
+    live = forebay.metrics.Live(interval=1e-9, file=file, force=True)
+    options = {"batch_size": 4, "loading_mode": "streaming"}
+    assert len(list(forebay.create_async_loader(folder([10] * 12), options, progress=live))) == 3
+    lines = file.getvalue().splitlines()
+    assert [line.split("  ")[1] for line in lines] == ["1 batches", "2 batches", "3 batches"], lines
+
+
 def test_figures_are_of_what_happened_since_they_were_asked_for(folder):
     loader = forebay.create_async_loader(folder([1 << 16] * 200), {"batch_size": 4})
     live = forebay.metrics.live(loader)

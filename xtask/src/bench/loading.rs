@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
@@ -21,20 +21,23 @@ const FILES: usize = 1_000_000;
 /// What the program prints: readings by contender, and what else it saw.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Measured {
-    facts: BTreeMap<String, f64>,
+    pub(super) facts: BTreeMap<String, f64>,
+    /// Why there are no readings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) skipped: Option<String>,
     #[serde(flatten)]
     series: BTreeMap<String, Series>,
 }
 
 /// One figure a repeat.
 #[derive(Debug, Serialize, Deserialize)]
-struct Series {
-    seconds: Vec<f64>,
+pub(super) struct Series {
+    pub(super) seconds: Vec<f64>,
     cpu_seconds: Vec<f64>,
 }
 
 impl Measured {
-    fn series(&self, name: &str) -> anyhow::Result<&Series> {
+    pub(super) fn series(&self, name: &str) -> anyhow::Result<&Series> {
         self.series.get(name).with_context(|| format!("the bench has no readings of {name:?}"))
     }
 
@@ -48,8 +51,30 @@ impl Measured {
         Ok(median(of.iter().zip(to).map(|(a, b)| a / b).collect()))
     }
 
+    /// Prints what "on" costs beside "off", by processor time, which a neighbour on the machine disturbs least, and by
+    /// the clock; each with the least and the most of all repeats, for a percent to be told from noise.
+    pub(super) fn price(&self, most: f64) -> anyhow::Result<()> {
+        let ratios = |figure: fn(&Series) -> &Vec<f64>| -> anyhow::Result<Vec<f64>> {
+            let (on, off) = (figure(self.series("on")?), figure(self.series("off")?));
+            let mut ratios: Vec<_> = on.iter().zip(off).map(|(on, off)| on / off).collect();
+            ratios.sort_by(f64::total_cmp);
+            ensure!(!ratios.is_empty(), "the bench has no repeats");
+            Ok(ratios)
+        };
+        for (name, ratios) in [("CPU time", ratios(|s| &s.cpu_seconds)?), ("time", ratios(|s| &s.seconds)?)] {
+            let (least, greatest) = (ratios[0], ratios[ratios.len() - 1]);
+            let repeats = ratios.len();
+            let ratio = median(ratios);
+            // Met or missed by all repeats, or by the median alone.
+            let sure = if (least <= most) == (greatest <= most) { "" } else { "; repeats disagree" };
+            let text = format!("{name} with it, times that without");
+            println!("{} ({least:.3} to {greatest:.3} in {repeats}{sure})", bar(&text, ratio, most));
+        }
+        Ok(())
+    }
+
     /// A table of medians.
-    fn table(&self) -> String {
+    pub(super) fn table(&self) -> String {
         let mut text = format!("{:24} {:>11} {:>11}\n", "", "seconds", "CPU s");
         for (name, series) in &self.series {
             let [seconds, cpu] = [&series.seconds, &series.cpu_seconds].map(|all| median(all.clone()));
@@ -60,7 +85,12 @@ impl Measured {
 }
 
 /// Runs one of the program's measurements.
-fn measure(workspace: &Workspace, what: &str, folder: &Path, rounds: usize) -> anyhow::Result<Measured> {
+pub(super) fn measure(
+    workspace: &Workspace,
+    what: &str,
+    folder: &Path,
+    rounds: usize,
+) -> anyhow::Result<Measured> {
     let bench = ["bench", "--quiet", "-p", "forebay-cli", "--bench", "loading", "--", what];
     let mut command = shell::cargo(workspace.root(), bench);
     command.arg(folder).arg(rounds.to_string());
@@ -83,11 +113,6 @@ pub(super) fn startup(workspace: &Workspace, data: &Path, rounds: usize) -> anyh
     Ok(measured)
 }
 
-/// Epochs over cached files with metrics and without, in turn.
-pub(super) fn metrics(workspace: &Workspace, dataset: &Dataset, rounds: usize) -> anyhow::Result<Measured> {
-    on_and_off(workspace, "metrics", "metrics on and off", dataset, rounds, 1.01)
-}
-
 /// Epochs over cached files with something and without it, in turn.
 pub(super) fn on_and_off(
     workspace: &Workspace,
@@ -100,10 +125,7 @@ pub(super) fn on_and_off(
     page_cache::warm(&dataset.files)?;
     let measured = measure(workspace, what, &dataset.folder, rounds)?;
     println!("\n{title}, {} cached\n{}", dataset.folder.display(), measured.table());
-    let ratio = measured.ratio("on", "off", |series| &series.seconds)?;
-    println!("{}", bar("time with it, times that without", ratio, most));
-    let cpu = measured.ratio("on", "off", |series| &series.cpu_seconds)?;
-    println!("       CPU with it, times that without: {cpu:.3}");
+    measured.price(most)?;
     Ok(measured)
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod fio;
 pub(crate) mod limit;
 mod loading;
 mod machine;
+mod metrics;
 mod order;
 mod page_cache;
 mod reading;
@@ -61,7 +62,7 @@ enum Name {
     Direct,
     /// How soon the first batch of a directory of a million files comes
     Startup,
-    /// What measuring costs: epochs with metrics and without
+    /// What recording a value costs, how true percentiles are, and what measuring costs a loader
     Metrics,
     /// Orders of a hundred million samples: how soon, how fast, how small; then `shards`; then tensors beside
     /// PyTorch's loader, what a cap costs, and how soon a resumed epoch goes on
@@ -115,11 +116,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         Name::Files => {
             files::run(workspace, args)?;
             startup(workspace, args)?;
-            metrics(workspace, args)
+            metrics::run(workspace, args)
         }
         Name::Direct => direct::run(workspace, args),
         Name::Startup => startup(workspace, args),
-        Name::Metrics => metrics(workspace, args),
+        Name::Metrics => metrics::run(workspace, args),
         Name::Loader => {
             order(workspace, args)?;
             shards::run(workspace, args)?;
@@ -149,17 +150,6 @@ fn order(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     let measured = order::run(workspace, args.rounds)?;
     let data = data_folder(workspace)?;
     results::write(workspace, "loader", &machine::describe(workspace.root(), &data), &[measured])
-}
-
-fn metrics(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
-    let data = data_folder(workspace)?;
-    let mut all = Vec::new();
-    for shape in
-        files::SHAPES.iter().filter(|shape| matches!(shape.name, "4k" | "64k") && args.wants(shape.name))
-    {
-        all.push(loading::metrics(workspace, &shape.make(&data)?, args.rounds)?);
-    }
-    results::write(workspace, "metrics", &machine::describe(workspace.root(), &data), &all)
 }
 
 fn trace(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {

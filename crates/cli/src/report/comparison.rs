@@ -1,6 +1,7 @@
 //! Two runs beside each other: rates, and percentiles with the confidence that their values allow.
 
 use super::Measured;
+use super::pace::{MeanRate, Pace};
 use forebay_metrics::{HistogramSummary, RunFacts, units};
 use serde_json::{Value, json};
 use std::fmt;
@@ -8,6 +9,8 @@ use std::fmt;
 /// Figures of two runs, row by row.
 pub(super) struct Comparison {
     rows: Vec<Row>,
+    /// Readings of the rates of both, where both have enough.
+    readings: Option<[usize; 2]>,
 }
 
 #[derive(Clone, Copy)]
@@ -24,24 +27,31 @@ struct Row {
     unit: Unit,
     a: Option<f64>,
     b: Option<f64>,
-    intervals: Option<[(u64, u64); 2]>,
+    intervals: Option<[(f64, f64); 2]>,
 }
 
 impl Comparison {
     pub(super) fn of(a: &Measured, b: &Measured) -> Self {
         let mut rows = Vec::new();
+        let paces = [&*a.paces, &*b.paces];
+        let readings = match paces.map(Pace::bytes) {
+            [Some(a), Some(b)] => Some([a.readings, b.readings]),
+            _ => None,
+        };
         if let (Some(a), Some(b)) = (&a.facts, &b.facts) {
-            let rate = |what: &str, unit, of: fn(&RunFacts) -> Option<f64>| Row {
+            let rate = |what: &str, unit, of: fn(&RunFacts) -> Option<f64>, intervals| Row {
                 what: what.to_owned(),
                 unit,
                 a: of(a),
                 b: of(b),
-                intervals: None,
+                intervals,
             };
-            rows.push(rate("throughput", Unit::BytesPerSecond, |facts| facts.per_second(facts.bytes)));
-            rows.push(rate("samples", Unit::SamplesPerSecond, |facts| facts.per_second(facts.samples)));
-            rows.push(rate("wall time", Unit::Seconds, |facts| Some(facts.elapsed.as_secs_f64())));
-            rows.push(rate("CPU time", Unit::Seconds, |facts| Some(facts.cpu()?.as_secs_f64())));
+            let bytes: fn(&RunFacts) -> _ = |facts| facts.per_second(facts.bytes);
+            let samples: fn(&RunFacts) -> _ = |facts| facts.per_second(facts.samples);
+            rows.push(rate("throughput", Unit::BytesPerSecond, bytes, both(paces.map(Pace::bytes))));
+            rows.push(rate("samples", Unit::SamplesPerSecond, samples, both(paces.map(Pace::samples))));
+            rows.push(rate("wall time", Unit::Seconds, |facts| Some(facts.elapsed.as_secs_f64()), None));
+            rows.push(rate("CPU time", Unit::Seconds, |facts| Some(facts.cpu()?.as_secs_f64()), None));
         }
         for (name, ours) in &a.snapshot.operations {
             let Some(theirs) = b.snapshot.operations.get(name) else { continue };
@@ -75,7 +85,7 @@ impl Comparison {
             let what = format!("{} get wait", ours.name);
             distribution(&mut rows, &what, Unit::Nanoseconds, &ours.get_wait_ns, &theirs.get_wait_ns);
         }
-        Comparison { rows }
+        Comparison { rows, readings }
     }
 
     pub(super) fn to_json(&self) -> Vec<Value> {
@@ -101,6 +111,11 @@ impl Comparison {
     }
 }
 
+/// The intervals of two mean rates, where both are known.
+fn both([a, b]: [Option<MeanRate>; 2]) -> Option<[(f64, f64); 2]> {
+    Some([a?, b?].map(|rate| (rate.low, rate.high)))
+}
+
 fn distribution(rows: &mut Vec<Row>, what: &str, unit: Unit, a: &HistogramSummary, b: &HistogramSummary) {
     if a.n() == 0 && b.n() == 0 {
         return;
@@ -110,7 +125,8 @@ fn distribution(rows: &mut Vec<Row>, what: &str, unit: Unit, a: &HistogramSummar
         let [ours, theirs] = [a, b].map(|summary| summary.percentile(fraction).map(|value| value as f64));
         if ours.is_some() || theirs.is_some() {
             let intervals = a.percentile_interval(fraction).zip(b.percentile_interval(fraction));
-            let intervals = intervals.map(|(a, b)| [a, b]);
+            let exact = |(low, high): (u64, u64)| (low as f64, high as f64);
+            let intervals = intervals.map(|(a, b)| [exact(a), exact(b)]);
             rows.push(Row { what: format!("{what} {name}"), unit, a: ours, b: theirs, intervals });
         }
     }
@@ -164,6 +180,19 @@ impl fmt::Display for Comparison {
             };
             writeln!(f, "{:<28}{:>14}{:>14}{change:>11}{verdict}", row.what, show(row.a), show(row.b))?;
         }
-        Ok(())
+        writeln!(
+            f,
+            "\n  differs: more than chance explains, at 95 % confidence; may be chance: repeat or run\n  longer before \
+             acting on it. Percentiles are bounded by their order statistics."
+        )?;
+        match self.readings {
+            Some([a, b]) => {
+                writeln!(f, "  Rates are bounded by Student's t over {a} intervals of a and {b} of b.")
+            }
+            None => writeln!(
+                f,
+                "  Rates have no bounds: that wants five intervals of each run (--metrics-interval SECONDS)."
+            ),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a file of metrics holds: the facts of the run, what it did in all, and what it did when.
 
+use super::pace::Pace;
 use crate::failure::{Failure, Result};
 use forebay_io::Kind;
 use forebay_metrics::draw::Slice;
@@ -15,6 +16,8 @@ pub(super) struct Measured {
     pub(super) snapshot: MetricsSnapshot,
     /// More than one where the file was written with `--metrics-interval`.
     pub(super) slices: Vec<Slice>,
+    /// How fast it went in each interval; none where there are no intervals, or several files.
+    pub(super) paces: Vec<Pace>,
     /// Whether the last line says that the run went on after it: it was cut off, or still runs.
     pub(super) unfinished: bool,
 }
@@ -54,7 +57,7 @@ impl Measured {
             let begin = interval.begin.saturating_sub(start);
             slices.push(Slice { begin, end: begin + interval.length, happened });
         }
-        Ok(Measured { facts: None, snapshot: all, slices, unfinished: false })
+        Ok(Measured { facts: None, snapshot: all, slices, paces: Vec::new(), unfinished: false })
     }
 
     fn of_json(text: &str) -> Result<Self, String> {
@@ -84,10 +87,11 @@ impl Measured {
             Some(timed) if timed.len() > 1 => Slice::between(timed).map_err(|error| error.to_string())?,
             _ => Vec::new(),
         };
+        let paces = Pace::between(readings.iter().filter_map(|(facts, _)| facts.as_ref()));
         let Some((facts, snapshot)) = readings.pop() else {
             return Err("no line has metrics, such as --metrics-out FILE.json writes".to_owned());
         };
-        Ok(Measured { facts, snapshot, slices, unfinished: ended == Some(false) })
+        Ok(Measured { facts, snapshot, slices, paces, unfinished: ended == Some(false) })
     }
 
     /// Adds those of a process that ran at the same time.
@@ -97,6 +101,8 @@ impl Measured {
         };
         self.snapshot.merge(&other.snapshot).map_err(refused)?;
         self.slices = Slice::join(&self.slices, &other.slices).map_err(refused)?;
+        // Intervals of different processes begin at different moments.
+        self.paces.clear();
         self.unfinished |= other.unfinished;
         self.facts = match (self.facts.take(), other.facts) {
             (Some(mut ours), Some(theirs)) => {

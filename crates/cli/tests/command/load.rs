@@ -187,6 +187,69 @@ fn what_is_lost_is_listed_and_never_dropped_in_silence() {
     assert_eq!(summary["quarantine"]["substituted"], 2);
 }
 
+/// The rules of the Trace Event Format, as importers hold files to them: what each kind of event must have, and that
+/// complete events of one track lie within each other or apart. Operations that merely overlap are to be in
+/// different tracks, so no begin and end events (`b`, `e`) are wanted.
+fn check_trace_events(events: &[serde_json::Value]) {
+    let mut tracks = std::collections::BTreeMap::<u64, Vec<(u64, u64)>>::new();
+    let mut process_of = std::collections::BTreeMap::new();
+    let mut named = std::collections::BTreeSet::new();
+    for event in events {
+        // Microseconds, to the nanosecond.
+        let ns = |key: &str| {
+            let us = event[key].as_f64().unwrap_or_else(|| panic!("{key}: {event}"));
+            assert!(us >= 0.0 && us < 1e13, "{key}: {event}");
+            (us * 1e3).round() as u64
+        };
+        let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("{key}: {event}"));
+        let name = event["name"].as_str().expect("every event has a name");
+        let pid = number("pid");
+        let phase = event["ph"].as_str().expect("every event has a phase");
+        if matches!(phase, "X" | "i") || name.starts_with("thread_") {
+            let tid = number("tid");
+            assert_eq!(*process_of.entry(tid).or_insert(pid), pid, "a track of two processes: {event}");
+        }
+        match phase {
+            "M" => {
+                let known = ["process_name", "process_sort_index", "thread_name", "thread_sort_index"];
+                assert!(known.contains(&name), "{event}");
+                if name == "thread_name" {
+                    assert!(event["args"]["name"].is_string(), "{event}");
+                    named.insert(number("tid"));
+                }
+            }
+            "X" => {
+                let (begin, tid) = (ns("ts"), number("tid"));
+                assert!(named.contains(&tid) && event["cat"].is_string(), "{event}");
+                tracks.entry(tid).or_default().push((begin, begin + ns("dur")));
+            }
+            "i" => {
+                assert!(["g", "p", "t"].contains(&event["s"].as_str().unwrap()), "{event}");
+                ns("ts");
+            }
+            "C" => {
+                let args = event["args"].as_object().unwrap();
+                assert!(!args.is_empty() && args.values().all(serde_json::Value::is_number), "{event}");
+                ns("ts");
+            }
+            _ => panic!("a phase that is not written: {event}"),
+        }
+    }
+    for (tid, mut slices) in tracks {
+        // As importers take them: by beginning, the longer first.
+        slices.sort_by_key(|&(begin, end)| (begin, std::cmp::Reverse(end)));
+        let mut open: Vec<u64> = Vec::new();
+        for (begin, end) in slices {
+            while open.pop_if(|until| *until <= begin).is_some() {}
+            assert!(
+                open.last().is_none_or(|until| end <= *until),
+                "track {tid}: {begin} to {end} in {open:?}"
+            );
+            open.push(end);
+        }
+    }
+}
+
 #[test]
 fn a_timeline_of_a_run_has_its_operations_stages_and_queues() {
     let place = Place::new();
@@ -205,10 +268,12 @@ fn a_timeline_of_a_run_has_its_operations_stages_and_queues() {
     assert_eq!(count(&live, "X", "get"), 60);
     assert!(count(&live, "X", "read") > 0 && count(&live, "X", "index") > 0);
     assert!(count(&live, "C", "items in sink") > 0 && count(&live, "C", "operations in flight") > 0);
+    check_trace_events(&live);
 
     place.run(&["trace", "convert", "t.jsonl", "c.chrome.json"]);
     let converted = events("c.chrome.json");
     assert_eq!((count(&converted, "X", "get"), count(&converted, "X", "list")), (60, 1));
+    check_trace_events(&converted);
     place.fails(3, &["load", "set", "--chrome-trace", "no/such/t.json"]);
 }
 

@@ -74,16 +74,16 @@ fn what_histograms_keep_is_a_choice_and_changes_no_counter() {
 #[test]
 fn intervals_are_lines_that_only_grow_and_end_with_the_whole() {
     let place = place();
-    let common = ["load", "set", "--epochs", "200", "--batch-size", "1", "--metrics-interval", "0.02"];
+    let common = ["load", "set", "--epochs", "50", "--batch-size", "1", "--metrics-interval", "0.02"];
     place.ok(&[&common[..], &["--metrics-out", "m.json"]].concat());
     let written = lines(&text(&place, "m.json"));
     let gets = |line: &serde_json::Value| line["metrics"]["backend_counters"]["gets"].as_u64().unwrap();
     assert!(written.len() >= 2, "{} lines", written.len());
     assert!(written.is_sorted_by_key(gets));
     let (last, before) = written.split_last().unwrap();
-    assert_eq!((gets(last), &last["ended"]), (12_000, &true.into()));
+    assert_eq!((gets(last), &last["ended"]), (3_000, &true.into()));
     assert!(before.iter().all(|line| line["ended"] == false));
-    assert!(place.ok(&["report", "m.json"]).contains("12,000 samples"));
+    assert!(place.ok(&["report", "m.json"]).contains("3,000 samples"));
 
     place.ok(&[&common[..], &["--metrics-out", "m.hlog"]].concat());
     let log = text(&place, "m.hlog");
@@ -102,6 +102,7 @@ fn several_files_are_merged_and_two_compared() {
     assert_eq!(merged[0]["facts"]["samples"], 180);
     let compared = place.ok(&["report", "--compare", "a.json", "b.json"]);
     assert!(compared.contains("get latency p50") && compared.contains("throughput"), "{compared}");
+    assert!(compared.contains("Rates have no bounds"), "{compared}");
     let rows = &place.json(&["report", "--compare", "a.json", "a.json"])[0]["rows"];
     let differs =
         |row: &serde_json::Value| row["differs"] == true || row["change"].as_f64().is_some_and(|c| c != 0.0);
@@ -162,6 +163,42 @@ fn reports_are_drawn_as_a_page_a_picture_and_on_the_terminal() {
     let both = text(&place, "both.svg");
     assert!(both.contains("data-name=\"a.json\"") && both.contains("data-name=\"b.json\""));
     assert!(place.ok(&["report", "a.json", "b.json", "--plot"]).contains("Latency over time, get"));
+}
+
+#[test]
+fn rates_of_runs_with_intervals_are_compared_with_confidence() {
+    let place = place();
+    // As `load` writes them, a line a second.
+    let metrics = &place.json(&["load", "set"])[0]["metrics"].clone();
+    let write = |name: &str, rates: &[u64]| {
+        let (mut bytes, mut lines) = (0, String::new());
+        for (second, rate) in (1..).zip(rates) {
+            bytes += rate << 20;
+            let facts = serde_json::json!({
+                "elapsed_s": f64::from(second), "samples": bytes >> 12, "batches": 0, "bytes": bytes, "epochs": 1,
+                "cpu_user_s": null, "cpu_system_s": null, "max_bytes_in_flight": null,
+                "page_cache_requested": null,
+            });
+            lines +=
+                &serde_json::json!({ "type": "metrics", "facts": facts, "metrics": metrics }).to_string();
+            lines.push('\n');
+        }
+        place.write(name, &lines);
+    };
+    write("a.json", &[100, 104, 96, 101, 99, 100]);
+    write("b.json", &[120, 124, 116, 121, 119, 120]);
+    write("c.json", &[100, 140, 80, 110, 70, 130]);
+    let row = |a: &str, b: &str| {
+        let rows = place.json(&["report", "--compare", a, b])[0]["rows"].clone();
+        rows.as_array().unwrap().iter().find(|row| row["what"] == "throughput").unwrap().clone()
+    };
+    assert_eq!(row("a.json", "b.json")["differs"], true);
+    assert_eq!(row("a.json", "c.json")["differs"], false);
+    let interval = &row("a.json", "b.json")["a_interval"];
+    let [low, high] = [0, 1].map(|end| interval[end].as_f64().unwrap() / f64::from(1 << 20));
+    assert!(low > 95.0 && low < 100.0 && high > 100.0 && high < 105.0, "{interval}");
+    let text = place.ok(&["report", "--compare", "a.json", "b.json"]);
+    assert!(text.contains("Student's t over 6 intervals of a and 6 of b"), "{text}");
 }
 
 #[test]

@@ -20,12 +20,14 @@ pub struct Observed {
     observer: Arc<dyn Observe>,
     /// Whether operations are spans of `tracing`, too.
     spans: bool,
+    /// Read once when a batch begins, and at most once when it ends.
+    clock: fn() -> Instant,
 }
 
 impl Observed {
     /// Watches `store` with `observer`.
     pub fn new(store: Arc<dyn Store>, observer: Arc<dyn Observe>) -> Self {
-        Observed { store, observer, spans: false }
+        Observed { store, observer, spans: false, clock: Instant::now }
     }
 
     /// Makes a span of `tracing` of each operation, if a subscriber wants such; with the feature `tracing`. For one
@@ -37,11 +39,11 @@ impl Observed {
     }
 
     fn begin<'a>(&'a self, ops: Vec<Op<'a>>) -> Watch<'a> {
-        Watch::begin(&*self.observer, self.spans, ops)
+        Watch::begin(&*self.observer, self.spans, self.clock, ops)
     }
 
     fn watch<'a>(&'a self, operation: Operation, location: &'a Location) -> Watch<'a> {
-        self.begin(vec![op(operation, location, Instant::now())])
+        self.begin(vec![op(operation, location, (self.clock)())])
     }
 }
 
@@ -67,22 +69,29 @@ struct Watch<'a> {
     observer: &'a dyn Observe,
     ops: Vec<Op<'a>>,
     spans: Spans,
+    clock: fn() -> Instant,
 }
 
 impl<'a> Watch<'a> {
-    fn begin(observer: &'a dyn Observe, spans: bool, ops: Vec<Op<'a>>) -> Self {
+    fn begin(observer: &'a dyn Observe, spans: bool, clock: fn() -> Instant, ops: Vec<Op<'a>>) -> Self {
         let spans = if spans { Spans::of(&ops) } else { Spans::default() };
         observer.started(&ops);
-        Watch { observer, ops, spans }
+        Watch { observer, ops, spans, clock }
     }
 
     fn end<'r>(mut self, results: impl Iterator<Item = Result<Served, &'r crate::Error>>) {
+        // The members of a batch end together, as far as can be told here.
+        let mut now = None;
+        let clock = self.clock;
         let ends: Vec<End> = results
             .zip(&self.ops)
             .map(|(result, op)| match result {
                 // A store that measured the object alone knows better than the time of the batch.
                 Ok(served) if !served.elapsed.is_zero() => End::Done(served),
-                Ok(served) => End::Done(Served { elapsed: op.begun.elapsed(), ..served }),
+                Ok(served) => {
+                    let elapsed = now.get_or_insert_with(clock).saturating_duration_since(op.begun);
+                    End::Done(Served { elapsed, ..served })
+                }
                 Err(error) => End::Failed(error.kind()),
             })
             .collect();
@@ -118,7 +127,7 @@ impl Store for Observed {
     ) -> BoxFuture<'a, Result<Served>> {
         async move {
             let asked = request.clone();
-            let watch = self.begin(vec![op_of(&asked, &options, Instant::now())]);
+            let watch = self.begin(vec![op_of(&asked, &options, (self.clock)())]);
             let result = self.store.get(request, options, place).await;
             watch.end(std::iter::once(result.as_ref().copied()));
             result
@@ -133,7 +142,7 @@ impl Store for Observed {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Vec<Result<Served>>> {
         async move {
-            let begun = Instant::now();
+            let begun = (self.clock)();
             let ops = requests.iter().map(|r| op_of(r, &options, begun)).collect();
             let watch = self.begin(ops);
             let results = self.store.get_many(requests.clone(), options, place).await;
@@ -150,13 +159,14 @@ impl Store for Observed {
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
             let ReadOptions { stage, stream, attempt, .. } = options;
-            let opened = Op { stage, stream, attempt, ..op(Operation::Open, location, Instant::now()) };
+            let opened = Op { stage, stream, attempt, ..op(Operation::Open, location, (self.clock)()) };
             let watch = self.begin(vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
-            let (location, observer, spans) = (location.clone(), self.observer.clone(), self.spans);
+            let (location, observer) = (location.clone(), self.observer.clone());
+            let (spans, clock) = (self.spans, self.clock);
             result.map(|object| {
-                Arc::new(ObservedObject { object, location, observer, spans, stage, stream })
+                Arc::new(ObservedObject { object, location, observer, spans, clock, stage, stream })
                     as Arc<dyn Object>
             })
         }
@@ -236,6 +246,7 @@ struct ObservedObject {
     location: Location,
     observer: Arc<dyn Observe>,
     spans: bool,
+    clock: fn() -> Instant,
     stage: &'static str,
     stream: Option<u64>,
 }
@@ -265,7 +276,8 @@ impl Object for ObservedObject {
             let watch = Watch::begin(
                 &*self.observer,
                 self.spans,
-                vec![self.read_op(range_of(offset, &buf), Instant::now())],
+                self.clock,
+                vec![self.read_op(range_of(offset, &buf), (self.clock)())],
             );
             let (buf, result) = self.object.read_into(offset, buf).await;
             watch.end(std::iter::once(result.as_ref().copied()));
@@ -276,10 +288,10 @@ impl Object for ObservedObject {
 
     fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>> {
         async move {
-            let begun = Instant::now();
+            let begun = (self.clock)();
             let op_of = |(offset, buf): &(u64, Buf)| self.read_op(range_of(*offset, buf), begun);
             let ops = ranges.iter().map(op_of).collect();
-            let watch = Watch::begin(&*self.observer, self.spans, ops);
+            let watch = Watch::begin(&*self.observer, self.spans, self.clock, ops);
             let results = self.object.read_many(ranges).await;
             watch.end(results.iter().map(|(_, r)| r.as_ref().copied()));
             results
@@ -291,5 +303,45 @@ impl Object for ObservedObject {
 impl fmt::Debug for ObservedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Observed").field(&self.object).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Budget, MemoryStore, Pool, Unobserved};
+    use std::cell::Cell;
+
+    thread_local! {
+        static READINGS: Cell<u32> = const { Cell::new(0) };
+    }
+
+    fn counted() -> Instant {
+        READINGS.with(|readings| readings.set(readings.get() + 1));
+        Instant::now()
+    }
+
+    #[test]
+    fn a_batch_costs_one_reading_of_the_clock_where_it_begins_and_at_most_one_where_it_ends() {
+        let memory = Arc::new(MemoryStore::new());
+        let at: Location = "mem://set/a".parse().unwrap();
+        let store = Observed { clock: counted, ..Observed::new(memory, Arc::new(Unobserved)) };
+        let readings = || READINGS.with(|readings| readings.take());
+        futures::executor::block_on(async {
+            store.put(&at, Body::from(vec![1; 4096]), PutOptions::default()).await.unwrap();
+            readings();
+            let pool = Pool::new(Budget::new(1 << 20).unwrap());
+            let requests: Arc<[_]> = (0..64).map(|slot| GetRequest::whole(at.clone(), slot)).collect();
+            let place = pool.lease(pool.budget().ticket(), 64);
+            let results = store.get_many(requests, ReadOptions::default(), place).await;
+            assert!(results.iter().all(Result::is_ok));
+            // This store measures each object alone, so nobody else has to.
+            assert_eq!(readings(), 1);
+
+            let unmeasured = (0..64).map(|_| Ok(Served { bytes: 1, ..Served::default() }));
+            let ops = (0..64).map(|_| op(Operation::Get, &at, Instant::now())).collect();
+            store.begin(ops).end(unmeasured);
+            assert_eq!(readings(), 1, "one for all 64 that end together");
+        });
     }
 }

@@ -22,6 +22,8 @@ class Live:
         self._before: dict[str, Any] | None = None
         self._read_at = self._told_at = time.monotonic()
         self._epoch = -1
+        # Whether a line stands on the terminal that has not been ended.
+        self._open = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What was measured, and where it is written, are of this process.
@@ -62,6 +64,10 @@ class Live:
         ended = progress.batches == progress.batches_total
         if progress.epoch != self._epoch:
             self._epoch = progress.epoch
+            if self._open:
+                # Of an epoch that was left early, or whose length nobody knew.
+                file.write("\n")
+                self._open = False
             if self._before is None:
                 # Not since the loader was made, which may be long ago.
                 self._read_at = self._told_at = now - progress.elapsed
@@ -71,12 +77,15 @@ class Live:
         figures = self.figures()
         if not figures:
             return
+        # Unknown while a listing still goes on.
+        total = "" if progress.batches_total is None else f"/{progress.batches_total:,}"
         line = (
-            f"epoch {progress.epoch + 1}  {progress.batches:,}/{progress.batches_total:,} batches  "
+            f"epoch {progress.epoch + 1}  {progress.batches:,}{total} batches  "
             f"{figures['MiB/s']} MiB/s  p99 {figures['p99']}  ready {figures['ready']}"
         )
         if on_terminal:
             file.write(f"\r\x1b[2K{line}" + ("\n" if ended else ""))
+            self._open = not ended
         else:
             file.write(line + "\n")
         file.flush()
