@@ -47,6 +47,10 @@ fn prometheus_buckets_are_exact_and_cumulative() {
     assert_eq!(value(&text, &format!("forebay_operation_req_bytes_sum{of_get}")), Some(sum.clone()));
     assert_eq!(value(&text, "forebay_bytes_read_total"), Some(sum));
     assert_eq!(value(&text, &format!("forebay_operation_latency_seconds_count{of_get}")), Some("8".into()));
+    let of_files = "{backend=\"file\",operation=\"get\"}";
+    let count = value(&text, &format!("forebay_backend_operation_latency_seconds_count{of_files}"));
+    assert_eq!(count, Some("8".into()));
+    assert_eq!(value(&text, "forebay_backend_gets_total{backend=\"file\"}"), Some("8".into()));
     assert_eq!(text, snapshot.to_prometheus(), "the same each time");
     assert!(!text.contains("quantile"), "buckets, not summaries");
 }
@@ -68,14 +72,15 @@ fn interval_logs_are_read_back_exactly() {
             Deserializer::new().deserialize(&mut bytes.unwrap().as_slice()).unwrap();
         read.push((line.tag().unwrap().as_str().to_owned(), line.start_timestamp().as_secs(), histogram));
     }
-    assert_eq!(read.len(), 4, "{log}");
+    assert_eq!(read.len(), 8, "over all backends and of one: {log}");
     for (i, snapshot) in snapshots.iter().enumerate() {
         let get = snapshot.operation(Operation::Get).unwrap();
         for (tag, summary) in [("latency_ns", &get.latency_ns), ("req_bytes", &get.request_bytes)] {
             let begin = 1_000 + 10 * i as u64;
-            let tag = format!("operation.get.{tag}");
-            let (.., found) = read.iter().find(|(t, b, _)| (t, *b) == (&tag, begin)).unwrap();
-            assert_eq!(*found, summary.to_hdr(), "{tag}");
+            for tag in [format!("operation.get.{tag}"), format!("backend_operation.file.get.{tag}")] {
+                let (.., found) = read.iter().find(|(t, b, _)| (t, *b) == (&tag, begin)).unwrap();
+                assert_eq!(*found, summary.to_hdr(), "{tag}");
+            }
         }
     }
 }
