@@ -9,7 +9,7 @@
 //! Prints one line of JSON: for each contender the seconds and CPU seconds of each repeat.
 
 use forebay_io::layer::Observed;
-use forebay_io::{Budget, ListOptions, Location, Object, Pool, ReadOptions, Room, Store, Want};
+use forebay_io::{Budget, ListOptions, Location, Object, Place, Pool, ReadOptions, Room, Store, Want};
 use forebay_io_direct::{DirectOptions, DirectStore};
 use forebay_io_open::StoreOptions;
 use forebay_loader::{Dataset, Loader, LoaderOptions};

@@ -55,8 +55,8 @@ impl MetricsCollector {
                         Counter::Failovers => happened(Happening::FailedOver),
                         Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
                         Counter::Connections => happened(Happening::Connected),
-                    Counter::Mappings => happened(Happening::Mapped),
-                    Counter::MappingsAdvised => happened(Happening::MappingAdvised),
+                        Counter::Mappings => happened(Happening::Mapped),
+                        Counter::MappingsAdvised => happened(Happening::MappingAdvised),
                         other => unreachable!("{other:?} is told by operations"),
                     });
                 (counter, n)

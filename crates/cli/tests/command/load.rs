@@ -198,7 +198,7 @@ fn check_trace_events(events: &[serde_json::Value]) {
         // Microseconds, to the nanosecond.
         let ns = |key: &str| {
             let us = event[key].as_f64().unwrap_or_else(|| panic!("{key}: {event}"));
-            assert!(us >= 0.0 && us < 1e13, "{key}: {event}");
+            assert!((0.0..1e13).contains(&us), "{key}: {event}");
             (us * 1e3).round() as u64
         };
         let number = |key: &str| event[key].as_u64().unwrap_or_else(|| panic!("{key}: {event}"));
