@@ -63,7 +63,7 @@ fn what_histograms_keep_is_a_choice_and_changes_no_counter() {
     assert_eq!(some["backend_counters"]["gets"], 1_200);
     let report = place.ok(&["report", "some.json"]);
     assert!(report.contains("of 1,200") && report.contains("95 % confidence"), "{report}");
-    let refused = place.fails(3, &["report", "m.json", "some.json"]);
+    let refused = place.fails(4, &["report", "m.json", "some.json"]);
     assert!(refused.contains("digits") || refused.contains("sampling_rate"), "{refused}");
     for wrong in ["preset=fast", "significant-digits=6", "sampling-rate=0", "sampling-rate=2", "batch-size=0"]
     {
