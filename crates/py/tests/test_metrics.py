@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pickle
+import types
 
 import forebay
 import pytest
@@ -321,9 +322,13 @@ def test_a_line_tells_of_an_epoch_of_unknown_length(folder):
     file = io.StringIO()
     live = forebay.metrics.Live(interval=1e-9, file=file, force=True)
     options = {"batch_size": 4, "loading_mode": "streaming"}
-    assert len(list(forebay.create_async_loader(folder([10] * 12), options, progress=live))) == 3
+    loader = forebay.create_async_loader(folder([10] * 12), options, progress=live)
+    assert len(list(loader)) == 3
+    # While the listing goes on; of a dozen files it is mostly over before the first batch.
+    live.watch(loader)
+    live(types.SimpleNamespace(epoch=0, batches=1234, batches_total=None, elapsed=0.1))
     lines = file.getvalue().splitlines()
-    assert [line.split("  ")[1] for line in lines] == ["1 batches", "2 batches", "3 batches"], lines
+    assert len(lines) == 4 and lines[-1].startswith("epoch 1  1,234 batches  "), lines
 
 
 def test_figures_are_of_what_happened_since_they_were_asked_for(folder):
