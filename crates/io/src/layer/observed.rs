@@ -215,7 +215,7 @@ impl Store for Observed {
 
     fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
         async move {
-            let begun = Instant::now();
+            let begun = (self.clock)();
             let watch = self.begin(locations.iter().map(|at| op(Operation::Delete, at, begun)).collect());
             let results = self.store.delete_many(locations).await;
             watch.end(results.iter().map(|result| result.as_ref().map(|()| Served::default())));
