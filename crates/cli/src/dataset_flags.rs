@@ -5,7 +5,7 @@ use crate::failure::{Failure, Result};
 use clap::{Arg, ArgMatches, Command};
 use forebay_io::layer::Routed;
 use forebay_io::{Location, Store};
-use forebay_loader::{DATASET_OPTIONS, Dataset, DatasetOptions, Listing};
+use forebay_loader::{DATASET_OPTIONS, Dataset, DatasetOptions, Listing, OnError};
 use serde_json::{Map, Value};
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -34,9 +34,15 @@ impl DatasetFlags {
         self.0.contains_key(name)
     }
 
-    /// The dataset at `uri`.
-    pub(crate) async fn open(&self, uri: &OsString, context: &Context) -> Result<Opened> {
-        let Named { root, store, options } = self.named(uri, context)?;
+    /// The dataset at `uri`. What a loader's `on_error` says goes for damage too, where nothing else was said of it.
+    pub(crate) async fn open(
+        &self,
+        uri: &OsString,
+        on_error: Option<OnError>,
+        context: &Context,
+    ) -> Result<Opened> {
+        let Named { root, store, mut options } = self.named(uri, context)?;
+        options.on_damage = options.on_damage.or(on_error);
         let dataset = Arc::new(Dataset::open(&*store, &root, options).await?);
         Ok(Opened { dataset, store, root })
     }

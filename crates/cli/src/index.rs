@@ -4,7 +4,8 @@ use crate::context::Context;
 use crate::dataset_flags::{DatasetFlags, Opened};
 use crate::exit::Exit;
 use crate::failure::Result;
-use forebay_loader::Indexed;
+use crate::quarantine;
+use forebay_loader::{Damage, Indexed};
 use forebay_metrics::units;
 use serde_json::json;
 use std::ffi::OsString;
@@ -16,7 +17,7 @@ use std::ffi::OsString;
 ahead of time, once for all ranks.
 
 With --json: one line, {\"type\": \"index\", \"root\", \"format\", \"samples\", \"objects\", \"fingerprint\", \
-\"memory\" (bytes), \"index\": {\"state\": \"needless\" | \"reused\" | \"built\" | \"rebuilt\", \"location\", \
+\"memory\" (bytes), \"damage\" [{\"location\", \"offset\", \"reason\"}], \"index\": {\"state\": \"needless\" | \"reused\" | \"built\" | \"rebuilt\", \"location\", \
 \"why\"}}.")]
 pub(crate) struct Args {
     /// A path or a URI: a folder, a file, or with --manifest a manifest
@@ -26,7 +27,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
-    let Opened { dataset, root, .. } = args.dataset.open(&args.uri, context).await?;
+    let Opened { dataset, root, .. } = args.dataset.open(&args.uri, None, context).await?;
     context.tally.add_things(dataset.len());
     let console = &context.console;
     console.clear_bar();
@@ -45,6 +46,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
             "objects": dataset.objects(),
             "fingerprint": dataset.fingerprint(),
             "memory": dataset.memory(),
+            "damage": dataset.damage().iter().map(Damage::to_json).collect::<Vec<_>>(),
             "index": { "state": state, "location": location.map(ToString::to_string), "why": why },
         }))?;
     } else {
@@ -56,6 +58,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
             units::bytes(dataset.memory() as u64),
             dataset.indexed(),
         ))?;
+        console.print(quarantine::SetAside(dataset.damage()))?;
     }
     console.flush()?;
     Ok(Exit::Done)

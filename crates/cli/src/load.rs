@@ -91,7 +91,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
             (Source::from(Arc::new(listing)), store)
         }
         LoadingMode::Ordered | LoadingMode::Completion => {
-            let Opened { dataset, store, .. } = args.dataset.open(&args.uri, context).await?;
+            let Opened { dataset, store, .. } =
+                args.dataset.open(&args.uri, Some(options.on_error), context).await?;
             if let Some(place) = &args.verify {
                 check = Some(Check::new(place, &dataset, &args, &options, context).await?);
             }

@@ -207,3 +207,30 @@ fn options_of_the_command_line_lead_to_the_service_and_secrets_are_not_shown() {
     assert!(said.contains("AZURE") || said.contains("connection string"), "{said}");
     assert!(!said.contains("hush"), "{said}");
 }
+
+/// Loading while a service lists: complete, disjoint, in the order of keys, and from where a state was saved.
+fn streaming_works(service: &Service) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (here, root) = (folder.path(), format!("{}/set", service.root));
+    service.json(here, &["gen", &root, "--files", "60", "--sizes", "fixed:100", "--seed", "3"]);
+    let streaming = ["load", &root, "--loading-mode=streaming", "--batch-size=7"];
+    let samples = |more: &[&str]| {
+        let lines = service.json(here, &[&streaming, more].concat());
+        assert!(last(&lines)["samples_in_dataset"].is_null());
+        last(&lines)["facts"]["samples"].as_u64().expect("a number")
+    };
+    assert_eq!(samples(&[]), 60);
+    assert_eq!(samples(&["--shuffle", "--shuffle-window=10", "--seed=1"]), 60);
+    let of_ranks = ["0", "1", "2"].map(|rank| samples(&["--shard-world-size=3", "--shard-rank", rank]));
+    assert_eq!(of_ranks, [20; 3], "a service lists in an order that all see, so that ranks share evenly");
+}
+
+#[test]
+fn streaming_works_on_azure() {
+    streaming_works(&azure());
+}
+
+#[test]
+fn streaming_works_on_s3() {
+    streaming_works(&s3());
+}

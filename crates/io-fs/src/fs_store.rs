@@ -175,6 +175,7 @@ impl Store for FsStore {
             versions: true,
             native_batch: true,
             delete_batch: 1,
+            ordered_listing: false,
             byte_keys: true,
         }
     }

@@ -215,6 +215,7 @@ impl Store for ObjectBackend {
             // Each is a request of its own.
             native_batch: false,
             delete_batch: u32::try_from(facts.delete_batch.max(1)).unwrap_or(u32::MAX),
+            ordered_listing: true,
             byte_keys: false,
         }
     }

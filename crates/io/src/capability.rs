@@ -19,6 +19,9 @@ pub struct Capability {
     /// The most objects that one request of `delete_many` removes; 1 where each takes a request (or a system
     /// call) of its own.
     pub delete_batch: u32,
+    /// Listings come in the bytewise order of keys, and so in the same one for everybody. Where false, the order is
+    /// the storage's own (that of directories), which two machines may see differently.
+    pub ordered_listing: bool,
     /// Keys are any bytes without NUL; where false they must be UTF-8.
     pub byte_keys: bool,
 }

@@ -127,6 +127,7 @@ impl Store for MemoryStore {
             versions: true,
             native_batch: true,
             delete_batch: 1,
+            ordered_listing: true,
             byte_keys: true,
         }
     }

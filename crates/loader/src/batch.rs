@@ -91,12 +91,17 @@ impl Batch {
         &self.as_slice()[self.span(i)]
     }
 
+    /// Which of the samples that were asked for sample `i` is: others were skipped before it.
+    pub(crate) fn slot(&self, i: usize) -> usize {
+        self.slots.as_ref().map_or(i, |slots| slots[i] as usize)
+    }
+
     /// Where sample `i` is in the buffer.
     ///
     /// # Panics
     /// If `i` is not below [`Batch::len`].
     pub fn span(&self, i: usize) -> Range<usize> {
-        let slot = self.slots.as_ref().map_or(i, |slots| slots[i] as usize);
+        let slot = self.slot(i);
         self.block.span(slot).expect("checked when the batch was made")
     }
 

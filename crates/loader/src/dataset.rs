@@ -1,6 +1,7 @@
 //! What there is to load: samples with ids, in bytewise order of their names, then as they lie in them.
 
 use crate::checksum::Check;
+use crate::damage::{self, Damage};
 use crate::dataset_options::DatasetOptions;
 use crate::fingerprint::{Fingerprint, hex};
 use crate::format::build::{self, Meta};
@@ -30,6 +31,7 @@ pub struct Dataset {
     index: Option<Index>,
     array: Option<ArrayMeta>,
     indexed: Indexed,
+    damage: Vec<Damage>,
     fingerprint: OnceLock<String>,
 }
 
@@ -82,8 +84,8 @@ impl Dataset {
     ///
     /// # Errors
     /// As [`Store::list`] and [`Store::get`]; `NotFound` if there is no object or no sample; `Corrupt`
-    /// naming the object, the offset and what was expected there, if an object is not of the format; as
-    /// [`Store::put`] if the index cannot be saved.
+    /// naming the object, the offset and what was expected there, if an object is not of the format and
+    /// `options.on_damage` does not tolerate it; as [`Store::put`] if the index cannot be saved.
     pub async fn open(store: &dyn Store, root: &Location, options: DatasetOptions) -> Result<Self> {
         options.validate()?;
         if let Some(kind) = options.manifest {
@@ -181,8 +183,9 @@ impl Dataset {
                 Keeper::at(&options.index, store, root, format.name(), &spec, resident)?
             }
         };
+        let on_damage = options.on_damage.unwrap_or_default();
         let build: Build<'_> =
-            Box::new(|sink, old| build::build(store, &shards, format, source, old, sink).boxed());
+            Box::new(|sink, old| build::build(store, &shards, format, on_damage, source, old, sink).boxed());
         let (index, indexed) = kept(keeper, &source, build).await?;
         let indexed = if needless { Indexed::Needless } else { indexed };
 
@@ -198,9 +201,16 @@ impl Dataset {
             }
             rows => return Err(damaged(root, &format!("{rows} rows for {} shards", shards.len()))),
         };
+        let damage = found_damage(root, &index, &shards)?;
+        for (count, place) in (1..).zip(&damage) {
+            place.tolerate(on_damage, count)?;
+        }
         let objects = Objects::Shards(shards.into());
         let dataset = Self::new(root, options, objects, samples, Some(index), indexed);
-        let dataset = Dataset { array: meta.array, ..dataset };
+        let dataset = Dataset { array: meta.array, damage, ..dataset };
+        if let (true, Some(damage)) = (dataset.is_empty(), dataset.damage.first()) {
+            return Err(damage.error().context("nothing to load: no sample is left; first damage"));
+        }
         if dataset.is_empty() {
             let context = format!("nothing to load: {} objects hold no sample", dataset.objects());
             return Err(Error::new(Kind::NotFound, Operation::List, context).at(root));
@@ -230,6 +240,7 @@ impl Dataset {
             index,
             array: None,
             indexed,
+            damage: Vec::new(),
             fingerprint,
         }
     }
@@ -247,6 +258,11 @@ impl Dataset {
     /// What was done to have an index.
     pub fn indexed(&self) -> &Indexed {
         &self.indexed
+    }
+
+    /// What of its objects was set aside because it is damaged: see [`DatasetOptions::on_damage`].
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
     }
 
     /// How many samples.
@@ -514,6 +530,17 @@ async fn kept(keeper: Option<Keeper<'_>>, source: &[u8; 32], build: Build<'_>) -
             Ok((index, Indexed::Rebuilt { location, why }))
         }
     }
+}
+
+/// What an index says was set aside.
+fn found_damage(root: &Location, index: &Index, shards: &[Shard]) -> Result<Vec<Damage>> {
+    let place = |row| {
+        let bytes = index.bytes(Column::Damage, row).map_err(|why| damaged(root, &why))?;
+        let found = damage::Place::from_bytes(&bytes)
+            .and_then(|(shard, place)| Some(place.of(&shards.get(shard as usize)?.location)));
+        found.ok_or_else(|| damaged(root, "a row of damage that is none"))
+    };
+    (0..index.rows(Column::Damage)).map(place).collect()
 }
 
 /// A digest of what an index is made from.

@@ -1,7 +1,7 @@
 //! How a dataset is made, and how that is written in options: one definition for every surface.
 
 use crate::index::cache::IndexPlace;
-use crate::{Format, ManifestKind};
+use crate::{Format, ManifestKind, OnError};
 use forebay_io::{Error, Glob, ListOptions, Location, Result, Store};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -20,6 +20,9 @@ pub struct DatasetOptions {
     /// An index of at most so many bytes is kept in memory; a larger one stays in its file, if that is a
     /// local one, and is read through the page cache.
     pub index_resident_bytes: u64,
+    /// What damage does that is found while the objects are indexed: it is raised unless this is `Skip`, whose quota is
+    /// how many places of damage there may be. None where nobody said: raise, or what a loader's `on_error` says.
+    pub on_damage: Option<OnError>,
     /// Whether samples are checked when they are read: against checksums of the format or the manifest, or
     /// for being what the format says.
     pub verify_samples: bool,
@@ -34,6 +37,7 @@ impl Default for DatasetOptions {
             index: IndexPlace::Beside,
             // A million samples of a large format, or a million names of a manifest.
             index_resident_bytes: 64 << 20,
+            on_damage: None,
             verify_samples: false,
         }
     }
@@ -51,7 +55,7 @@ pub struct DatasetOption {
 }
 
 /// Every option of a dataset that can be given as text.
-pub const DATASET_OPTIONS: [DatasetOption; 10] = [
+pub const DATASET_OPTIONS: [DatasetOption; 11] = [
     DatasetOption {
         name: "format",
         takes: "FORMAT",
@@ -84,6 +88,13 @@ pub const DATASET_OPTIONS: [DatasetOption; 10] = [
         name: "index_resident_bytes",
         takes: "SIZE",
         help: "A larger index stays in its file and is read through the page cache",
+    },
+    DatasetOption {
+        name: "on_damage",
+        takes: "raise|skip:QUOTA",
+        help: "What damage does that is found while samples are looked for in files: raise, or set aside what is lost at \
+               QUOTA places at most (the rest of the file behind the damage; of NPY and NPZ the whole file). What a \
+               loader's on_error says if it is not given",
     },
     DatasetOption {
         name: "verify_samples",
@@ -139,6 +150,11 @@ impl DatasetOptions {
         }
         if let Some(bytes) = given.size("index_resident_bytes")? {
             options.index_resident_bytes = bytes;
+        }
+        if options.format != Format::Raw {
+            let policy = given.text("on_damage")?;
+            let policy = policy.map(|text| text.parse::<OnError>()).transpose();
+            options.on_damage = policy.map_err(|error| error.context("on_damage"))?;
         }
         options.verify_samples = given.flag("verify_samples")?.unwrap_or(false);
         options.index = match given.text("index")?.as_deref() {
@@ -256,7 +272,7 @@ mod tests {
     fn every_option_of_the_table_is_understood_by_some_format() {
         let examples = json!([
             {"format": "records", "record_bytes": "1KiB", "header_bytes": 7, "recursive": false, "glob": "*"},
-            {"format": "webdataset", "member": "jpg", "index": "none", "index_resident_bytes": 1},
+            {"format": "webdataset", "member": "jpg", "index": "none", "index_resident_bytes": 1, "on_damage": "skip:3"},
             {"manifest": "csv", "verify_samples": true},
         ]);
         let mut seen = std::collections::BTreeSet::new();
@@ -280,6 +296,8 @@ mod tests {
             (json!({"manifest": "xml"}), "one of jsonl, csv, parquet"),
             (json!({"formt": "raw"}), "did you mean \"format\"?"),
             (json!({"verify_samples": true}), "nothing to check with format=raw"),
+            (json!({"on_damage": "skip:3"}), "on_damage changes nothing with format=raw"),
+            (json!({"format": "npy", "on_damage": "skip"}), "on_damage: on_error must be one of"),
             (json!({"verify_samples": 1}), "true or false"),
             (json!({"format": "webdataset", "member": "JPG"}), "lower case"),
             (json!({"format": "jsonl", "index": "/x"}), "no folder here"),

@@ -52,6 +52,7 @@
 mod batch;
 mod checksum;
 mod choice;
+mod damage;
 mod dataset;
 mod dataset_options;
 mod deadline;
@@ -93,6 +94,7 @@ mod zipf;
 
 pub use batch::Batch;
 pub use choice::{CachePolicy, Collate, LoadingMode, ReaderMode, Remainder, StartMethod, Wish};
+pub use damage::Damage;
 pub use dataset::Dataset;
 pub use dataset_options::{DATASET_OPTIONS, DatasetOption, DatasetOptions};
 pub use epoch::{Epoch, Waited};

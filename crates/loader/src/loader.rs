@@ -1,15 +1,16 @@
 //! A store, a dataset and options, bound together; and where the consumer is in them.
 
+mod saved;
+
 use crate::honoured;
-use crate::left::{Gaps, Left};
 use crate::listing::{self, Mark};
 use crate::read_batch::Reader;
 use crate::samples::Samples;
 use crate::seats::Seats;
-use crate::state::{Before, Own, State, mismatch};
+use crate::state::Before;
 use crate::{
-    Batch, Dataset, Epoch, Listing, LoaderOptions, LoadingMode, OnError, Order, Progress, Quarantine,
-    ReaderMode, Sampler, Source,
+    Batch, Dataset, Epoch, Listing, LoaderOptions, LoadingMode, OnError, Progress, Quarantine, ReaderMode,
+    Sampler, Source,
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
 use forebay_io::{
@@ -60,6 +61,8 @@ struct Cursor {
     ahead: BTreeSet<u64>,
     /// The epoch was started, so the next start is that of the next epoch.
     begun: bool,
+    /// Where it was at the end of the epoch before.
+    last: Option<Box<Cursor>>,
     /// Which run: batches of an earlier one that is still held by somebody do not count.
     run: u64,
 }
@@ -116,9 +119,18 @@ impl Loader {
         options.validate()?;
         honoured::by_loader(&options)?;
         source.honours(&options)?;
+        if let Source::Listing(listing) = &source
+            && listing.splits_by_name(&*store, &options)
+        {
+            listing::honours_by_name(&options)?;
+        }
         let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let picks = Pool::new(Budget::new(options.max_bytes_in_flight)?);
         let store = stack(store, &options, collector.as_ref());
+        let quarantine = match &source {
+            Source::Dataset(dataset) => Quarantine::of(dataset.damage()),
+            Source::Listing(_) => Quarantine::default(),
+        };
         Ok(Loader(Arc::new(Shared {
             store,
             source,
@@ -130,7 +142,7 @@ impl Loader {
             seats: Seats::new(),
             watch: None,
             cursor: Mutex::new(Cursor::at(0, Before::all(), 0)),
-            quarantine: Mutex::default(),
+            quarantine: Mutex::new(quarantine),
         })))
     }
 
@@ -305,99 +317,6 @@ impl Loader {
         let mut cursor = self.0.cursor();
         *cursor = Cursor::at(epoch, Before::all(), cursor.run + 1);
     }
-
-    /// Where the consumer is: after the last batch that it was given.
-    pub fn state(&self) -> State {
-        let Shared { options, source, .. } = &*self.0;
-        let cursor = self.0.cursor();
-        let dataset = match source {
-            Source::Dataset(dataset) => dataset,
-            Source::Listing(_) => {
-                let done = cursor.batches.saturating_mul(options.batch_size as u64);
-                let done = done.saturating_mul(options.shard_world_size as u64);
-                return State {
-                    version: State::VERSION,
-                    epoch: cursor.epoch,
-                    place: cursor.start.saturating_add(done),
-                    gaps: Gaps::default(),
-                    own: None,
-                    order: listing::order_name(options),
-                    seed: options.seed,
-                    samples: cursor.mark.entries,
-                    fingerprint: cursor.mark.digest.clone(),
-                };
-            }
-        };
-        let (left, own) = self.0.left(dataset, &cursor);
-        State {
-            version: State::VERSION,
-            epoch: cursor.epoch,
-            place: left.tail,
-            gaps: Gaps::of(left.pieces()),
-            own,
-            order: Order::name(options),
-            seed: options.seed,
-            samples: dataset.len(),
-            fingerprint: dataset.fingerprint().to_owned(),
-        }
-    }
-
-    /// Makes the next start go on where `state` was saved. World size, rank, batch size and workers
-    /// may be others; order and dataset must be the same. What one rank of several saved in completion order goes on
-    /// on that rank alone: see [`Loader::load_states`].
-    ///
-    /// # Errors
-    /// `Precondition` if going on would repeat or lose samples, naming what differs.
-    pub fn load_state(&self, state: &State) -> Result<()> {
-        self.load_states(std::slice::from_ref(state))
-    }
-
-    /// Makes the next start go on where all ranks were that saved `states`, also as another rank or with another
-    /// world size. The loaders of all ranks that go on must be given the same ones.
-    ///
-    /// # Errors
-    /// As [`Loader::load_state`]; `InvalidConfig` if they are not the states of all ranks, each once.
-    pub fn load_states(&self, states: &[State]) -> Result<()> {
-        let options = self.options();
-        let dataset = match &self.0.source {
-            Source::Dataset(dataset) => dataset,
-            Source::Listing(_) => {
-                let state = listing::earliest(states, options)?;
-                let mark = Mark { entries: state.samples, digest: state.fingerprint.clone() };
-                let mut cursor = self.0.cursor();
-                let begin = Cursor::at(state.epoch, Before::all(), cursor.run + 1);
-                *cursor = Cursor { start: state.place, mark, ..begin };
-                return Ok(());
-            }
-        };
-        states.iter().try_for_each(|state| self.fits(dataset, state))?;
-        let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
-        let (epoch, before) = State::before(states, rank, world)?;
-        let mut cursor = self.0.cursor();
-        *cursor = Cursor::at(epoch, before, cursor.run + 1);
-        Ok(())
-    }
-
-    /// Whether a state is of this order and this dataset.
-    fn fits(&self, dataset: &Dataset, state: &State) -> Result<()> {
-        let options = &self.0.options;
-        if state.samples != dataset.len() {
-            return Err(mismatch("dataset size", state.samples, dataset.len()).at(dataset.root()));
-        }
-        if state.fingerprint != dataset.fingerprint() {
-            return Err(
-                mismatch("dataset fingerprint", &state.fingerprint, dataset.fingerprint()).at(dataset.root())
-            );
-        }
-        let order = Order::name(options);
-        if state.order != order {
-            return Err(mismatch("the order", &state.order, order));
-        }
-        if Order::is_random(options) && state.seed != options.seed {
-            return Err(mismatch("seed", state.seed, options.seed));
-        }
-        state.left().map(drop)
-    }
 }
 
 impl Shared {
@@ -420,29 +339,6 @@ impl Shared {
             Before::Shared(left) => Sampler::of(total, epoch, left.clone(), options),
             Before::Own(left, own) => Sampler::of_own(total, epoch, left.clone(), own.end, options),
         }
-    }
-
-    /// What the consumer has not been given, and whether only of its own rank's part.
-    fn left(&self, dataset: &Dataset, cursor: &Cursor) -> (Left, Option<Own>) {
-        let options = &self.options;
-        let size = options.batch_size as u64;
-        let sampler = self.sampler(dataset, cursor.epoch, &cursor.before);
-        let world = options.shard_world_size as u64;
-        let own = match cursor.before {
-            Before::Own(_, own) => Some(own),
-            Before::Shared(_) if options.loading_mode == LoadingMode::Completion && world > 1 => {
-                Some(Own { rank: options.shard_rank as u64, world, end: sampler.own_end() })
-            }
-            // Every other rank was given as many, and none of them before its turn.
-            Before::Shared(_) if cursor.ahead.is_empty() => {
-                return (sampler.left_after(cursor.batches * size), None);
-            }
-            Before::Shared(_) => None,
-        };
-        let next = cursor.ahead.last().map_or(cursor.batches, |last| last + 1);
-        let overtaken = (cursor.batches..next).filter(|batch| !cursor.ahead.contains(batch));
-        let samples = overtaken.map(|batch| batch * size..sampler.len().min((batch + 1) * size));
-        (sampler.own_after(sampler.len().min(next * size), samples), own)
     }
 
     /// How many batches are read at once, and how many wait.
@@ -545,15 +441,22 @@ impl Shared {
 }
 
 impl Cursor {
+    /// Whether the consumer was given this batch of the epoch.
+    fn was_given(&self, batch: u64) -> bool {
+        batch < self.batches || self.ahead.contains(&batch)
+    }
+
     /// Before `before`, in a run that begins with the next start.
     fn at(epoch: u64, before: Before, run: u64) -> Self {
         let (batches, ahead, mark) = (0, BTreeSet::new(), Mark::default());
-        Cursor { epoch, before, start: 0, mark, batches, ahead, begun: false, run }
+        Cursor { epoch, before, start: 0, mark, batches, ahead, begun: false, last: None, run }
     }
 
     /// The epoch is over: the next one begins at its beginning.
     fn end(&mut self) {
-        *self = Cursor::at(self.epoch + 1, Before::all(), self.run);
+        let next = Cursor::at(self.epoch + 1, Before::all(), self.run);
+        let ended = std::mem::replace(self, next);
+        self.last = Some(Box::new(Cursor { last: None, ..ended }));
     }
 }
 

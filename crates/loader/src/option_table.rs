@@ -131,7 +131,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "loading_mode",
         kind: OptionKind::Choice(LoadingMode::WORDS),
         unit: "",
-        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the location or the manifest is still being listed, in the order of the listing or a shuffle_window of it; nothing is kept of the names, so there are no ids to read by and no length",
+        help: "ordered: batches come in the order of the sampler. completion: as they are finished. streaming: while the location or the manifest is still being listed, in the order of the listing or a shuffle_window of it; nothing is kept of the names, so there are no ids to read by and no length. Files are listed in no defined order: there ranks share them by name, not evenly",
         optional: false,
         spells: None,
         get: |o| o.loading_mode.name().into(),

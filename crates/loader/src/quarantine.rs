@@ -3,6 +3,7 @@
 //! A loader keeps one report over all its epochs. A sample comes in when the batch that it is missing from
 //! is delivered, so the report says what the consumer really went without.
 
+use crate::Damage;
 use forebay_io::{Error, Kind, Location};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -56,9 +57,20 @@ pub struct Quarantine {
     skipped: u64,
     substituted: u64,
     unlisted: u64,
+    damage: Vec<Damage>,
 }
 
 impl Quarantine {
+    /// That of a dataset of which so much was set aside before anything was loaded.
+    pub(crate) fn of(damage: &[Damage]) -> Self {
+        Quarantine { damage: damage.to_vec(), ..Quarantine::default() }
+    }
+
+    /// What was set aside while the dataset was indexed, of which nobody knows how many samples it was.
+    pub fn damage(&self) -> &[Damage] {
+        &self.damage
+    }
+
     /// So many samples are listed at most; what else fails is only counted.
     pub const MOST_LISTED: usize = 10_000;
 
@@ -84,18 +96,21 @@ impl Quarantine {
 
     /// Whether every sample could be had.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.samples.is_empty() && self.damage.is_empty()
     }
 
     /// The report as JSON: `skipped`, `substituted`, `unlisted`, and `samples` with `sample`, `location`,
-    /// `kind`, `reason`, `times`, `epoch`, `treatment` and, of those that were replaced, `by`.
+    /// `kind`, `reason`, `times`, `epoch`, `treatment` and, of those that were replaced, `by`; and `damage` with
+    /// `location`, `offset` and `reason`.
     pub fn to_json(&self) -> Value {
         let samples: Vec<_> = self.samples().map(Quarantined::to_json).collect();
+        let damage: Vec<_> = self.damage.iter().map(Damage::to_json).collect();
         json!({
             "skipped": self.skipped,
             "substituted": self.substituted,
             "unlisted": self.unlisted,
             "samples": samples,
+            "damage": damage,
         })
     }
 

@@ -56,7 +56,7 @@ impl Batch {
         Batch { contents: Arc::new(Contents { batch: Born::here(batch), dataset }), shown, collate }
     }
 
-    fn inner(&self) -> &loader::Batch {
+    pub(crate) fn inner(&self) -> &loader::Batch {
         self.contents.batch.peek()
     }
 

@@ -158,9 +158,14 @@ impl Asked {
         made.map_err(|error| errors::raise(py, &error))
     }
 
-    /// Lists it.
-    pub(crate) fn list(self, py: Python<'_>) -> PyResult<Dataset> {
-        let (made, process) = (self.made(py)?, process::current()?);
+    /// Lists it. What a loader's `on_error` says goes for damage too, where nothing else was said of it.
+    pub(crate) fn list(mut self, py: Python<'_>, on_error: Option<loader::OnError>) -> PyResult<Dataset> {
+        let (mut made, process) = (self.made(py)?, process::current()?);
+        if let (None, Some(on_error), true) = (made.on_damage, on_error, made.format != loader::Format::Raw) {
+            made.on_damage = Some(on_error);
+            // It is the dataset's own from now on, also where it is pickled.
+            self.options.dataset.insert("on_damage".to_owned(), on_error.to_string().into());
+        }
         let store = self.store(py, process.stores().clone())?;
         let inner = match &self.source {
             Source::One(root) => wait::until_ok(py, process, loader::Dataset::open(&*store, root, made))?,
@@ -263,6 +268,14 @@ impl Dataset {
         self.inner.indexed().to_string()
     }
 
+    /// What of its files was set aside because it is damaged: dicts with `location`, `offset` and `reason`. Empty
+    /// unless `on_damage`, or a loader's `on_error`, lets some be lost.
+    #[getter]
+    fn damage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let damage = self.inner.damage().iter().map(loader::Damage::to_json).collect();
+        value::to_python(py, &Value::Array(damage))
+    }
+
     /// NumPy's name of the type of the samples' elements, such as "<f4", where they are rows of arrays.
     #[getter]
     fn dtype(&self) -> Option<&str> {
@@ -303,7 +316,7 @@ impl Dataset {
 /// that names the objects ("jsonl", "csv", "parquet").
 ///
 /// options: a dict of these two and `record_bytes`, `header_bytes`, `member`, `index` ("beside", "none" or a
-/// folder), `index_resident_bytes`, `verify_samples`, `glob` (only names that match, such as "*.tar") and
+/// folder), `index_resident_bytes`, `on_damage` ("raise", "skip:QUOTA"), `verify_samples`, `glob` (only names that match, such as "*.tar") and
 /// `recursive` (default True), and what the store beneath takes, such as `threads`, `retries`, `limit_concurrency`,
 /// `limit_bytes_per_second`, and for services `endpoint`, `account_key`, `credentials` (a callable) and so on.
 /// What they leave open is looked for in the environment.
@@ -315,7 +328,7 @@ pub(crate) fn create_dataset(
     format: Option<&str>,
     manifest: Option<&str>,
 ) -> PyResult<Dataset> {
-    Asked::new(uri, options, &[("format", format), ("manifest", manifest)])?.list(uri.py())
+    Asked::new(uri, options, &[("format", format), ("manifest", manifest)])?.list(uri.py(), None)
 }
 
 /// What unpickling calls.

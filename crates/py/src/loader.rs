@@ -217,6 +217,21 @@ impl Loader {
         value::to_python(py, &state)
     }
 
+    /// Where this rank alone is, or where it is within a batch that it was given, of which `taken` samples count: what
+    /// forebay.torch saves, which hands on sample by sample.
+    #[pyo3(name = "_own_state", signature = (batch = None, taken = 0))]
+    fn own_state<'py>(
+        &self,
+        py: Python<'py>,
+        batch: Option<&Bound<'py, Batch>>,
+        taken: usize,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let live = self.live(py)?;
+        let within = batch.map(|batch| (batch.get().inner(), taken));
+        let state = py.detach(|| live.loader.own_state(within)).map_err(|error| errors::raise(py, &error))?;
+        value::to_python(py, &serde_json::from_str(&state.to_json()).unwrap_or(Value::Null))
+    }
+
     /// Makes the next `for` go on where the state was saved, also with another number of ranks, workers
     /// or samples a batch. Several states are those that all ranks saved with loading_mode="completion", of which
     /// one alone goes on on its own rank only. Raises PreconditionError where that would repeat or lose samples.
@@ -358,7 +373,7 @@ pub(crate) fn create_async_loader(
             let asked = Asked::new(uri_or_dataset, storage_options, &[])?;
             match options.rust().loading_mode {
                 loader::LoadingMode::Streaming => Source::Asked(Box::new(asked)),
-                _ => Source::Dataset(Py::new(py, asked.list(py)?)?),
+                _ => Source::Dataset(Py::new(py, asked.list(py, Some(options.rust().on_error))?)?),
             }
         }
     };

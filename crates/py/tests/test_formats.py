@@ -1,5 +1,6 @@
 """Samples inside files that others wrote: NumPy, PyArrow, webdataset, and TFRecord by its definition."""
 
+import gzip
 import io
 import json
 import pickle
@@ -183,6 +184,73 @@ def test_manifests_in_every_form(root):
     with pytest.raises(forebay.CorruptError, match="did you mean"):
         (root / "list.csv").write_text("uri,lenght\ny,3\n")
         forebay.create_dataset(root / "list.csv", manifest="csv")
+
+
+def test_damage_is_set_aside_within_a_quota(root):
+    (root / "a.bin").write_bytes(bytes([1]) * 16)
+    (root / "b.bin").write_bytes(bytes([2]) * 19)
+    records = {"format": "records", "record_bytes": 8}
+    with pytest.raises(forebay.CorruptError, match="at offset 16: 3 bytes are left"):
+        forebay.create_dataset(root, records)
+    with pytest.raises(forebay.CorruptError, match="no others can stand in"):
+        forebay.create_dataset(root, {**records, "on_damage": "substitute:1"})
+    with pytest.raises(ValueError, match="on_damage changes nothing with format=raw"):
+        forebay.create_dataset(root, {"on_damage": "skip:1"})
+    for loader in [
+        forebay.create_async_loader(forebay.create_dataset(root, {**records, "on_damage": "skip:1"})),
+        # Of a location, what is said of samples goes for damage too.
+        forebay.create_async_loader(root, {"on_error": "skip:1"}, storage_options=records),
+    ]:
+        assert sum(len(batch) for batch in loader) == 4
+        (damage,) = loader.dataset.damage
+        assert (damage["offset"], damage["location"].endswith("/b.bin")) == (16, True)
+        assert loader.quarantine()["damage"] == [damage]
+        assert pickle.loads(pickle.dumps(loader.dataset)).damage == [damage]
+
+
+def test_what_compressed_and_sparse_tars_cannot_give_is_said(root):
+    with tarfile.open(root / "a.tar.gz", "w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("1.bin"), io.BytesIO())
+    for options in [{}, {"on_damage": "skip:9"}]:
+        with pytest.raises(forebay.UnsupportedError, match="compressed with gzip: no sample of it can be read alone"):
+            forebay.create_dataset(root, options, format="webdataset")
+    (root / "a.tar.gz").unlink()
+    sparse = tarfile.TarInfo("1.bin")
+    sparse.type = tarfile.GNUTYPE_SPARSE
+    with open(root / "b.tar", "wb") as file:
+        file.write(sparse.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(forebay.UnsupportedError, match="at offset 0: sparse files"):
+        forebay.create_dataset(root, format="webdataset")
+    # As GNU tar writes them with --format=pax.
+    pax = tarfile.TarInfo("1.bin")
+    pax.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.realsize": "4096"}
+    (root / "b.tar").write_bytes(pax.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    with pytest.raises(forebay.UnsupportedError, match="sparse files"):
+        forebay.create_dataset(root, format="webdataset")
+
+
+def test_compressed_records_and_structured_rows_are_refused(root):
+    (root / "a.gz").write_bytes(gzip.compress(tfrecord([b"abc"])))
+    with pytest.raises(forebay.UnsupportedError, match="compressed with gzip: no record of it can be read alone"):
+        forebay.create_dataset(root, format="tfrecord")
+    (root / "a.gz").unlink()
+    numpy.save(root / "a.npy", numpy.zeros(3, dtype=[("x", "<f4"), ("y", "<i2")]))
+    with pytest.raises(forebay.UnsupportedError, match="elements have fields"):
+        forebay.create_dataset(root, format="npy")
+
+
+def test_nested_columns_come_back_whole(root):
+    rows = [{"point": {"x": i, "tags": ["a"] * (i % 3)}, "map": [("k", i)]} for i in range(20)]
+    schema = pyarrow.schema([
+        ("point", pyarrow.struct([("x", pyarrow.int64()), ("tags", pyarrow.list_(pyarrow.string()))])),
+        ("map", pyarrow.map_(pyarrow.string(), pyarrow.int32())),
+    ])
+    table = pyarrow.Table.from_pylist(rows, schema)
+    pyarrow.parquet.write_table(table, root / "a.parquet", row_group_size=8)
+    found = []
+    for batch in forebay.create_async_loader(forebay.create_dataset(root, format="parquet")):
+        found += [pyarrow.parquet.read_table(pyarrow.BufferReader(batch.row_group_file(i))) for i in range(len(batch))]
+    assert pyarrow.concat_tables(found).equals(table)
 
 
 def test_options_that_change_nothing_are_refused(root):

@@ -225,6 +225,58 @@ def test_an_iterable_dataset_resumes_after_any_item(faces, folder, taken, batche
         assert sorted(of(seen) + of(rest)) == list(range(12))
 
 
+@pytest.mark.parametrize("mode", ["ordered", "completion"])
+@pytest.mark.parametrize("before, after", [(1, 2), (2, 1), (2, 3), (3, 2)])
+def test_states_of_several_iterable_datasets_go_on_together(faces, folder, before, after, mode):
+    root = folder([64] * 50)
+
+    def dataset(rank, world):
+        options = {"shuffle": True, "batch_size": 4, "loading_mode": mode, "shard_rank": rank, "shard_world_size": world}
+        return faces.IterableDataset(root, options)
+
+    seen, states = [], []
+    # Unequally many, within batches, and of one rank none.
+    for rank, taken in zip(range(before), [7, 0, 13]):
+        saved = dataset(rank, before)
+        items = iter(saved)
+        seen += [number(next(items)) for _ in range(taken)]
+        states.append(pickle.loads(pickle.dumps(saved.state_dict())))
+    for rank in range(after):
+        resumed = dataset(rank, after)
+        resumed.load_state_dict(states)
+        seen += [number(item) for item in resumed]
+    assert sorted(seen) == list(range(50))
+
+
+def test_states_go_on_in_workers_until_another_epoch_is_set(torch, faces, folder):
+    root = folder([64] * 30)
+    options = {"shuffle": True, "batch_size": 4}
+    saved = faces.IterableDataset(root, options)
+    items = iter(saved)
+    seen = [number(next(items)) for _ in range(9)]
+    resumed = faces.IterableDataset(root, options)
+    resumed.load_state_dict([saved.state_dict()])
+    resumed.set_epoch(0)
+    rest = torch.utils.data.DataLoader(resumed, batch_size=None, num_workers=2)
+    assert sorted(seen + [number(item) for item in rest]) == list(range(30))
+    resumed.set_epoch(1)
+    assert sorted(number(item) for item in rest) == list(range(30))
+
+
+def test_states_that_do_not_go_on_together_are_refused(faces, folder):
+    root = folder([64] * 10)
+    state = faces.IterableDataset(root).state_dict()
+    resumed = faces.IterableDataset(root)
+    resumed.load_state_dict([{**state, "own": None}])
+    with pytest.raises(ValueError, match="state 0 says nothing of its process alone"):
+        iter(resumed)
+    streaming = {"loading_mode": "streaming"}
+    resumed = faces.IterableDataset(root, streaming)
+    resumed.load_state_dict([{**faces.IterableDataset(root, streaming).state_dict(), "taken": 1}])
+    with pytest.raises(ValueError, match="saved inside a batch"):
+        iter(resumed)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_stateful_data_loader_resumes(torch, faces, folder, workers):
     from torchdata.stateful_dataloader import StatefulDataLoader

@@ -10,17 +10,7 @@ use serde::de::IgnoredAny;
 
 /// Finds every line.
 pub(crate) async fn scan(shard: &mut ShardBytes<'_>, finds: &mut Finds) -> Result<()> {
-    let packed = [
-        (&[0x1f, 0x8b][..], "gzip"),
-        (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
-        (b"BZh", "bzip2"),
-        (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
-    ];
-    let first = shard.bytes(0, shard.size().min(8), "the beginning").await?;
-    if let Some((_, name)) = packed.iter().find(|(magic, _)| first.starts_with(magic)) {
-        let context = format!("it is compressed with {name}: no line of it can be read alone; decompress it");
-        return Err(shard.unsupported(context));
-    }
+    shard.refuse_compressed("line").await?;
     let mut at = 0;
     while at < shard.size() {
         let line_end = shard.find(b'\n', at).await?;

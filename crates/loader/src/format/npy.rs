@@ -54,6 +54,10 @@ pub(crate) async fn rows(shard: &mut ShardBytes<'_>, begin: u64, end: u64) -> Re
         );
     }
     let text = String::from_utf8_lossy(shard.bytes(at, len, "the header of an array").await?).into_owned();
+    if text.contains("'descr': [") {
+        let why = "its elements have fields (a structured type); save each field as an array of its own";
+        return Err(shard.unsupported(why));
+    }
     let Header { dtype, fortran_order, shape } = Header::parse(&text)
         .map_err(|why| shard.corrupt(at, format!("{why} in the header {:?}", text.trim())))?;
     let Some(item) = item_bytes(&dtype) else {

@@ -1,10 +1,10 @@
 //! The bytes of one shard, as a scanner asks for them: through a window that moves forward, or jumps.
 
+use crate::damage::Place;
 use crate::shard::Shard;
-use forebay_io::{
-    Block, Error, GetRequest, Kind, Location, Operation, Pool, ReadOptions, Result, Retry, Store,
-};
+use forebay_io::{Block, Error, GetRequest, Kind, Location, Operation, Pool, ReadOptions, Result, Store};
 use memchr::memchr;
+use std::sync::{Mutex, PoisonError};
 
 /// How much is read at a time. Long enough that a disk or a service works at full speed, short enough that
 /// jumping from header to header over large samples reads little for nothing.
@@ -12,6 +12,14 @@ const WINDOW: u64 = 1 << 20;
 
 /// No header, name or line may be longer: a damaged length must not ask for all memory.
 pub(crate) const LONGEST: u64 = 64 << 20;
+
+/// What compressed files begin with.
+const COMPRESSIONS: [(&[u8], &str); 4] = [
+    (&[0x1f, 0x8b], "gzip"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (b"BZh", "bzip2"),
+    (&[0xfd, b'7', b'z', b'X', b'Z'], "xz"),
+];
 
 /// The stage that reads of shards while they are indexed are counted under.
 const STAGE: &str = "index";
@@ -23,11 +31,13 @@ pub(crate) struct ShardBytes<'a> {
     pool: &'a Pool,
     window: Option<Block>,
     start: u64,
+    /// What [`ShardBytes::corrupt`] said last.
+    damage: Mutex<Option<Place>>,
 }
 
 impl<'a> ShardBytes<'a> {
     pub(crate) fn new(store: &'a dyn Store, shard: &'a Shard, pool: &'a Pool) -> Self {
-        ShardBytes { store, shard, pool, window: None, start: 0 }
+        ShardBytes { store, shard, pool, window: None, start: 0, damage: Mutex::default() }
     }
 
     /// Bytes of the whole shard.
@@ -62,6 +72,21 @@ impl<'a> ShardBytes<'a> {
         }
         let start = (offset - self.start) as usize;
         Ok(&self.loaded()[start..start + len as usize])
+    }
+
+    /// Refuses a shard that is compressed as a whole: no `what` of it can be read alone.
+    ///
+    /// # Errors
+    /// As [`Store::get`]; `Unsupported` naming the compression.
+    pub(crate) async fn refuse_compressed(&mut self, what: &str) -> Result<()> {
+        let first = self.bytes(0, self.size().min(8), "the beginning").await?;
+        let packed = COMPRESSIONS.iter().find(|(magic, _)| first.starts_with(magic));
+        match packed {
+            None => Ok(()),
+            Some((_, name)) => Err(self.unsupported(format!(
+                "it is compressed with {name}: no {what} of it can be read alone; decompress it"
+            ))),
+        }
     }
 
     /// Where the next `byte` at or after `offset` is; none if there is none up to the end.
@@ -106,9 +131,15 @@ impl<'a> ShardBytes<'a> {
 
     /// The shard is not what its format says at `offset`.
     pub(crate) fn corrupt(&self, offset: u64, what: impl std::fmt::Display) -> Error {
-        Error::new(Kind::Corrupt, Operation::Get, format!("at offset {offset}: {what}"))
-            .at(&self.shard.location)
-            .with_retry(Retry::Never)
+        let place = Place { offset, reason: what.to_string() };
+        let error = place.clone().of(&self.shard.location).error();
+        *self.damage.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+        error
+    }
+
+    /// The damage that was told of last, if any was since this was asked.
+    pub(crate) fn take_damage(&mut self) -> Option<Place> {
+        self.damage.get_mut().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The shard is in order but cannot be read sample by sample.

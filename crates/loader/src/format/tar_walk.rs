@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Extension { kind: Extension, len: u64 },
     /// A file of `len` bytes.
     File { name: Vec<u8>, len: u64 },
+    /// A file with holes, whose bytes are not together.
+    Sparse,
     /// A directory, a link: nothing to read, `len` bytes to go past.
     Other { len: u64 },
 }
@@ -32,6 +34,7 @@ pub(crate) enum Extension {
 pub(crate) struct TarWalk {
     name: Option<Vec<u8>>,
     size: Option<u64>,
+    sparse: bool,
 }
 
 /// Bytes with the padding behind them.
@@ -59,7 +62,8 @@ impl TarWalk {
             EntryType::GNULongName => extension(Extension::LongName),
             EntryType::XHeader => extension(Extension::Pax),
             EntryType::GNULongLink | EntryType::XGlobalHeader => extension(Extension::Ignored),
-            EntryType::GNUSparse => Err("sparse files in a tar archive cannot be read in place".to_owned()),
+            EntryType::GNUSparse => Ok(Step::Sparse),
+            _ if self.sparse => Ok(Step::Sparse),
             kind => {
                 let (name, size) = (self.name.take(), self.size.take());
                 let len = size.unwrap_or(len);
@@ -93,9 +97,7 @@ impl TarWalk {
                             let size = record.value().ok().and_then(|value| value.parse().ok());
                             self.size = Some(size.ok_or("expected a number as pax size")?);
                         }
-                        key if key.starts_with(b"GNU.sparse.") => {
-                            return Err("sparse files in a tar archive cannot be read in place".to_owned());
-                        }
+                        key if key.starts_with(b"GNU.sparse.") => self.sparse = true,
                         _ => {}
                     }
                 }

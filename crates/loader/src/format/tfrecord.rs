@@ -26,14 +26,20 @@ fn unmask(masked: u32) -> u32 {
 /// Finds every record.
 pub(crate) async fn scan(shard: &mut ShardBytes<'_>, finds: &mut Finds) -> Result<()> {
     let mut at = 0;
+    // What is no record and looks like a compressed file is one; a length may begin with the same bytes by chance.
+    let mut compressed = Some(shard.refuse_compressed("record").await);
     while at < shard.size() {
         let header = shard.bytes(at, HEADER, "the length of a record").await?;
         let len = u64::from_le_bytes(header[..8].try_into().expect("8 bytes"));
         let found = u32::from_le_bytes(header[8..].try_into().expect("4 bytes"));
         let expected = mask(crc32c(&header[..8]));
+        if let Some(compressed) = compressed.take()
+            && found != expected
+        {
+            compressed?;
+        }
         if found != expected {
             let packed = match (at, &header[..2]) {
-                (0, [0x1f, 0x8b]) => "; it is compressed with gzip, which cannot be read record by record",
                 (0, [0x78, _]) => "; it may be compressed with zlib, which cannot be read record by record",
                 _ => "",
             };

@@ -36,7 +36,14 @@ struct Group {
 
 /// Finds every sample; only the file with extension `member` of each, if one is named.
 pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds: &mut Finds) -> Result<()> {
+    // Only what begins with no header: a name may begin with the same bytes.
+    let mut compressed = Some(shard.refuse_compressed("sample").await);
     let mut walk = TarWalk::default();
+    if shard.size() < BLOCK
+        && let Some(compressed) = compressed.take()
+    {
+        compressed?;
+    }
     let mut group: Option<Group> = None;
     let mut at = 0;
     // Where the extensions of the header to come begin.
@@ -44,6 +51,11 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
     while at < shard.size() {
         let step = walk.step(shard.bytes(at, BLOCK, "a tar header").await?);
         let data = at + BLOCK;
+        if let Some(compressed) = compressed.take()
+            && step.is_err()
+        {
+            compressed?;
+        }
         let len = match step.map_err(|why| shard.corrupt(at, why))? {
             Step::End => {
                 the_rest_is_empty(shard, at).await?;
@@ -54,6 +66,10 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
                 said.map_err(|why| shard.corrupt(data, why))?;
                 extended.get_or_insert(at);
                 len
+            }
+            Step::Sparse => {
+                let why = "sparse files in a tar archive cannot be read in place; write it without them";
+                return Err(shard.unsupported(format!("at offset {at}: {why}")));
             }
             Step::Other { len } => {
                 extended = None;
@@ -71,7 +87,7 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
                 if let Some((key, extension)) = split_name(&name) {
                     if group.as_ref().is_none_or(|group| group.key != key) {
                         if let Some(done) = group.take() {
-                            finds.push(done.found(shard, member)?).await?;
+                            done.hand_on(shard, member, finds).await?;
                         }
                         let (key, end, extensions, chosen) = (key.to_vec(), data, Vec::new(), None);
                         group = Some(Group { key, begin, end, extensions, chosen });
@@ -95,12 +111,25 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
         at = next.ok_or_else(|| shard.corrupt(at, format!("an entry of {len} bytes")))?;
     }
     match group {
-        Some(done) => finds.push(done.found(shard, member)?).await,
+        Some(done) => done.hand_on(shard, member, finds).await,
         None => Ok(()),
     }
 }
 
 impl Group {
+    /// A sample without its member is lost alone: where the next one begins is known.
+    async fn hand_on(
+        self,
+        shard: &mut ShardBytes<'_>,
+        member: Option<&str>,
+        finds: &mut Finds,
+    ) -> Result<()> {
+        match self.found(shard, member) {
+            Ok(found) => finds.push(found).await,
+            Err(error) => finds.lost(shard, error).await,
+        }
+    }
+
     fn found(self, shard: &ShardBytes<'_>, member: Option<&str>) -> Result<Found> {
         let range = match (member, self.chosen) {
             (None, _) => self.begin..self.end,
@@ -156,6 +185,7 @@ pub(crate) fn members(sample: &[u8]) -> Result<Vec<Member>, String> {
                 walk.extend(kind, &sample[data..end]).map_err(|why| wrong(&why))?;
                 end
             }
+            Step::Sparse => return Err(wrong("a sparse file, which cannot be read in place")),
             Step::Other { len } => inside(len)?,
             Step::File { name, len } => {
                 let end = inside(len)?;

@@ -1,6 +1,6 @@
 //! Where the samples of a dataset are, as one file: written once in one pass, read at random.
 //!
-//! An index has up to six columns. Each is a list of blocks of [`ROWS`] rows, and lies wherever it was
+//! An index has up to seven columns. Each is a list of blocks of [`ROWS`] rows, and lies wherever it was
 //! written, so that a dataset of any size is indexed in bounded memory. At the end comes a directory of
 //! the blocks, each with its CRC32C, and then a trailer of fixed size that says where the directory is and
 //! what the index was made from. All numbers are little-endian.
@@ -13,8 +13,9 @@
 //! | checks | variable: what the bytes of a sample are checked against ([`crate::checksum::Check`]) |
 //! | extras | variable: what a format needs to decode a sample by itself |
 //! | shards | 24 bytes a shard: a digest of what it was (16), how many samples there are up to its end (8) |
+//! | damage | variable, a row for each place of damage: shard (4), offset (8), what was expected there |
 //!
-//! By the last one an index of other shards is still good for those that it has in common with the new ones.
+//! By its shards an index of other shards is still good for those that it has in common with the new ones.
 //!
 //! Small indexes are kept in memory; large ones stay in their file and are read through the page cache.
 //! Whatever a damaged file says, a reader does not panic and takes no more memory than the file is long.
@@ -34,7 +35,7 @@ pub(crate) use writer::{IndexWriter, Sink};
 const MAGIC: [u8; 8] = *b"forebayX";
 
 /// Raised when an older reader would misread.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Rows of a block: of samples 64 KiB, so that a block is one sensible write.
 const ROWS: u64 = 4096;
@@ -51,18 +52,26 @@ pub(crate) enum Column {
     Checks,
     Extras,
     Shards,
+    Damage,
 }
 
 impl Column {
-    const ALL: [Column; 6] =
-        [Column::Objects, Column::Samples, Column::Strides, Column::Checks, Column::Extras, Column::Shards];
+    const ALL: [Column; 7] = [
+        Column::Objects,
+        Column::Samples,
+        Column::Strides,
+        Column::Checks,
+        Column::Extras,
+        Column::Shards,
+        Column::Damage,
+    ];
 
     /// Bytes of a row; none where rows differ.
     fn width(self) -> Option<usize> {
         match self {
             Column::Samples => Some(16),
             Column::Strides | Column::Shards => Some(24),
-            Column::Objects | Column::Checks | Column::Extras => None,
+            Column::Objects | Column::Checks | Column::Extras | Column::Damage => None,
         }
     }
 }

@@ -65,10 +65,11 @@ pub(crate) fn batches(
     options: &LoaderOptions,
     total: Arc<OnceLock<u64>>,
 ) -> impl Stream<Item = Result<Assigned>> + Send + 'static {
+    let by_name = listing.splits_by_name(&*store, options);
     let feed = Feed {
         pieces: listing.clone().pieces(store),
         listing,
-        places: Places::new(from.epoch, from.start, options),
+        places: Places::new(from.epoch, from.start, options, by_name),
         running: Running::default(),
         expected: from.mark,
         batch: options.batch_size,
@@ -113,13 +114,13 @@ impl Feed {
                         self.running.key(entry.key);
                         self.compare()?;
                         let size = entry.meta.map(|meta| meta.size);
-                        self.places.push(|| Found::whole(entry.location(), size));
+                        self.places.push(entry.key, || Found::whole(entry.location(), size));
                     }
                 }
                 Piece::Entries(entries) => {
                     self.running.entry(&entries[at]);
                     self.compare()?;
-                    self.places.push(|| Found::of(entries[at].clone()));
+                    self.places.push(b"", || Found::of(entries[at].clone()));
                 }
             }
             at += 1;

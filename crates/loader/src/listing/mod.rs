@@ -18,8 +18,8 @@ use crate::dataset::nothing_listed;
 use crate::format::shard_bytes::{LONGEST, ShardBytes};
 use crate::manifest::{Entries, Entry};
 use crate::shard::Shard;
-use crate::state::{State, mismatch};
-use crate::{DatasetOptions, Format, IndexMode, LoaderOptions, ManifestKind, OnError};
+use crate::state::{Own, State, mismatch};
+use crate::{DatasetOptions, Format, IndexMode, LoaderOptions, ManifestKind, OnError, Remainder};
 use forebay_io::{Budget, Error, Kind, ListOptions, Location, Operation, Page, Pool, Result, Store};
 use futures::channel::mpsc;
 use futures::stream::{self, BoxStream};
@@ -29,7 +29,9 @@ use std::task::Poll;
 
 /// What `loading_mode=streaming` loads, in the order in which it is listed: that of the names where the
 /// service lists in order (S3 and Azure do), that of the directory for files, that of the lines for a
-/// manifest. Ranks split it by that order, so all of them must see the same.
+/// manifest. Ranks split it by that order where all of them see the same. Where the order is that of a directory, which
+/// two machines may see differently, a digest of each name says which rank it belongs to: ranks are disjoint and
+/// complete whatever they see, differ in length by chance, and each goes on from its own state alone.
 #[derive(Debug)]
 pub struct Listing {
     root: Location,
@@ -97,6 +99,12 @@ impl Listing {
     /// What is listed: a prefix, a manifest, or the first of a list of locations.
     pub fn root(&self) -> &Location {
         &self.root
+    }
+
+    /// Whether a name says whose it is, and not its place: where others may see the names in another order.
+    pub(crate) fn splits_by_name(&self, store: &dyn Store, options: &LoaderOptions) -> bool {
+        let beneath = matches!(self.names, Names::Beneath(_));
+        beneath && options.shard_world_size > 1 && !store.capability().ordered_listing
     }
 
     /// Whether checksums of a manifest are looked at.
@@ -187,11 +195,59 @@ fn raw(options: &DatasetOptions) -> Result<()> {
 pub(crate) const STREAMED: &str = "streamed";
 
 /// What an order over a listing is called in a state.
-pub(crate) fn order_name(options: &LoaderOptions) -> String {
+pub(crate) fn order_name(options: &LoaderOptions, by_name: bool) -> String {
+    let by_name = if by_name { " by name" } else { "" };
     match options.shuffle_window.filter(|_| options.shuffle) {
-        None => STREAMED.to_owned(),
-        Some(length) => format!("{STREAMED} in windows of {length}"),
+        None => format!("{STREAMED}{by_name}"),
+        Some(length) => format!("{STREAMED}{by_name} in windows of {length}"),
     }
+}
+
+/// Whose state it is that is saved of a listing that is split by name, after `done` samples.
+pub(crate) fn own(options: &LoaderOptions, done: u64) -> Own {
+    Own { rank: options.shard_rank as u64, world: options.shard_world_size as u64, end: done }
+}
+
+/// This rank's own state among those that were given, of a listing that is split by name.
+///
+/// # Errors
+/// As [`earliest`]; `Precondition` if it is not among them.
+pub(crate) fn of_rank<'a>(states: &'a [State], options: &LoaderOptions) -> Result<&'a State> {
+    for state in states {
+        alike(state, options, true)?;
+    }
+    let first = states.first().ok_or_else(|| Error::invalid("no state to go on from: give one at least"))?;
+    // Of an epoch of which nobody was given anything all say the same.
+    if states.iter().all(|state| state.place == 0 && state.epoch == first.epoch) {
+        return Ok(first);
+    }
+    let mine = own(options, 0);
+    let is_mine = |own: Own| (own.rank, own.world) == (mine.rank, mine.world);
+    states.iter().find(|state| state.own.is_some_and(is_mine)).ok_or_else(|| {
+        let whose = states.iter().filter_map(|state| state.own).map(|own| format!("{} of {}", own.rank, own.world));
+        let context = format!(
+            "loading_mode=streaming of a storage that lists in no defined order splits by name, so each rank goes on from \
+             its own state on as many ranks; this loader is rank {} of {}, the states are of rank {}",
+            mine.rank,
+            mine.world,
+            whose.collect::<Vec<_>>().join(", ")
+        );
+        Error::new(Kind::Precondition, Operation::Configure, context)
+    })
+}
+
+fn alike(state: &State, options: &LoaderOptions, by_name: bool) -> Result<()> {
+    let order = order_name(options, by_name);
+    if state.order != order {
+        return Err(mismatch("the order", &state.order, order));
+    }
+    if options.shuffle && state.seed != options.seed {
+        return Err(mismatch("seed", state.seed, options.seed));
+    }
+    if state.own.is_some() != by_name || !state.gaps.is_empty() {
+        return Err(Error::invalid("the state has batches that overtook others, which streaming has not"));
+    }
+    Ok(())
 }
 
 /// The state that is earliest among those that ranks saved of a listing: all say the same, but for ranks that are
@@ -200,22 +256,27 @@ pub(crate) fn order_name(options: &LoaderOptions) -> String {
 /// # Errors
 /// `Precondition` if going on would repeat or lose samples, naming what differs; `InvalidConfig` if there is none.
 pub(crate) fn earliest<'a>(states: &'a [State], options: &LoaderOptions) -> Result<&'a State> {
-    let order = order_name(options);
     for state in states {
-        if state.order != order {
-            return Err(mismatch("the order", &state.order, order));
-        }
-        if options.shuffle && state.seed != options.seed {
-            return Err(mismatch("seed", state.seed, options.seed));
-        }
-        if state.own.is_some() || !state.gaps.is_empty() {
-            return Err(Error::invalid(
-                "the state has batches that overtook others, which streaming has not",
-            ));
-        }
+        alike(state, options, false)?;
     }
     let earliest = states.iter().min_by_key(|state| (state.epoch, state.place));
     earliest.ok_or_else(|| Error::invalid("no state to go on from: give one at least"))
+}
+
+/// Refuses what needs equally many samples on all ranks, where names say whose they are.
+///
+/// # Errors
+/// `InvalidConfig` naming the option, its value, why, and what to use.
+pub(crate) fn honours_by_name(options: &LoaderOptions) -> Result<()> {
+    if options.shard_remainder == Remainder::Uneven {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "shard_remainder={} cannot be honoured with loading_mode=streaming here: this storage lists in no defined order, so \
+         names say which rank they belong to, and how many each has nobody knows; use uneven, a manifest, or \
+         loading_mode=ordered",
+        options.shard_remainder
+    )))
 }
 
 /// Refuses what needs to know how many samples there are.

@@ -4,20 +4,40 @@
 //! as they come, or shuffled in windows, of which two at most are kept. Of the places from `start` on rank r
 //! of w has the r-th, the (r+w)-th, and so on. What a remainder of ranks needs is known when the listing
 //! ends: `drop` holds each sample back until every rank has one beside it, and `pad` keeps the first places.
+//!
+//! Where ranks may see the names in different orders, places tell them nothing in common. There a name itself says
+//! whose it is ([`Names`]), and a rank has all places of its own names.
 
 use super::found::Found;
 use crate::window::Window;
 use crate::{LoaderOptions, Remainder};
 use std::collections::VecDeque;
 
+/// Whose a name is: a digest of it says, which is the same wherever it is seen.
+struct Names {
+    rank: u64,
+    world: u64,
+}
+
+impl Names {
+    fn has(&self, key: &[u8]) -> bool {
+        let digest = blake3::hash(key);
+        let (first, _) = digest.as_bytes().split_first_chunk().expect("32 bytes");
+        u64::from_le_bytes(*first) % self.world == self.rank
+    }
+}
+
 /// See the module's words.
 pub(crate) struct Places {
+    names: Option<Names>,
+    /// Names that came, those of other ranks included.
+    listed: u64,
     shuffle: Option<Shuffle>,
     start: u64,
     rank: u64,
     world: u64,
     remainder: Remainder,
-    /// Entries that came.
+    /// Entries that came, and may be this rank's.
     entries: u64,
     /// Places whose sample is known.
     known: u64,
@@ -39,12 +59,16 @@ struct Shuffle {
     /// That of a listing without end: right for places whose windows are whole.
     endless: Window,
     /// Entries whose place did not come yet, from `base` on; none where it did.
-    kept: VecDeque<Option<Found>>,
+    kept: VecDeque<Option<Sample>>,
     base: u64,
 }
 
 impl Places {
-    pub(crate) fn new(epoch: u64, start: u64, options: &LoaderOptions) -> Self {
+    /// Ranks share places; with `by_name`, names.
+    pub(crate) fn new(epoch: u64, start: u64, options: &LoaderOptions, by_name: bool) -> Self {
+        let (rank, world) = (options.shard_rank as u64, options.shard_world_size as u64);
+        let names = by_name.then_some(Names { rank, world });
+        let (rank, world) = if by_name { (0, 1) } else { (rank, world) };
         let shuffle = options.shuffle_window.filter(|_| options.shuffle).map(|length| Shuffle {
             length: length.get(),
             seed: options.seed,
@@ -54,10 +78,12 @@ impl Places {
             base: 0,
         });
         Places {
+            names,
+            listed: 0,
             shuffle,
             start,
-            rank: options.shard_rank as u64,
-            world: options.shard_world_size as u64,
+            rank,
+            world,
             remainder: options.shard_remainder,
             entries: 0,
             known: 0,
@@ -68,13 +94,17 @@ impl Places {
     }
 
     /// The next entry of the listing. What it is is only asked for if this rank may need it.
-    pub(crate) fn push(&mut self, found: impl FnOnce() -> Found) {
-        let id = self.entries;
+    pub(crate) fn push(&mut self, key: &[u8], found: impl FnOnce() -> Found) {
+        let id = self.listed;
+        self.listed += 1;
+        if self.names.as_ref().is_some_and(|names| !names.has(key)) {
+            return;
+        }
         self.entries += 1;
         match &mut self.shuffle {
             None => self.place(id, found),
             Some(shuffle) => {
-                shuffle.kept.push_back(Some(found()));
+                shuffle.kept.push_back(Some((id, found())));
                 self.advance(None);
             }
         }
@@ -104,12 +134,12 @@ impl Places {
         let Some(mut shuffle) = self.shuffle.take() else { return };
         let ended = total.map(|total| Window::new(total, shuffle.length, shuffle.seed, shuffle.epoch));
         loop {
-            let id = match &ended {
+            let entry = match &ended {
                 Some(window) if self.known < self.entries => window.at(self.known),
                 None if shuffle.endless.reach(self.known) <= self.entries => shuffle.endless.at(self.known),
                 _ => break,
             };
-            let found = shuffle.take(id).expect("a permutation has each entry once");
+            let (id, found) = shuffle.take(entry).expect("a permutation has each entry once");
             self.place(id, || found);
         }
         self.shuffle = Some(shuffle);
@@ -140,8 +170,8 @@ impl Places {
 }
 
 impl Shuffle {
-    fn take(&mut self, id: u64) -> Option<Found> {
-        let found = self.kept.get_mut((id - self.base) as usize)?.take();
+    fn take(&mut self, entry: u64) -> Option<Sample> {
+        let found = self.kept.get_mut((entry - self.base) as usize)?.take();
         while let Some(None) = self.kept.front() {
             self.kept.pop_front();
             self.base += 1;
@@ -187,10 +217,10 @@ mod tests {
                 seed,
                 ..LoaderOptions::default()
             };
-            let mut places = Places::new(epoch, start, &options);
+            let mut places = Places::new(epoch, start, &options, false);
             let mut seen = Vec::new();
             for id in 0..total {
-                places.push(|| found(id));
+                places.push(b"", || found(id));
                 seen.extend(ids(&mut places));
                 if let Some(shuffle) = &places.shuffle {
                     let most = 2 * shuffle.length + shuffle.length / 2 + 1;
@@ -204,12 +234,51 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// In whatever order each rank sees the names: together they have each once, in windows too.
+        #[test]
+        fn by_name_ranks_have_each_name_once_whatever_the_order(
+            total in 0usize..300, world in 1usize..6, window in prop::option::of(1u64..50), seed: u64,
+        ) {
+            let mut all = Vec::new();
+            for rank in 0..world {
+                let options = LoaderOptions {
+                    shuffle: window.is_some(),
+                    shuffle_window: window.and_then(NonZeroU64::new),
+                    shard_rank: rank,
+                    shard_world_size: world,
+                    seed,
+                    ..LoaderOptions::default()
+                };
+                let mut places = Places::new(0, 0, &options, true);
+                // Every rank's own order.
+                let mut order: Vec<u64> = (0..total as u64).collect();
+                order.rotate_left((rank * 7).min(total));
+                if rank % 2 == 1 {
+                    order.reverse();
+                }
+                for &name in &order {
+                    places.push(&name.to_le_bytes(), || found(name));
+                }
+                places.finish();
+                let has = std::iter::from_fn(|| places.pop()).map(|(id, of)| {
+                    let name = order[id as usize];
+                    assert_eq!(of, found(name), "the id is its place in the listing");
+                    name
+                });
+                all.extend(has);
+            }
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..total as u64).collect::<Vec<_>>());
+        }
+    }
+
     #[test]
     fn nothing_is_made_of_what_others_read() {
         let options = LoaderOptions { shard_rank: 1, shard_world_size: 1000, ..Default::default() };
-        let (mut places, mut made) = (Places::new(0, 0, &options), 0);
+        let (mut places, mut made) = (Places::new(0, 0, &options, false), 0);
         for id in 0..10_000 {
-            places.push(|| {
+            places.push(b"", || {
                 made += 1;
                 found(id)
             });

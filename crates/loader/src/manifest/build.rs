@@ -33,7 +33,7 @@ const STATS_AT_ONCE: usize = 32;
 
 /// The entries, piece by piece.
 enum Pieces<'a> {
-    File(Entries<'a>),
+    File(Box<Entries<'a>>),
     Uris(std::slice::Chunks<'a, Location>),
 }
 
@@ -45,7 +45,7 @@ impl<'a> Pieces<'a> {
         match listed {
             Listed::Uris(uris) => Pieces::Uris(uris.chunks(PIECE)),
             Listed::Manifest { kind, file } => {
-                Pieces::File(Entries::new(kind, ShardBytes::new(store, file, pool)))
+                Pieces::File(Box::new(Entries::new(kind, ShardBytes::new(store, file, pool))))
             }
         }
     }

@@ -2,6 +2,7 @@
 
 mod any_bytes;
 mod arrays;
+mod damage;
 mod fixture;
 mod index;
 mod lines;

@@ -39,7 +39,7 @@ fn what_is_left_over_is_named() {
     assert_eq!(error.kind(), Kind::Corrupt);
     assert_eq!(
         error.to_string(),
-        "list mem://set/shards/b: at offset 100: 30 bytes are left where a record of record_bytes=100 was \
+        "get mem://set/shards/b: at offset 100: 30 bytes are left where a record of record_bytes=100 was \
          expected (130 bytes in all, header_bytes=0)"
     );
     let error = runtime.block_on(Dataset::open(&*store, &root(), options(10, 140))).unwrap_err();

@@ -10,6 +10,7 @@ class _DatasetOptions(TypedDict, total=False):
     manifest: str | None
     index: str
     index_resident_bytes: int | str
+    on_damage: str
     verify_samples: bool
     recursive: bool
     glob: str | None
@@ -32,6 +33,8 @@ class Dataset:
     def format(self) -> str: ...
     @property
     def index(self) -> str: ...
+    @property
+    def damage(self) -> list[dict[str, Any]]: ...
     @property
     def dtype(self) -> str | None: ...
     @property

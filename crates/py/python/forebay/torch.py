@@ -240,7 +240,9 @@ class IterableDataset(torch.utils.data.IterableDataset):
         self._loader: Loader | None = None
         # Where worker processes leave what they counted.
         self._spool = Spool()
-        self._state: Mapping[str, Any] | None = None
+        self._state: _State | None = None
+        # How often the epoch had been set when that was loaded.
+        self._state_set = 0
         self._running: "_Items | None" = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -271,9 +273,10 @@ class IterableDataset(torch.utils.data.IterableDataset):
             self._seen = times
             loader.set_epoch(epoch)
         self._running = _Items(self, loader)
-        if self._state is not None:
+        # An epoch that was set since is gone through from its beginning, unless it is the state's.
+        if self._state is not None and (times == self._state_set or epoch == _epoch(self._state)):
             self._running.load_state_dict(self._state)
-            self._state = None
+        self._state = None
         return self._running
 
     def __len__(self) -> int:
@@ -299,11 +302,17 @@ class IterableDataset(torch.utils.data.IterableDataset):
         """Where this process is, after the last item that it gave."""
         if self._running is not None:
             return self._running.state_dict()
-        return {"loader": self._bound().state_dict(), "taken": 0}
+        loader = self._bound()
+        return {"loader": loader.state_dict(), "taken": 0, "own": _own(loader)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Makes the next iteration go on where the state was saved."""
-        self._state = state
+    def load_state_dict(self, state: "_State") -> None:
+        """Makes the next iteration go on where the state was saved, with the same ranks and workers.
+
+        A list of the states of all of them, each after as many items as it likes, goes on on any number of ranks and
+        workers, which must all be given it.
+        """
+        self._state = state if isinstance(state, Mapping) else list(state)
+        self._state_set = self._set[0].item()
         self._running = None
 
 
@@ -318,6 +327,8 @@ class _Items:
         # Where the batch in hand begins, and how many of its samples were given.
         self._before: Mapping[str, Any] = {}
         self._taken = 0
+        # The batch in hand, of which samples are given.
+        self._batch: Batch | None = None
 
     def __iter__(self) -> "_Items":
         return self
@@ -345,7 +356,8 @@ class _Items:
         while sample is None:
             # All that was given before is a whole number of batches.
             self._before, self._taken = self._loader.state_dict(), 0
-            self._samples = _samples(next(batches))
+            self._batch = next(batches)
+            self._samples = _samples(self._batch)
             sample = next(self._samples, None)
         self._taken += 1
         return self._given(sample)
@@ -357,17 +369,54 @@ class _Items:
     def state_dict(self) -> dict[str, Any]:
         self._begun()
         before = self._loader.state_dict() if self._dataset.batches else self._before
-        return {"loader": dict(before), "taken": self._taken}
+        return {"loader": dict(before), "taken": self._taken, "own": _own(self._loader, self._batch, self._taken)}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: "_State") -> None:
         if self._batches is not None:
             self._batches.close()
-            self._batches, self._samples, self._taken = None, iter(()), 0
+            self._batches, self._samples, self._taken, self._batch = None, iter(()), 0, None
+        if not isinstance(state, Mapping):
+            self._loader.load_state_dict(_together(state, self._loader))
+            self._begun()
+            return
         self._loader.load_state_dict(state["loader"])
         batches = self._begun()
         if state["taken"]:
-            self._samples = _samples(next(batches))
+            self._batch = next(batches)
+            self._samples = _samples(self._batch)
             self._taken = sum(1 for _ in itertools.islice(self._samples, state["taken"]))
+
+
+# Where a process is, or where all of them are.
+_State = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+
+def _own(loader: Loader, batch: Batch | None = None, taken: int = 0) -> dict[str, Any] | None:
+    """Where this process alone is, sample by sample; of a listing under way nobody can say."""
+    if loader.options.loading_mode == "streaming":
+        return None
+    return loader._own_state() if batch is None else loader._own_state(batch, taken)
+
+
+def _epoch(state: _State) -> int:
+    states = [state] if isinstance(state, Mapping) else state
+    return min(one["loader"]["epoch"] for one in states)
+
+
+def _together(states: Sequence[Mapping[str, Any]], loader: Loader) -> list[Mapping[str, Any]]:
+    """The states of loaders that go on together from these of datasets."""
+    if loader.options.loading_mode != "streaming":
+        missing = [number for number, state in enumerate(states) if state.get("own") is None]
+        if missing:
+            raise ValueError(f"state {missing[0]} says nothing of its process alone; several go on together if all do")
+        return [state["own"] for state in states]
+    inside = [number for number, state in enumerate(states) if state["taken"]]
+    if inside:
+        raise ValueError(
+            f"state {inside[0]} was saved inside a batch, and with loading_mode='streaming' several go on together only "
+            "from between batches"
+        )
+    return [state["loader"] for state in states]
 
 
 def _with_workers(loader: Loader | None, spool: Spool) -> dict[str, Any]:
