@@ -254,7 +254,7 @@ impl ReadBatch {
         let mut begin = start;
         while self.next < self.part.end && self.opened.len() < self.files.descriptors.group() {
             let index = self.next;
-            let opened = self.open_one(index, folder.locate(&requests[index].location));
+            let opened = self.open_one(index, || folder.locate(&requests[index].location));
             // Read and close what is open first; then there are descriptors for this one.
             if let Err(Stopped::OutOfFiles(_)) = &opened
                 && !self.opened.is_empty()
@@ -285,17 +285,18 @@ impl ReadBatch {
         true
     }
 
-    fn open_one(
+    /// `path` is asked for only where the file is not open already.
+    fn open_one<'p>(
         &self,
         index: usize,
-        path: (BorrowedFd<'_>, &[u8]),
+        path: impl FnOnce() -> (BorrowedFd<'p>, &'p [u8]),
     ) -> Result<(Descriptor, Range<u64>), Stopped> {
         let request = &self.requests[index];
         let pinned = request.range.is_some() && request.if_version.is_some();
         if pinned && let Some(kept) = self.open_kept(request)? {
             return Ok(kept);
         }
-        let (fd, stat) = file::open_file(Operation::Get, &request.location, path)?;
+        let (fd, stat) = file::open_file(Operation::Get, &request.location, path())?;
         file::check_version(request.if_version.as_ref(), &stat, &request.location)?;
         let span = file::span(request.range.as_ref(), stat.st_size as u64, &request.location)?;
         file::advise_before(self.terms.mode, fd.as_fd(), Operation::Get, &request.location)?;
@@ -553,7 +554,7 @@ impl ReadBatch {
             return Ok(fd);
         }
         let path = self.requests[file.index].location.path_bytes();
-        let (fd, span) = self.open_one(file.index, (CWD, path))?;
+        let (fd, span) = self.open_one(file.index, || (CWD, path))?;
         if span != file.span {
             let now = format_args!("{} are there now", span.end);
             return Err(failure::changed(

@@ -9,16 +9,22 @@ use std::time::{Duration, SystemTime};
 /// replaced has another inode; one that was written to has another change time, which no program can
 /// set back.
 fn write_version(stat: &Stat, to: &mut impl Write) -> fmt::Result {
-    let nanos = |seconds: i64, nanos: u64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    write!(
-        to,
-        "{}:{}:{}:{}:{}",
-        stat.st_dev,
-        stat.st_ino,
-        stat.st_size,
-        nanos(stat.st_mtime, stat.st_mtime_nsec),
-        nanos(stat.st_ctime, stat.st_ctime_nsec),
-    )
+    let mut number = itoa::Buffer::new();
+    to.write_str(number.format(stat.st_dev))?;
+    to.write_char(':')?;
+    to.write_str(number.format(stat.st_ino))?;
+    to.write_char(':')?;
+    to.write_str(number.format(stat.st_size))?;
+    for (seconds, nanos) in [(stat.st_mtime, stat.st_mtime_nsec), (stat.st_ctime, stat.st_ctime_nsec)] {
+        to.write_char(':')?;
+        let nanos = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        // All times until the year 2262 fit into what is quicker to write.
+        match i64::try_from(nanos) {
+            Ok(nanos) => to.write_str(number.format(nanos))?,
+            Err(_) => to.write_str(number.format(nanos))?,
+        }
+    }
+    Ok(())
 }
 
 /// The version of a file.
@@ -41,6 +47,11 @@ struct Rest<'a>(&'a str);
 impl Write for Rest<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0 = self.0.strip_prefix(text).ok_or(fmt::Error)?;
+        Ok(())
+    }
+
+    fn write_char(&mut self, one: char) -> fmt::Result {
+        self.0 = self.0.strip_prefix(one).ok_or(fmt::Error)?;
         Ok(())
     }
 }
