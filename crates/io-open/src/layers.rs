@@ -60,7 +60,7 @@ pub struct LayerOptions {
     pub hedge_quantile: Option<Choice<f64>>,
     /// No second request before this.
     pub hedge_min_delay: Option<Duration>,
-    /// Memory of second reads, beside the caller's.
+    /// What second reads may take of the caller's memory, beside what it reads into.
     pub hedge_memory: Option<NonZeroU64>,
     /// Endpoints of one service, to be balanced between.
     pub endpoints: Vec<String>,
@@ -131,7 +131,7 @@ pub(crate) static ROWS: &[Key] = &[
     },
     Key {
         name: "hedge_memory",
-        about: "memory for second reads beside the loader's own, as 64MiB",
+        about: "the most of the loader's memory that second reads take, under its cap, as 64MiB",
         schemes: SERVICES,
         set: |o, text| size(text).map(|v| o.layers.hedge_memory = Some(v)),
         given: |o| o.layers.hedge_memory.is_some(),

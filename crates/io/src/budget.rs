@@ -5,10 +5,13 @@
 //! is *sealed*, and the next one's turn comes. So bytes are granted in delivery order: what is
 //! waited for never waits behind something that will be delivered later.
 //!
+//! A budget may stand under a [`MemoryCap`], with others: then bytes must be free in both.
+//!
 //! Not here: memory itself (see [`Pool`](crate::Pool)).
 
 use crate::lock::Mutex;
-use crate::{Error, Kind, Operation, Result};
+use crate::memory_cap::{Asking, Lent, Share};
+use crate::{Error, Kind, MemoryCap, Operation, Result, Retry};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::future::poll_fn;
@@ -21,6 +24,8 @@ pub struct Budget(Arc<Shared>);
 
 struct Shared {
     cap: u64,
+    /// Its account of a cap that it shares with others.
+    share: Option<Share>,
     state: Mutex<State>,
 }
 
@@ -31,6 +36,8 @@ struct State {
     next: u64,
     /// Tickets that may still take, oldest first.
     open: BTreeSet<u64>,
+    /// How many of them are of single buffers, which take all that they will take at once.
+    buffers: usize,
     /// Who waits with which ticket: several may, when the members of one batch are read apart.
     waiting: BTreeMap<u64, Vec<Waker>>,
 }
@@ -61,7 +68,33 @@ impl Budget {
                 Self::MAX
             )));
         }
-        Ok(Budget(Arc::new(Shared { cap, state: Mutex::default() })))
+        Ok(Budget(Arc::new(Shared { cap, share: None, state: Mutex::default() })))
+    }
+
+    /// A budget that has its bytes from `cap`, `most` of them at most, and is sure of `guaranteed`: as many as
+    /// one ticket of it ever takes. What goes beyond is taken from what the cap has to spare.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if `most` is 0 or `guaranteed` more than it, or if the minimums of all budgets under the
+    /// cap would be more than the cap; `Unavailable` if that much is in use now.
+    pub fn under(cap: &MemoryCap, guaranteed: u64, most: u64) -> Result<Self> {
+        let Budget(own) = Self::new(most.min(cap.bytes()))?;
+        if guaranteed > own.cap {
+            let context = format!("{guaranteed} bytes cannot be guaranteed of {} at most", own.cap);
+            return Err(Error::invalid(context));
+        }
+        let share = Some(cap.open(guaranteed)?);
+        Ok(Budget(Arc::new(Shared { cap: own.cap, share, state: Mutex::default() })))
+    }
+
+    /// The cap that it shares with others, if it does.
+    pub fn memory_cap(&self) -> Option<&MemoryCap> {
+        self.0.share.as_ref().map(Share::cap)
+    }
+
+    /// What it is sure of: all of its cap, where it shares none.
+    pub fn guaranteed(&self) -> u64 {
+        self.0.share.as_ref().map_or(self.0.cap, Share::guaranteed)
     }
 
     /// The cap in bytes.
@@ -85,7 +118,35 @@ impl Budget {
         let id = state.next;
         state.next += 1;
         state.open.insert(id);
-        Ticket { budget: self.clone(), id, held: 0, sealed: false }
+        Ticket { budget: self.clone(), id, held: 0, kept: 0, place: Standing::Line, sealed: false }
+    }
+
+    /// A ticket for one buffer, which takes once. It is refused where it would come behind a ticket that may
+    /// still take more than once: who holds that, and asks for a buffer before it goes on, would wait for itself.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is such a ticket.
+    pub(crate) fn buffer_ticket(&self) -> Result<Ticket> {
+        let mut state = self.0.state.lock();
+        let leases = state.open.len() - state.buffers;
+        if leases > 0 {
+            let context = format!(
+                "a buffer would wait behind {leases} leases of the same pool that may still take memory, and for ever \
+                 if who asks for it holds one: finish them first, or use a pool of its own"
+            );
+            return Err(Error::new(Kind::Unavailable, Operation::Get, context).with_retry(Retry::Never));
+        }
+        let id = state.next;
+        state.next += 1;
+        state.open.insert(id);
+        state.buffers += 1;
+        Ok(Ticket { budget: self.clone(), id, held: 0, kept: 0, place: Standing::Buffer, sealed: false })
+    }
+
+    /// A ticket beside the line, for bytes that come back without anybody else's doing: it takes what is free
+    /// now, and never waits.
+    pub(crate) fn aside(&self) -> Ticket {
+        Ticket { budget: self.clone(), id: u64::MAX, held: 0, kept: 0, place: Standing::Aside, sealed: false }
     }
 }
 
@@ -103,11 +164,24 @@ impl fmt::Debug for Budget {
     }
 }
 
+/// Where a ticket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Line,
+    /// In the line, for a buffer.
+    Buffer,
+    /// In no line.
+    Aside,
+}
+
 /// A place in the line, and the bytes taken from it. Dropping it gives both back.
 pub struct Ticket {
     budget: Budget,
     id: u64,
     held: u64,
+    /// Bytes that a consumer has taken, where those count.
+    kept: u64,
+    place: Standing,
     sealed: bool,
 }
 
@@ -120,7 +194,8 @@ impl Ticket {
     /// Takes `bytes` more when it is this ticket's turn and they are free. Cancel-safe.
     ///
     /// # Errors
-    /// `InvalidRange` if the ticket would then hold more than the cap.
+    /// `InvalidRange` if the ticket would then hold more than the cap; or, under a shared one, more than is guaranteed
+    /// when there is no more to spare and nothing older of this budget that would come back.
     pub async fn take(&mut self, bytes: u64) -> Result<()> {
         poll_fn(|cx| match self.poll_take(bytes, cx.waker()) {
             Taken::Yes => Poll::Ready(Ok(())),
@@ -150,27 +225,46 @@ impl Ticket {
             ));
         }
         debug_assert!(!self.sealed, "a sealed ticket takes no more");
+        let aside = self.place == Standing::Aside;
         let mut state = shared.state.lock();
-        let turn = state.open.first() == Some(&self.id) || bytes == 0;
-        if turn && state.used + bytes <= shared.cap {
-            state.used += bytes;
-            state.peak = state.peak.max(state.used);
-            self.held = total;
-            return Taken::Yes;
-        }
-        if let Some(waker) = waker {
-            let waiting = state.waiting.entry(self.id).or_default();
-            if !waiting.iter().any(|w| w.will_wake(waker)) {
-                waiting.push(waker.clone());
+        let turn = aside || state.open.first() == Some(&self.id) || bytes == 0;
+        let (lent, wakers) = match &shared.share {
+            _ if !turn || state.used + bytes > shared.cap => (Lent::Wait, Vec::new()),
+            None => (Lent::Yes, Vec::new()),
+            Some(share) if aside => share.take(bytes, Asking::Aside),
+            Some(share) => share.take(bytes, Asking::Head { taken: self.held, waker }),
+        };
+        let taken = match lent {
+            Lent::Yes => {
+                state.used += bytes;
+                state.peak = state.peak.max(state.used);
+                self.held = total;
+                Taken::Yes
             }
-        }
-        Taken::Wait
+            Lent::Never(error) => Taken::Never(error),
+            Lent::Wait if aside => {
+                let context = format!("no {bytes} bytes of max_bytes_in_flight={} are free now", shared.cap);
+                Taken::Never(Error::new(Kind::Unavailable, Operation::Get, context).with_retry(Retry::Never))
+            }
+            Lent::Wait => {
+                if let Some(waker) = waker {
+                    let waiting = state.waiting.entry(self.id).or_default();
+                    if !waiting.iter().any(|w| w.will_wake(waker)) {
+                        waiting.push(waker.clone());
+                    }
+                }
+                Taken::Wait
+            }
+        };
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        taken
     }
 
     /// Says that this ticket takes no more: the next one's turn comes.
     pub fn seal(&mut self) {
         if !std::mem::replace(&mut self.sealed, true) {
-            self.leave(0);
+            self.pass(0);
         }
     }
 
@@ -187,27 +281,50 @@ impl Ticket {
     /// Gives back all its bytes and its place in the line.
     pub fn release(&mut self) {
         self.sealed = true;
-        let held = std::mem::take(&mut self.held);
-        self.leave(held);
+        let (held, kept) = (std::mem::take(&mut self.held), std::mem::take(&mut self.kept));
+        let others = match &self.budget.0.share {
+            Some(share) => share.give_back(held, kept),
+            None => Vec::new(),
+        };
+        self.pass(held);
+        others.into_iter().for_each(Waker::wake);
     }
 
-    fn leave(&self, bytes: u64) {
-        let (own, head) = {
-            let mut state = self.budget.0.state.lock();
+    /// A consumer takes what it holds: it is no longer in flight, and counts on only in a cap that is shared,
+    /// until the ticket is released.
+    pub(crate) fn deliver(&mut self) {
+        self.sealed = true;
+        let held = std::mem::take(&mut self.held);
+        if let Some(share) = &self.budget.0.share {
+            share.deliver(held);
+            self.kept += held;
+        }
+        self.pass(held);
+    }
+
+    /// The turn is the next one's, in a line of which so many bytes are taken no more.
+    fn pass(&self, bytes: u64) {
+        let shared = &*self.budget.0;
+        let (own, head, others) = {
+            let mut state = shared.state.lock();
             state.used -= bytes;
-            state.open.remove(&self.id);
+            let first = state.open.first() == Some(&self.id);
+            let left = state.open.remove(&self.id);
+            state.buffers -= usize::from(left && self.place == Standing::Buffer);
             // Whoever still waits with this ticket must hear that it takes no more.
             let own = state.waiting.remove(&self.id).unwrap_or_default();
-            (own, state.wake_head())
+            // So must those of other lines who wait behind it.
+            let share = shared.share.as_ref().filter(|_| first);
+            (own, state.wake_head(), share.map(Share::passes).unwrap_or_default())
         };
         // Outside the lock: a waker may run anything.
-        own.into_iter().chain(head).for_each(Waker::wake);
+        own.into_iter().chain(head).chain(others).for_each(Waker::wake);
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if self.held > 0 || !self.sealed {
+        if self.held > 0 || self.kept > 0 || !self.sealed {
             self.release();
         }
     }

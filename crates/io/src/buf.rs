@@ -1,7 +1,7 @@
 //! An owned, exclusive stretch of leased memory: what a read is given and gives back.
 
-use crate::Lease;
 use crate::claim::Claim;
+use crate::{Lease, Place, Pool};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -49,6 +49,11 @@ impl Buf {
     /// A way back to this slot, for who gives the buffer away and may have to do without an answer.
     pub(crate) fn claim(&self) -> Claim {
         Claim::new(self, self.lease.clone())
+    }
+
+    /// Where its memory is from.
+    pub(crate) fn pool(&self) -> &Pool {
+        self.lease.pool()
     }
 
     /// How many spare bytes there are before its own.

@@ -210,8 +210,8 @@ impl Lease {
                 Taken::Never(error) => return self.never(wants, error),
             }
             let ready = match &mut table.slab {
-                Some(slab) => self.pool.grow(slab, end),
-                none => self.pool.slab(end).map(|slab| *none = Some(slab)),
+                Some(slab) => self.pool.slabs().grow(slab, end),
+                none => self.pool.slabs().slab(end).map(|slab| *none = Some(slab)),
             };
             if let Err(error) = ready {
                 return Reservation::Refused(error);
@@ -347,6 +347,10 @@ impl Place for Lease {
             Reservation::Wait => Poll::Pending,
         }))
     }
+
+    fn pool(&self) -> &Pool {
+        &self.pool
+    }
 }
 
 impl Drop for Lease {
@@ -354,7 +358,7 @@ impl Drop for Lease {
         let table = self.table.get_mut();
         // Memory first, then the budget: whoever is woken by the bytes finds the slab.
         if let Some(slab) = table.slab.take() {
-            self.pool.give_back(slab, table.kept);
+            self.pool.slabs().give_back(slab, table.kept);
         }
         table.ticket.release();
     }
@@ -412,16 +416,16 @@ impl Block {
     }
 
     /// The consumer takes the block: its bytes no longer count as in flight, though its memory
-    /// stays until the block is dropped.
+    /// stays until the block is dropped, and counts as held in a cap that is shared.
     pub fn take(&self) {
         let mut table = self.lease.table.lock();
         if !table.kept
             && let Some(slab) = &table.slab
         {
-            self.lease.pool.keep(slab);
+            self.lease.pool.slabs().keep(slab);
             table.kept = true;
         }
-        table.ticket.release();
+        table.ticket.deliver();
     }
 
     /// Bytes charged to the budget for this block now.

@@ -76,6 +76,8 @@ pub enum Event {
     Hedged,
     /// The second request of a hedged pair was the one that answered.
     HedgeWon,
+    /// A slow read was not sent a second time, or the second was given up, because there was no memory for it.
+    HedgeDenied,
     /// A circuit breaker opened: an endpoint kept failing and is left alone for a while.
     BreakerOpened,
     /// A circuit breaker is open and refused an operation at once.

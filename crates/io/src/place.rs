@@ -1,6 +1,6 @@
 //! A destination that hands out space when sizes become known.
 
-use crate::{Buf, Error, Result};
+use crate::{Buf, Error, Pool, Result};
 use futures::future::BoxFuture;
 
 /// Slots begin at multiples of this many bytes: enough for SIMD loads, for JAX's zero-copy
@@ -80,4 +80,7 @@ pub trait Place: Send + Sync {
     /// Space when there is some. Cancel-safe: dropping the future takes nothing. Only for wants for
     /// which [`Place::try_reserve`] answered [`Reservation::Wait`].
     fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>>;
+
+    /// Where its memory is from: for memory beside its slots that is to count under the same cap.
+    fn pool(&self) -> &Pool;
 }

@@ -18,6 +18,14 @@ pub struct Pool(Arc<Shared>);
 
 struct Shared {
     budget: Budget,
+    slabs: Arc<Slabs>,
+}
+
+/// The slabs of a pool, or of all pools under one [`MemoryCap`](crate::MemoryCap).
+pub(crate) struct Slabs {
+    cap: u64,
+    /// Whether consumers' slabs count in the cap, as they do in one that is shared.
+    shared: bool,
     state: Mutex<State>,
 }
 
@@ -37,7 +45,11 @@ struct State {
 impl Pool {
     /// A pool that lends within `budget`.
     pub fn new(budget: Budget) -> Self {
-        Pool(Arc::new(Shared { budget, state: Mutex::default() }))
+        let slabs = match budget.memory_cap() {
+            Some(cap) => cap.slabs().clone(),
+            None => Arc::new(Slabs { cap: budget.cap(), shared: false, state: Mutex::default() }),
+        };
+        Pool(Arc::new(Shared { budget, slabs }))
     }
 
     /// The budget that leases are charged to.
@@ -51,25 +63,42 @@ impl Pool {
         Lease::new(self.clone(), ticket, slots)
     }
 
-    /// One buffer of `len` bytes, behind everything that asked before.
+    /// A lease whose memory is free now, or not at all: in no line, for reads that need nobody else to end.
+    pub(crate) fn aside(&self, slots: u32) -> Arc<Lease> {
+        self.lease(self.budget().aside(), slots)
+    }
+
+    /// One buffer of `len` bytes, behind all buffers that were asked for before. A pool is for buffers or for
+    /// leases: behind a lease that is still being filled, a buffer of who fills it would wait for ever.
     ///
     /// # Errors
-    /// `InvalidRange` if `len` exceeds the cap.
+    /// `InvalidRange` if `len` exceeds the cap; `Unavailable` if a lease of this pool may still take memory.
     pub async fn buffer(&self, len: u64) -> Result<Buf> {
-        let lease = self.lease(self.budget().ticket(), 1);
+        let lease = self.lease(self.budget().buffer_ticket()?, 1);
         let mut bufs = lease.reserve(&[Want::new(0, len)]).await?;
         Ok(bufs.remove(0))
     }
 
     /// Bytes of memory that slabs have committed now.
     pub fn committed(&self) -> u64 {
-        self.0.state.lock().committed
+        self.0.slabs.state.lock().committed
+    }
+
+    pub(crate) fn slabs(&self) -> &Slabs {
+        &self.0.slabs
+    }
+}
+
+impl Slabs {
+    /// Those of a cap of so many bytes that several pools share.
+    pub(crate) fn shared(cap: u64) -> Arc<Self> {
+        Arc::new(Slabs { cap, shared: true, state: Mutex::default() })
     }
 
     /// A slab with at least `need` bytes committed.
     pub(crate) fn slab(&self, need: usize) -> Result<Slab> {
         let reused = {
-            let mut state = self.0.state.lock();
+            let mut state = self.state.lock();
             let best = state
                 .free
                 .iter()
@@ -85,7 +114,7 @@ impl Pool {
         };
         let mut slab = match reused {
             Some(slab) => slab,
-            None => Slab::reserve(self.0.budget.cap())?,
+            None => Slab::reserve(self.cap)?,
         };
         let grown = self.grow(&mut slab, need);
         if let Err(error) = grown {
@@ -98,9 +127,9 @@ impl Pool {
     /// Commits `need` bytes of a leased slab.
     pub(crate) fn grow(&self, slab: &mut Slab, need: usize) -> Result<()> {
         let grown = slab.commit(need)? as u64;
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         state.committed += grown;
-        let mut excess = state.excess(&self.0.budget);
+        let mut excess = self.excess(&state);
         let mut dropped = Vec::new();
         while excess > 0
             && let Some(slab) = state.free.pop()
@@ -120,7 +149,7 @@ impl Pool {
 
     /// A consumer took the slab's bytes out of the budget and keeps them for now.
     pub(crate) fn keep(&self, slab: &Slab) {
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         let bytes = slab.committed() as u64;
         state.kept += bytes;
         state.largest = state.largest.max(bytes);
@@ -130,11 +159,11 @@ impl Pool {
     /// The slab is free again.
     pub(crate) fn give_back(&self, slab: Slab, kept: bool) {
         let bytes = slab.committed() as u64;
-        let mut state = self.0.state.lock();
+        let mut state = self.state.lock();
         if kept {
             state.kept -= bytes;
         }
-        if state.excess(&self.0.budget) > 0 {
+        if self.excess(&state) > 0 {
             state.committed -= bytes;
             drop(state);
             drop(slab);
@@ -142,18 +171,31 @@ impl Pool {
             state.free.push(slab);
         }
     }
+
+    /// Committed bytes beyond the cap and what consumers keep (or kept, see the module's words).
+    fn excess(&self, state: &State) -> u64 {
+        let keep = if self.shared { 0 } else { state.kept.max(state.most) };
+        state.committed.saturating_sub(self.cap + keep)
+    }
 }
 
-impl State {
-    /// Committed bytes beyond the cap and what consumers keep (or kept, see the module's words).
-    fn excess(&self, budget: &Budget) -> u64 {
-        self.committed.saturating_sub(budget.cap() + self.kept.max(self.most))
+impl Drop for Shared {
+    /// What others share is not kept for a pool that is gone. (Else the slabs go with the pool.)
+    fn drop(&mut self) {
+        if self.slabs.shared {
+            let free = {
+                let mut state = self.slabs.state.lock();
+                state.committed -= state.free.iter().map(|slab| slab.committed() as u64).sum::<u64>();
+                std::mem::take(&mut state.free)
+            };
+            drop(free);
+        }
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.state.lock();
+        let state = self.0.slabs.state.lock();
         f.debug_struct("Pool")
             .field("budget", &self.0.budget)
             .field("committed", &state.committed)

@@ -224,14 +224,14 @@ mod slow_body {
 }
 
 /// A pair in which both reads have memory when the second one wins.
-async fn overtaken_in_the_body(spare_bytes: u64) -> (Duration, Arc<RecordingObserver>) {
+async fn overtaken_in_the_body(cap: u64, spare_bytes: u64) -> (Duration, Arc<RecordingObserver>) {
     let memory = MemoryStore::new();
     let location: Location = "mem://test/object".parse().unwrap();
     memory.put(&location, data::bytes(1, LEN).into(), PutOptions::default()).await.unwrap();
     let slow = Arc::new(SlowBody { memory, pauses: parking_lot::Mutex::default() });
     let events = Arc::new(RecordingObserver::new());
     let hedged = Hedged::new(slow.clone(), HedgePolicy { spare_bytes, ..policy() }, events.clone()).unwrap();
-    let pool = Pool::new(Budget::new(LEN as u64 + 100).unwrap());
+    let pool = Pool::new(Budget::new(cap).unwrap());
     let get = async || {
         let block = read(&hedged, &location, None, ReadOptions::default(), &pool).await.unwrap();
         assert!(block.slot(0).unwrap() == data::bytes(1, LEN));
@@ -239,25 +239,34 @@ async fn overtaken_in_the_body(spare_bytes: u64) -> (Duration, Arc<RecordingObse
     for _ in 0..64 {
         get().await;
     }
+    assert!(pool.budget().peak() < 2 * LEN as u64, "as long as nothing is slow");
     let begin = Instant::now();
     slow.pauses.lock().extend([Duration::from_millis(3), Duration::from_secs(9)]);
     get().await;
-    assert_eq!(pool.budget().used(), 0, "the cap of the caller held the object once");
+    let hedged = events.events().contains(&Event::Hedged);
+    assert_eq!(
+        pool.budget().peak() >= 2 * LEN as u64,
+        hedged,
+        "both reads of a pair count in the caller's cap"
+    );
+    assert_eq!(pool.budget().used(), 0);
     (begin.elapsed(), events)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_stalls_is_overtaken_in_spare_memory() {
-    let (took, events) = overtaken_in_the_body(1 << 20).await;
+    let (took, events) = overtaken_in_the_body(2 * LEN as u64 + 200, 1 << 20).await;
     assert_eq!(took, MIN_DELAY + Duration::from_millis(3));
     assert_eq!(events.events(), [Event::Hedged, Event::HedgeWon]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_spare_memory_the_first_read_is_waited_for() {
-    let (took, events) = overtaken_in_the_body(1000).await;
-    assert_eq!(took, Duration::from_secs(9));
-    assert_eq!(events.events(), [Event::Hedged]);
+    for (cap, spare) in [(1 << 20, 1000), (LEN as u64 + 100, 1 << 20)] {
+        let (took, events) = overtaken_in_the_body(cap, spare).await;
+        assert_eq!(took, Duration::from_secs(9));
+        assert_eq!(events.events(), [Event::HedgeDenied], "cap {cap}, spare {spare}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! What there is to load: samples with ids, in bytewise order of their names, then as they lie in them.
 
+mod largest;
+
 use crate::checksum::Check;
 use crate::damage::{self, Damage};
 use crate::dataset_options::DatasetOptions;
@@ -33,6 +35,7 @@ pub struct Dataset {
     indexed: Indexed,
     damage: Vec<Damage>,
     fingerprint: OnceLock<String>,
+    largest: OnceLock<Option<u64>>,
 }
 
 /// What the samples lie in.
@@ -242,6 +245,7 @@ impl Dataset {
             indexed,
             damage: Vec::new(),
             fingerprint,
+            largest: OnceLock::new(),
         }
     }
 

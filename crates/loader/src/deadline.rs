@@ -1,7 +1,7 @@
 //! The longest that a batch may take to be read. Waiting for memory does not count: that is the
 //! consumer's time, and a slow consumer is no slow storage.
 
-use forebay_io::{Buf, Error, Kind, Operation, Place, Reservation, Result, Retry, Want};
+use forebay_io::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Retry, Want};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
 use std::pin::pin;
@@ -59,6 +59,10 @@ impl Drop for Waiting<'_> {
 }
 
 impl Place for Waited {
+    fn pool(&self) -> &Pool {
+        self.place.pool()
+    }
+
     fn try_reserve(&self, wants: &[Want]) -> Reservation {
         self.place.try_reserve(wants)
     }

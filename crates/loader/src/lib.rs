@@ -69,6 +69,7 @@ mod left;
 mod listing;
 mod loader;
 mod manifest;
+mod memory;
 mod mend;
 mod on_error;
 mod option_file;

@@ -4,6 +4,7 @@ mod saved;
 
 use crate::honoured;
 use crate::listing::{self, Mark};
+use crate::memory::Memory;
 use crate::read_batch::Reader;
 use crate::samples::Samples;
 use crate::seats::Seats;
@@ -14,9 +15,9 @@ use crate::{
 };
 use forebay_io::layer::{Observed, RetryPolicy, Retrying};
 use forebay_io::{
-    Access, Budget, Error, Lease, Observe, Pool, ReadOptions, Result, Store, Through, Unobserved,
+    Access, Budget, Error, Lease, MemoryCap, Observe, ReadOptions, Result, Store, Through, Unobserved,
 };
-use forebay_metrics::{MetricsCollector, MetricsSnapshot};
+use forebay_metrics::{GaugeReading, MetricsCollector, MetricsSnapshot};
 use forebay_pipeline::{self as pipeline, Clock, Concurrency, Pipeline, Watch};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,9 +35,7 @@ pub(crate) struct Shared {
     store: Arc<dyn Store>,
     source: Source,
     options: LoaderOptions,
-    pool: Pool,
-    /// For samples that are read by id: see `pick`.
-    picks: Pool,
+    memory: Memory,
     collector: Option<Arc<MetricsCollector>>,
     pub(crate) on_progress: Option<OnProgress>,
     /// What tells the batches that are read side by side apart, in traces.
@@ -124,8 +123,7 @@ impl Loader {
         {
             listing::honours_by_name(&options)?;
         }
-        let pool = Pool::new(Budget::new(options.max_bytes_in_flight)?);
-        let picks = Pool::new(Budget::new(options.max_bytes_in_flight)?);
+        let memory = Memory::own(&options)?;
         let store = stack(store, &options, collector.as_ref());
         let quarantine = match &source {
             Source::Dataset(dataset) => Quarantine::of(dataset.damage()),
@@ -135,8 +133,7 @@ impl Loader {
             store,
             source,
             options,
-            pool,
-            picks,
+            memory,
             collector,
             on_progress: None,
             seats: Seats::new(),
@@ -144,6 +141,23 @@ impl Loader {
             cursor: Mutex::new(Cursor::at(0, Before::all(), 0)),
             quarantine: Mutex::new(quarantine),
         })))
+    }
+
+    /// Takes its memory from `cap`, with all other loaders that do; at most `max_bytes_in_flight` of it. Its largest
+    /// batch is guaranteed, so that loaders whose batches are taken in turns never wait for each other: as large as
+    /// so many of the largest sample, where the dataset knows how long its samples are (of one with an index it looks
+    /// them through once), else `max_bytes_in_flight`. Batches count until they are dropped.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if the cap has no room for that beside what it guarantees to others, with the numbers;
+    /// `Unavailable` if others have been lent it at this moment: make all loaders before the first epoch.
+    ///
+    /// # Panics
+    /// If an epoch was started before.
+    pub fn under(mut self, cap: &MemoryCap) -> Result<Self> {
+        let shared = Arc::get_mut(&mut self.0).expect("set before the first epoch");
+        shared.memory = Memory::under(cap, &shared.source, &shared.options)?;
+        Ok(self)
     }
 
     /// Calls `tell` after each batch that is delivered, on the consumer's thread.
@@ -189,12 +203,13 @@ impl Loader {
 
     /// The budget behind `max_bytes_in_flight`.
     pub fn budget(&self) -> &Budget {
-        self.0.pool.budget()
+        self.0.memory.budget()
     }
 
-    /// Bytes of memory that it keeps, for batches that are under way and for those to come.
+    /// Bytes of memory that are kept, for batches that are under way and for those to come: its own, or those of all
+    /// loaders under its [`MemoryCap`].
     pub fn memory(&self) -> u64 {
-        self.0.pool.committed() + self.0.picks.committed()
+        self.0.memory.committed()
     }
 
     /// The samples that could not be had so far, in all epochs. Empty unless `on_error` lets some be lost.
@@ -235,14 +250,6 @@ impl Loader {
         }
     }
 
-    /// A pool of its own is given back with the epoch's last batch.
-    fn epoch_pool(&self) -> Pool {
-        match self.0.options.persistent_workers {
-            true => self.0.pool.clone(),
-            false => Pool::new(self.budget().clone()),
-        }
-    }
-
     fn start_known(&self, runtime: &Handle, dataset: &Arc<Dataset>, begun: Cursor) -> Result<Epoch> {
         let shared = &self.0;
         let Cursor { run, epoch, before, .. } = begun;
@@ -255,7 +262,7 @@ impl Loader {
         let old = sampler.in_pieces().div_ceil(size);
 
         let reader = Arc::new(shared.reader(Samples::Dataset(dataset.clone()), epoch, options.on_error));
-        let pool = self.epoch_pool();
+        let pool = shared.memory.of_epoch(options.persistent_workers);
         let order = match options.loading_mode {
             LoadingMode::Completion => pipeline::Order::CompletionAfter(old),
             LoadingMode::Ordered | LoadingMode::Streaming => pipeline::Order::Delivery,
@@ -287,7 +294,7 @@ impl Loader {
         let (store, from) = (shared.store.clone(), listing::From { epoch, start, mark });
         let batches = listing::batches(listing.clone(), store, from, &shared.options, total.clone());
         let (root, verify) = (listing.root().clone(), listing.verifies());
-        let (reading, pool) = (shared.clone(), self.epoch_pool());
+        let (reading, pool) = (shared.clone(), shared.memory.of_epoch(shared.options.persistent_workers));
         let (workers, prefetch) = shared.width()?;
         let sink = shared
             .shown(Pipeline::stream("list", batches))
@@ -305,11 +312,14 @@ impl Loader {
     }
 
     /// What reads samples by id, and a lease of so many slots that no epoch waits for.
-    pub(crate) fn picking(&self, dataset: &Arc<Dataset>, slots: u32) -> (Arc<Reader>, Arc<Lease>) {
-        let Shared { picks, .. } = &*self.0;
+    ///
+    /// # Errors
+    /// As [`Loader::under`].
+    pub(crate) fn picking(&self, dataset: &Arc<Dataset>, slots: u32) -> Result<(Arc<Reader>, Arc<Lease>)> {
+        let picks = self.0.memory.of_picks()?;
         // Whoever asks for samples by id must get those, and no others.
         let reader = self.0.reader(Samples::Dataset(dataset.clone()), 0, OnError::Raise);
-        (Arc::new(reader), picks.lease(picks.budget().ticket(), slots))
+        Ok((Arc::new(reader), picks.lease(picks.budget().ticket(), slots)))
     }
 
     /// Makes the next start begin `epoch` at its beginning.
@@ -427,12 +437,17 @@ impl Shared {
 
     pub(crate) fn snapshot(&self) -> MetricsSnapshot {
         if let Some(collector) = &self.collector {
+            let budget = self.memory.budget();
             let gauge = collector.inflight_bytes();
-            gauge.set_cap(self.pool.budget().cap());
-            gauge.reached(self.pool.budget().peak());
+            gauge.set_cap(budget.cap());
+            gauge.reached(budget.peak());
             let mut snapshot = collector.snapshot();
             let now = &mut snapshot.inflight_bytes;
-            now.level = now.level.max(self.pool.budget().used());
+            now.level = now.level.max(budget.used());
+            if let Some(all) = budget.memory_cap().map(MemoryCap::reading) {
+                let level = all.in_flight + all.held;
+                snapshot.shared_bytes = GaugeReading { level, peak: all.peak, cap: Some(all.cap) };
+            }
             snapshot
         } else {
             MetricsCollector::new().snapshot()

@@ -6,7 +6,8 @@ use forebay_io::{Error, Result};
 impl Loader {
     /// Reads these samples, in this order, as one batch. An id may come more than once. No epoch is
     /// disturbed, and no state remembers it. Its bytes count against a `max_bytes_in_flight` of their own:
-    /// an epoch whose batches wait for the caller of this could otherwise keep it waiting for ever.
+    /// an epoch whose batches wait for the caller of this could otherwise keep it waiting for ever. Under a
+    /// [`MemoryCap`](forebay_io::MemoryCap) they have a minimum of their own there, from the first call on.
     ///
     /// # Errors
     /// `InvalidRange` for an id that the dataset does not have; else as a batch of an epoch.
@@ -26,7 +27,7 @@ impl Loader {
             )
             .at(dataset.root()));
         }
-        let (reader, lease) = self.picking(dataset, ids.len() as u32);
+        let (reader, lease) = self.picking(dataset, ids.len() as u32)?;
         let batch = reader.read(0, ids.into(), lease).await?;
         batch.delivered();
         Ok(batch)

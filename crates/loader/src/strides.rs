@@ -51,6 +51,11 @@ impl Strides {
         Some((shard as u64, start..start + stride.bytes))
     }
 
+    /// Bytes of the longest sample.
+    pub(crate) fn largest(&self) -> u64 {
+        self.strides.iter().filter(|stride| stride.count > 0).map(|stride| stride.bytes).max().unwrap_or(0)
+    }
+
     /// Resident bytes.
     pub(crate) fn memory(&self) -> usize {
         self.strides.capacity() * size_of::<Stride>() + self.firsts.capacity() * size_of::<u64>()

@@ -31,6 +31,9 @@ impl MetricsSnapshot {
             ("peak_inflight", "peak", Some(self.inflight_bytes.peak)),
             ("inflight_bytes", "level", Some(self.inflight_bytes.level)),
             ("inflight_cap", "cap", self.inflight_bytes.cap),
+            ("memory", "level", Some(self.shared_bytes.level)),
+            ("memory", "peak", Some(self.shared_bytes.peak)),
+            ("memory", "cap", self.shared_bytes.cap),
             ("concurrency_limit", "level", Some(self.concurrency_limit.level)),
             ("concurrency_limit", "peak", Some(self.concurrency_limit.peak)),
         ] {

@@ -63,6 +63,7 @@ impl MetricsSnapshot {
             schema_version: self.schema_version,
             backend_counters,
             inflight_bytes: self.inflight_bytes,
+            shared_bytes: self.shared_bytes,
             queue_depth: self.queue_depth,
             concurrency_limit: self.concurrency_limit,
             operations,

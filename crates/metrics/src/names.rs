@@ -185,6 +185,9 @@ counters! {
     HedgesWon, "hedges_won", Events, Stable,
         "Hedged pairs whose second request was the one that answered.",
         "Few of the hedges: slowness is not in single requests, and hedging only adds load.";
+    HedgesDenied, "hedges_denied", Events, Stable,
+        "Second requests that were not sent, or were given up, because neither the caller's cap nor hedge_memory had room for them.",
+        "Rising: the cap is taken up by what is read ahead; raise it, or lower prefetch or num_workers.";
     BreakerOpens, "breaker_opens", Events, Stable,
         "Times that a circuit breaker opened because requests to its endpoint kept failing.",
         "Above 0: an endpoint was out of order for a while.";
@@ -248,6 +251,12 @@ pub const OTHERS: &[Definition] = &[
         Unit::Bytes,
         "What the bytes in flight are never to exceed; null where nothing caps them.",
         "Smaller than a few batches: little can be read ahead.",
+    ),
+    gauge(
+        "memory",
+        Unit::Bytes,
+        "Bytes in flight or held by consumers, of all loaders that share a memory cap, with its `peak` and its `cap`; a cap of null where none is shared.",
+        "At its cap: one loader's reading ahead waits for another's consumer. Above it: consumers hold more batches than the cap leaves room for.",
     ),
     gauge(
         "concurrency_limit",

@@ -45,6 +45,7 @@ impl io::Observe for MetricsCollector {
             io::Event::RetryWithheld(_) => self.happened(Happening::RetryWithheld),
             io::Event::Hedged => self.happened(Happening::Hedged),
             io::Event::HedgeWon => self.happened(Happening::HedgeWon),
+            io::Event::HedgeDenied => self.happened(Happening::HedgeDenied),
             io::Event::BreakerOpened => self.happened(Happening::BreakerOpened),
             io::Event::BreakerRefused => self.happened(Happening::BreakerRefused),
             io::Event::FailedOver => self.happened(Happening::FailedOver),
@@ -291,6 +292,7 @@ mod tests {
         };
         observer.attempted(&[attempt.clone(), io::Attempt { failed: Some(io::Kind::Corrupt), ..attempt }]);
         observer.noted(io::Event::Hedged);
+        observer.noted(io::Event::HedgeDenied);
         observer.noted(io::Event::ConcurrencyLimit { from: 0, to: 8 });
         observer.noted(io::Event::ConcurrencyLimit { from: 8, to: 4 });
 
@@ -311,6 +313,7 @@ mod tests {
             (Counter::FailedRequests, 1),
             (Counter::Bytes, 20),
             (Counter::Hedges, 1),
+            (Counter::HedgesDenied, 1),
             (Counter::ConcurrencyCuts, 1),
         ] {
             assert_eq!(snapshot.counter(counter), n, "{counter:?}");

@@ -122,6 +122,8 @@ named! {
         Hedged = "hedges",
         /// The second request of a hedged pair was the one that answered.
         HedgeWon = "hedges_won",
+        /// There was no memory for a second request.
+        HedgeDenied = "hedges_denied",
         /// A circuit breaker opened.
         BreakerOpened = "breaker_opens",
         /// An operation was refused at once because a circuit breaker was open.

@@ -60,11 +60,19 @@ impl MetricsSnapshot {
             ("peak_inflight", Some(self.inflight_bytes.peak)),
             ("inflight_bytes", Some(self.inflight_bytes.level)),
             ("inflight_cap", self.inflight_bytes.cap),
+            ("memory", self.shared_bytes.cap.map(|_| self.shared_bytes.level)),
             ("concurrency_limit", Some(self.concurrency_limit.level)),
         ] {
             let Some(level) = level else { continue };
             let means = names::definition(name).map_or("", |definition| definition.means);
             gauge(recorder, &format!("forebay_{name}"), &[], means, level as f64);
+        }
+        if let Some(cap) = self.shared_bytes.cap {
+            let (peak, means) =
+                (self.shared_bytes.peak, "The highest that the memory of all loaders has been.");
+            gauge(recorder, "forebay_memory_peak", &[], means, peak as f64);
+            let means = "What the memory of all loaders is never to exceed.";
+            gauge(recorder, "forebay_memory_cap", &[], means, cap as f64);
         }
         let (peak, means) = (self.concurrency_limit.peak, "The highest that the limit has been.");
         gauge(recorder, "forebay_concurrency_limit_peak", &[], means, peak as f64);

@@ -50,6 +50,7 @@ impl MetricsCollector {
                         Counter::RetriesWithheld => happened(Happening::RetryWithheld),
                         Counter::Hedges => happened(Happening::Hedged),
                         Counter::HedgesWon => happened(Happening::HedgeWon),
+                        Counter::HedgesDenied => happened(Happening::HedgeDenied),
                         Counter::BreakerOpens => happened(Happening::BreakerOpened),
                         Counter::BreakerRefusals => happened(Happening::BreakerRefused),
                         Counter::Failovers => happened(Happening::FailedOver),

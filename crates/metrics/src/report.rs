@@ -7,6 +7,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use crate::gauge::GaugeReading;
 use crate::names::Counter;
 use crate::operation::Operation;
 use crate::queue::QueueRole;
@@ -179,6 +180,9 @@ impl<'a> Report<'a> {
             )),
             _ if bytes.peak > 0 => parts.push(format!("peak {}, no cap", units::bytes(bytes.peak))),
             _ => {}
+        }
+        if let GaugeReading { peak, cap: Some(cap), .. } = self.snapshot.shared_bytes {
+            parts.push(format!("all loaders {} of {}", units::bytes(peak), units::bytes(cap)));
         }
         if self.snapshot.queue_depth.peak > 0 {
             let peak = self.snapshot.queue_depth.peak;
@@ -400,6 +404,7 @@ impl<'a> Report<'a> {
             Counter::RetriesWithheld,
             Counter::Hedges,
             Counter::HedgesWon,
+            Counter::HedgesDenied,
             Counter::BreakerOpens,
             Counter::BreakerRefusals,
             Counter::Failovers,

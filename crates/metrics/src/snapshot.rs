@@ -35,6 +35,8 @@ pub struct MetricsSnapshot {
     pub backend_counters: BTreeMap<String, u64>,
     /// Bytes granted by the budget and not yet given back. Its peak is `peak_inflight` in JSON.
     pub inflight_bytes: GaugeReading,
+    /// Bytes in flight and held by consumers, of all loaders under one memory cap. No cap where none is shared.
+    pub shared_bytes: GaugeReading,
     /// Operations begun and not ended. Its peak is `max_qd` in JSON.
     pub queue_depth: GaugeReading,
     /// Operations that adaptive limits allow in flight.
@@ -228,6 +230,7 @@ impl Default for MetricsSnapshot {
                 .map(|c| (c.definition().name.to_owned(), 0))
                 .collect(),
             inflight_bytes: GaugeReading::default(),
+            shared_bytes: GaugeReading::default(),
             queue_depth: GaugeReading::default(),
             concurrency_limit: GaugeReading::default(),
             operations: BTreeMap::new(),
@@ -298,6 +301,7 @@ impl MetricsSnapshot {
         let mut merged = self.clone();
         add_up(&mut merged.backend_counters, &other.backend_counters);
         merged.inflight_bytes.merge(&other.inflight_bytes);
+        merged.shared_bytes.merge(&other.shared_bytes);
         merged.queue_depth.merge(&other.queue_depth);
         merged.concurrency_limit.merge(&other.concurrency_limit);
         merge_operations(&mut merged.operations, &other.operations, "operations")?;

@@ -29,6 +29,8 @@ pub(crate) struct SnapshotJson {
     #[serde(default)]
     inflight_cap: Option<u64>,
     #[serde(default)]
+    memory: GaugeReading,
+    #[serde(default)]
     concurrency_limit: GaugeReading,
     operations: BTreeMap<String, OperationSummary>,
     // Files from before backends were told apart have none.
@@ -53,6 +55,7 @@ struct Written<'a> {
     peak_inflight: u64,
     inflight_bytes: u64,
     inflight_cap: Option<u64>,
+    memory: &'a GaugeReading,
     concurrency_limit: &'a GaugeReading,
     backend_counters: &'a BTreeMap<String, u64>,
     page_cache: &'a PageCache,
@@ -75,6 +78,7 @@ impl Serialize for MetricsSnapshot {
             peak_inflight: self.inflight_bytes.peak,
             inflight_bytes: self.inflight_bytes.level,
             inflight_cap: self.inflight_bytes.cap,
+            memory: &self.shared_bytes,
             concurrency_limit: &self.concurrency_limit,
             backend_counters: &self.backend_counters,
             page_cache: &self.page_cache,
@@ -97,6 +101,7 @@ impl From<SnapshotJson> for MetricsSnapshot {
                 peak: json.peak_inflight,
                 cap: json.inflight_cap,
             },
+            shared_bytes: json.memory,
             queue_depth: GaugeReading { level: json.queue_depth, peak: json.max_qd, cap: None },
             concurrency_limit: json.concurrency_limit,
             operations: json.operations,

@@ -32,6 +32,7 @@ mod ledger;
 mod listing;
 mod loader;
 mod measuring;
+mod memory;
 mod metrics;
 mod options;
 mod pending;
@@ -73,6 +74,8 @@ mod _forebay {
     use listing::Listing;
     #[pymodule_export]
     use loader::{Loader, create_async_loader, restore_loader};
+    #[pymodule_export]
+    use memory::{memory_cap, set_memory_cap};
     #[pymodule_export]
     use metrics::{diff, merge, read, snapshot, write};
     #[pymodule_export]

@@ -10,9 +10,10 @@ use crate::dataset::{Asked, Dataset};
 use crate::epoch::{Batches, Running};
 use crate::ledger::Ledger;
 use crate::measuring::Measuring;
+use crate::memory::Uncapped;
 use crate::options::{LoaderOptions, mapping};
 use crate::stores::{Stores, Watch};
-use crate::{errors, metrics, process, value, wait};
+use crate::{errors, memory, metrics, process, value, wait};
 use forebay_io::{Error, Kind, Operation, Store};
 use forebay_loader::{self as loader, State};
 use forebay_metrics::MetricsSnapshot;
@@ -70,6 +71,8 @@ pub(crate) struct Live {
     loader: loader::Loader,
     ledger: Mutex<Ledger>,
     running: Mutex<Weak<Running>>,
+    /// Where it shares no memory cap with others.
+    _uncapped: Option<Uncapped>,
 }
 
 impl Live {
@@ -127,11 +130,21 @@ impl Loader {
         let (store, source) = self.source.bind(py, Arc::new(Stores::new(watch)))?;
         let options = self.options.for_loader();
         let loader = loader::Loader::with_collector(store, source, options, collector).map_err(raise)?;
+        let (loader, uncapped) = match memory::cap().map_err(raise)? {
+            // It may have to look through the lengths of all samples.
+            Some(cap) => (py.detach(|| loader.under(&cap)).map_err(raise)?, None),
+            None => (loader, Some(Uncapped::new())),
+        };
         match &*open(&self.next) {
             Next::Epoch(epoch) => loader.set_epoch(*epoch),
             Next::States(states) => loader.load_states(states).map_err(raise)?,
         }
-        let live = Arc::new(Live { loader, ledger: Mutex::default(), running: Mutex::default() });
+        let live = Arc::new(Live {
+            loader,
+            ledger: Mutex::default(),
+            running: Mutex::default(),
+            _uncapped: uncapped,
+        });
         let old = open(&self.live).replace(Born::here(live.clone()));
         drop(old);
         Ok(live)

@@ -11,7 +11,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 /// What is known of one loader only, and would be zero here: see `Loader.snapshot`.
-const OF_A_LOADER: [&str; 5] = ["peak_inflight", "inflight_bytes", "inflight_cap", "stages", "queues"];
+const OF_A_LOADER: [&str; 6] =
+    ["peak_inflight", "inflight_bytes", "inflight_cap", "memory", "stages", "queues"];
 
 /// Everything that this process read, wrote and listed through forebay, as a dict.
 #[pyfunction]

@@ -1,13 +1,18 @@
 //! Where the two reads of a hedged pair put their bytes, so that they never share any.
 //!
 //! Each read is handed a [`Lane`]. The first that asks for memory owns the caller's slot; the other reads
-//! into spare memory, or is refused if there is none at once. Which of them asks first says nothing about
+//! into spare memory of the caller's pool, under the caller's cap, or is refused if there is none at once. Spare memory
+//! is only given while the slot has its own: a pair never holds some while it waits for more, so that nobody can be
+//! kept waiting by it for longer than it reads. Which of them asks first says nothing about
 //! which wins. When the winner read into spare memory and the loser's buffer is gone, the bytes are copied
 //! into the slot: that happens to hedges alone, and only to those that overtake.
 
 use super::stopwatch::{Stopwatch, Timed};
 use crate::lock::Mutex;
-use crate::{Buf, Error, Kind, Lease, Operation, Place, Pool, Reservation, Result, Want};
+use crate::{
+    Budget, Buf, Error, Event, Kind, Lease, Observe, Operation, Place, Pool, Reservation, Result, Taken,
+    Ticket, Want,
+};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -19,10 +24,51 @@ pub(super) enum Which {
     Second,
 }
 
+/// What all second reads together may take of their callers' memory, and who hears where one got none.
+pub(super) struct HedgeMemory {
+    most: Budget,
+    observer: Arc<dyn Observe>,
+}
+
+/// Memory beside a caller's slot.
+pub(super) struct Spare {
+    lease: Arc<Lease>,
+    /// Its bytes of `most`.
+    ticket: Ticket,
+}
+
+impl HedgeMemory {
+    pub(super) fn new(most: Budget, observer: Arc<dyn Observe>) -> Self {
+        HedgeMemory { most, observer }
+    }
+
+    /// Space for `wants` in `spare`, which is made from `pool` where there is none yet; nothing, and it is counted, if
+    /// that is not there now.
+    pub(super) fn take(&self, spare: &mut Option<Spare>, pool: &Pool, wants: &[Want]) -> Option<Vec<Buf>> {
+        let slots = wants.iter().map(|want| want.slot.saturating_add(1)).max().unwrap_or(0);
+        let make = || Spare { lease: pool.aside(slots), ticket: self.most.aside() };
+        let Spare { lease, ticket } = spare.get_or_insert_with(make);
+        let bytes = wants.iter().fold(0, |sum: u64, want| sum.saturating_add(want.len));
+        let more = bytes.saturating_sub(ticket.held());
+        if matches!(ticket.try_take(more), Taken::Yes)
+            && let Reservation::Granted(bufs) = lease.try_reserve(wants)
+        {
+            return Some(bufs);
+        }
+        self.denied();
+        None
+    }
+
+    /// No second read for want of memory.
+    pub(super) fn denied(&self) {
+        self.observer.noted(Event::HedgeDenied);
+    }
+}
+
 /// The memory of one hedged pair.
 pub(super) struct HedgePlace {
     place: Timed,
-    spare: Pool,
+    memory: Arc<HedgeMemory>,
     slot: u32,
     state: Mutex<State>,
 }
@@ -31,8 +77,10 @@ pub(super) struct HedgePlace {
 struct State {
     /// Who owns the caller's slot.
     owner: Option<Which>,
+    /// What was wanted there, once it is there.
+    granted: Option<Want>,
     /// What the other one reads into.
-    lease: Option<Arc<Lease>>,
+    spare: Option<Spare>,
 }
 
 /// The place of one read of the pair.
@@ -42,10 +90,29 @@ pub(super) struct Lane {
 }
 
 impl HedgePlace {
-    /// For a read into `slot` of `place`, with spare memory from `spare`.
-    pub(super) fn new(place: Arc<dyn Place>, slot: u32, spare: Pool, watch: Arc<Stopwatch>) -> Arc<Self> {
+    /// For a read into `slot` of `place`.
+    pub(super) fn new(
+        place: Arc<dyn Place>,
+        slot: u32,
+        memory: Arc<HedgeMemory>,
+        watch: Arc<Stopwatch>,
+    ) -> Arc<Self> {
         let place = Timed::new(place, watch);
-        Arc::new(HedgePlace { place, spare, slot, state: Mutex::default() })
+        Arc::new(HedgePlace { place, memory, slot, state: Mutex::default() })
+    }
+
+    /// Whether there is memory for a second read, as far as is known before it says how much it needs.
+    pub(super) fn has_spare(&self) -> bool {
+        let mut state = self.state.lock();
+        let State { owner, granted, spare } = &mut *state;
+        match (granted, owner) {
+            (Some(want), _) => self.memory.take(spare, self.place.pool(), &[*want]).is_some(),
+            (None, None) => true,
+            (None, Some(_)) => {
+                self.memory.denied();
+                false
+            }
+        }
     }
 
     pub(super) fn lane(self: &Arc<Self>, which: Which) -> Arc<Lane> {
@@ -63,15 +130,15 @@ impl HedgePlace {
     /// Those of the caller's place.
     pub(super) async fn settle(&self, winner: Which) -> Result<()> {
         self.returned().await;
-        let lease = {
+        let spare = {
             let mut state = self.state.lock();
             if state.owner.is_none_or(|owner| owner == winner) {
                 return Ok(());
             }
-            state.lease.take()
+            state.spare.take()
         };
-        let Some(lease) = lease else { return Ok(()) };
-        let block = lease.finish()?;
+        let Some(spare) = spare else { return Ok(()) };
+        let block = spare.lease.finish()?;
         let Some(bytes) = block.slot(self.slot as usize) else { return Ok(()) };
         let wants = [Want::new(self.slot, bytes.len() as u64)];
         let mut bufs = match self.place.try_reserve(&wants) {
@@ -82,18 +149,15 @@ impl HedgePlace {
         bufs[0].copy_from_slice(bytes);
         Ok(())
     }
-
-    /// The spare memory, made when it is first asked for.
-    fn lease(&self) -> Arc<Lease> {
-        let mut state = self.state.lock();
-        let make = || self.spare.lease(self.spare.budget().ticket(), self.slot.saturating_add(1));
-        state.lease.get_or_insert_with(make).clone()
-    }
 }
 
 impl Lane {
     fn owns(&self) -> bool {
         *self.pair.state.lock().owner.get_or_insert(self.which) == self.which
+    }
+
+    fn granted(&self, wants: &[Want]) {
+        self.pair.state.lock().granted = wants.first().copied();
     }
 }
 
@@ -105,17 +169,38 @@ fn no_memory() -> Error {
 impl Place for Lane {
     fn try_reserve(&self, wants: &[Want]) -> Reservation {
         if self.owns() {
-            return self.pair.place.try_reserve(wants);
+            let reservation = self.pair.place.try_reserve(wants);
+            if matches!(reservation, Reservation::Granted(_)) {
+                self.granted(wants);
+            }
+            return reservation;
         }
+        let HedgePlace { place, memory, state, .. } = &*self.pair;
+        let State { granted, spare, .. } = &mut *state.lock();
         // To wait for spare memory would be to wait for other hedges.
-        match self.pair.lease().try_reserve(wants) {
-            granted @ Reservation::Granted(_) => granted,
-            _ => Reservation::Refused(no_memory()),
-        }
+        let bufs = match granted {
+            Some(_) => memory.take(spare, place.pool(), wants),
+            None => {
+                memory.denied();
+                None
+            }
+        };
+        bufs.map_or_else(|| Reservation::Refused(no_memory()), Reservation::Granted)
     }
 
     fn reserve<'a>(&'a self, wants: &'a [Want]) -> BoxFuture<'a, Result<Vec<Buf>>> {
-        async move { if self.owns() { self.pair.place.reserve(wants).await } else { Err(no_memory()) } }
-            .boxed()
+        async move {
+            if !self.owns() {
+                return Err(no_memory());
+            }
+            let bufs = self.pair.place.reserve(wants).await?;
+            self.granted(wants);
+            Ok(bufs)
+        }
+        .boxed()
+    }
+
+    fn pool(&self) -> &Pool {
+        self.pair.place.pool()
     }
 }

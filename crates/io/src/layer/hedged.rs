@@ -12,19 +12,21 @@
 //! ends the pair only if the other one fails too.
 //!
 //! Both requests of a pair may be reading at the same time, and never into the same memory: the second one
-//! to ask reads into memory beside the caller's, at most `spare_bytes` for all hedges together, which is
-//! copied if it wins and is *not* a part of the caller's budget. If none is free there is no hedge.
+//! to ask reads into memory beside the caller's slot, which is copied if it wins. It is of the caller's pool and counts
+//! in the caller's budget, and is at most `spare_bytes` for all hedges together. If none is free there is no hedge,
+//! which is counted: nothing waits for it, and it is given back when the pair ends, so that whoever is next
+//! in the line waits for two reads at most.
 //!
 //! The members of a batch are asked for one by one, at the same time, so that each can be hedged. Needs a
 //! tokio runtime with time enabled.
 
-use super::hedge_place::{HedgePlace, Which};
+use super::hedge_place::{HedgeMemory, HedgePlace, Which};
 use super::recent::Recent;
 use super::retry_budget::{Purse, RetryBudget};
 use super::stopwatch::Stopwatch;
 use crate::{
     Body, Budget, Buf, Capability, Error, Event, GetRequest, Kind, ListOptions, Location, Meta, Object,
-    Observe, Page, Place, Pool, PutOptions, ReadOptions, Reservation, Result, Retry, Served, Store, Want,
+    Observe, Page, Place, PutOptions, ReadOptions, Result, Retry, Served, Store, Want,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -40,7 +42,8 @@ pub struct HedgePolicy {
     pub quantile: f64,
     /// No second request before this.
     pub min_delay: Duration,
-    /// Memory that all second reads together may take, beside the caller's; 1 or more.
+    /// What all second reads together may take of their callers' memory, beside the slots, under the callers' caps;
+    /// 1 or more. Where it is not free now there is no second read.
     pub spare_bytes: u64,
 }
 
@@ -69,14 +72,15 @@ impl Hedged {
             return Err(Error::invalid(context));
         }
         let budget = RetryBudget { per_success: (1.0 - quantile) * 1.5, per_second: 1.0, most: 10.0 };
+        let most = Budget::new(spare_bytes).map_err(|e| e.context("hedge_memory"))?;
         let hedges = Hedges {
+            memory: Arc::new(HedgeMemory::new(most, observer.clone())),
             policy,
             observer,
             gets: Recent::new(quantile),
             reads: Recent::new(quantile),
             lookups: Recent::new(quantile),
             purse: Purse::new(budget),
-            spare: Pool::new(Budget::new(spare_bytes).map_err(|e| e.context("hedge_memory"))?),
         };
         Ok(Hedged { store, hedges: Arc::new(hedges) })
     }
@@ -89,11 +93,13 @@ impl Hedged {
     ) -> Result<Served> {
         let hedges = &self.hedges;
         let watch = Arc::new(Stopwatch::new());
-        let pair = HedgePlace::new(place, request.slot, hedges.spare.clone(), watch.clone());
+        let pair = HedgePlace::new(place, request.slot, hedges.memory.clone(), watch.clone());
         let read =
             |which| self.store.get(request.clone(), options.clone(), pair.lane(which)).map(Attempt::new);
         let (winner, result) = hedges
-            .race(&hedges.gets, &watch, read(Which::First).boxed(), || Some(read(Which::Second).boxed()))
+            .race(&hedges.gets, &watch, read(Which::First).boxed(), || {
+                pair.has_spare().then(|| read(Which::Second).boxed())
+            })
             .await;
         match result.0 {
             Ok(served) => pair.settle(winner).await.map(|()| served).map_err(|e| e.at(&request.location)),
@@ -123,7 +129,7 @@ struct Hedges {
     reads: Recent,
     lookups: Recent,
     purse: Purse,
-    spare: Pool,
+    memory: Arc<HedgeMemory>,
 }
 
 /// How a request of a pair ended, and what else comes back with it.
@@ -283,13 +289,11 @@ struct HedgedObject {
 impl HedgedObject {
     async fn read_one(&self, offset: u64, buf: Buf) -> (Buf, Result<Served>) {
         let (claim, len) = (buf.claim(), buf.len() as u64);
+        let (pool, mut spare) = (buf.pool().clone(), None);
         let read = |buf| self.object.read_into(offset, buf).map(|(buf, result)| Attempt(result, buf)).boxed();
         let again = || {
-            let lease = self.hedges.spare.lease(self.hedges.spare.budget().ticket(), 1);
-            match lease.try_reserve(&[Want::new(0, len)]) {
-                Reservation::Granted(mut bufs) => Some(read(bufs.remove(0))),
-                _ => None,
-            }
+            let bufs = self.hedges.memory.take(&mut spare, &pool, &[Want::new(0, len)]);
+            bufs.and_then(|bufs| bufs.into_iter().next()).map(read)
         };
         let watch = Stopwatch::new();
         let raced = self.hedges.race(&self.hedges.reads, &watch, read(buf), again).await;

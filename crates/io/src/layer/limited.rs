@@ -30,7 +30,7 @@ use super::turnstile::{AdaptiveLimit, Permit, Turn, Turnstile};
 use crate::lock::Mutex;
 use crate::{
     Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Operation,
-    Page, Place, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
+    Page, Place, Pool, PutOptions, ReadOptions, Reservation, Result, Served, Store, Want,
 };
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
@@ -210,6 +210,10 @@ fn bytes_of(bufs: &[Buf]) -> u64 {
 }
 
 impl Place for Gate {
+    fn pool(&self) -> &Pool {
+        self.place.pool()
+    }
+
     fn try_reserve(&self, wants: &[Want]) -> Reservation {
         match (self.ask(wants), &self.gates.rate) {
             // The buffers go back; their slots keep the memory until `reserve` asks again.

@@ -5,7 +5,7 @@
 
 use crate::claim::Claim;
 use crate::lock::Mutex;
-use crate::{Buf, Place, Reservation, Result, Want};
+use crate::{Buf, Place, Pool, Reservation, Result, Want};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -119,6 +119,10 @@ impl Timed {
 }
 
 impl Place for Timed {
+    fn pool(&self) -> &Pool {
+        self.place.pool()
+    }
+
     fn try_reserve(&self, wants: &[Want]) -> Reservation {
         let reservation = self.place.try_reserve(wants);
         if let Reservation::Granted(bufs) = &reservation {

@@ -231,3 +231,22 @@ proptest! {
         prop_assert_eq!(pool.budget().used(), 0);
     }
 }
+
+/// Who holds a lease that it has not filled would wait for itself.
+#[test]
+fn a_buffer_behind_a_lease_that_may_still_take_is_refused_and_not_waited_for() {
+    let pool = pool(1 << 20);
+    let lease = pool.lease(pool.budget().ticket(), 2);
+    let first = granted(&*lease, &[Want::new(0, 100)]);
+    let error = futures::executor::block_on(pool.buffer(100)).unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!(error.to_string().contains("behind 1 leases of the same pool"), "{error}");
+    // Once it has taken all that it will, nobody waits behind it.
+    let second = granted(&*lease, &[Want::new(1, 100)]);
+    let one = futures::executor::block_on(pool.buffer(100)).unwrap();
+    // Buffers wait for each other, and come back by themselves.
+    let mut large = Box::pin(pool.buffer(1 << 20));
+    assert!(futures::FutureExt::now_or_never(large.as_mut()).is_none());
+    drop((first, second, lease, one));
+    assert_eq!(futures::executor::block_on(large).unwrap().len(), 1 << 20);
+}

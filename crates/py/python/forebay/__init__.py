@@ -44,7 +44,9 @@ from ._forebay import (
     get_many,
     get_range,
     list,
+    memory_cap,
     put,
+    set_memory_cap,
     stat,
 )
 
@@ -82,8 +84,10 @@ __all__ = [
     "get_many",
     "get_range",
     "list",
+    "memory_cap",
     "metrics",
     "put",
+    "set_memory_cap",
     "stat",
     "trace",
 ]

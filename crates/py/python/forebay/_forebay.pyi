@@ -23,6 +23,8 @@ from ._errors import UnsupportedError as UnsupportedError
 from ._listing import Listing as Listing
 from ._loader import Loader as Loader
 from ._loader import create_async_loader as create_async_loader
+from ._memory import memory_cap as memory_cap
+from ._memory import set_memory_cap as set_memory_cap
 from ._metrics import MetricsCollector as MetricsCollector
 from ._metrics import snapshot as snapshot
 from ._options import LoaderOptions as LoaderOptions

@@ -283,7 +283,8 @@ class IterableDataset(torch.utils.data.IterableDataset):
         """How many samples this rank has."""
         if self.batches:
             raise TypeError("how many batches there are depends on the number of workers")
-        options = self.options.replace(batch_size=1)
+        # It is made for the count alone, and needs no room in a memory cap for batches.
+        options = self.options.replace(batch_size=1, max_bytes_in_flight=1)
         return len(create_async_loader(self.source, options))
 
     def snapshot(self) -> dict[str, Any]:
