@@ -65,12 +65,10 @@ impl PerformanceHistogram {
         shard.record_n(&self.plan, value, n, writer);
     }
 
-    /// Counts a batch: the thread's shard is looked up once.
+    /// Counts a batch: the thread's shard is looked up once, and sum, least and most are written once.
     pub fn record_all(&self, values: impl IntoIterator<Item = u64>) {
         let (shard, writer) = self.mine();
-        for value in values {
-            shard.record_n(&self.plan, value, 1, writer);
-        }
+        shard.record_all(&self.plan, values.into_iter(), writer);
     }
 
     #[inline]

@@ -49,6 +49,14 @@ impl HistogramShard {
 
     #[inline]
     pub(crate) fn record_n(&self, plan: &Plan, value: u64, n: u64, writer: Writer) {
+        let mut sums = Sums::default();
+        self.record_into(plan, value, n, writer, &mut sums);
+        self.settle(sums, writer);
+    }
+
+    /// As [`HistogramShard::record_n`], but for what [`HistogramShard::settle`] writes once for many values.
+    #[inline]
+    pub(crate) fn record_into(&self, plan: &Plan, value: u64, n: u64, writer: Writer, sums: &mut Sums) {
         if n == 0 {
             return;
         }
@@ -58,22 +66,43 @@ impl HistogramShard {
         if !self.list.is_empty() && n == 1 && matches!(writer, Writer::Sole) {
             return self.put_aside(plan, value, writer);
         }
-        self.bucket(plan, value, n, writer);
+        self.bucket(plan, value, n, writer, sums);
     }
 
-    #[inline]
-    fn bucket(&self, plan: &Plan, value: u64, n: u64, writer: Writer) {
+    /// Records values one after the other.
+    pub(crate) fn record_all(&self, plan: &Plan, values: impl Iterator<Item = u64>, writer: Writer) {
+        let mut sums = Sums::default();
+        if plan.threshold == u64::MAX && self.list.is_empty() {
+            values.for_each(|value| self.bucket(plan, value, 1, writer, &mut sums));
+        } else {
+            values.for_each(|value| self.record_into(plan, value, 1, writer, &mut sums));
+        }
+        self.settle(sums, writer);
+    }
+
+    // Called for each of many values: a call costs as much as what is done.
+    #[inline(always)]
+    fn bucket(&self, plan: &Plan, value: u64, n: u64, writer: Writer, sums: &mut Sums) {
         let layout = &plan.layout;
         let kept = layout.clamp(value);
         if kept != value {
             self.clamped.add(n, writer);
         }
         let index = layout.index_of(kept);
-        let page = self.pages[layout.page_of(index)].get_or_init(|| empty_page(layout));
+        let page = &self.pages[layout.page_of(index)];
+        let page = page.get().map_or_else(|| first_use(page, layout), |page| &**page);
         page[layout.offset_of(index)].add(n, writer);
-        self.sum.add(kept.wrapping_mul(n), writer);
-        self.min.lower_to(kept);
-        self.max.raise_to(kept);
+        sums.add(kept, n);
+    }
+
+    /// Writes what the values of [`HistogramShard::record_into`] come to.
+    #[inline]
+    pub(crate) fn settle(&self, sums: Sums, writer: Writer) {
+        if sums.min <= sums.max {
+            self.sum.add(sums.sum, writer);
+            self.min.lower_to(sums.min);
+            self.max.raise_to(sums.max);
+        }
     }
 
     /// Whether the next value is kept: splitmix64, which takes every number once before it comes round.
@@ -119,9 +148,11 @@ impl HistogramShard {
         // A reader that sees anything of what follows sees the odd number, too.
         fence(Ordering::Release);
         let filled = self.filled.load(Ordering::Relaxed) as usize;
+        let mut sums = Sums::default();
         for value in &self.list[..filled] {
-            self.bucket(plan, value.load(Ordering::Relaxed), 1, writer);
+            self.bucket(plan, value.load(Ordering::Relaxed), 1, writer, &mut sums);
         }
+        self.settle(sums, writer);
         self.filled.store(0, Ordering::Relaxed);
         self.publishing.store(before.wrapping_add(2), Ordering::Release);
     }
@@ -173,6 +204,28 @@ impl HistogramShard {
     }
 }
 
+/// What several values come to beside their buckets: kept in registers, and written once.
+pub(crate) struct Sums {
+    sum: u64,
+    min: u64,
+    max: u64,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Sums { sum: 0, min: u64::MAX, max: 0 }
+    }
+}
+
+impl Sums {
+    #[inline]
+    fn add(&mut self, kept: u64, n: u64) {
+        self.sum = self.sum.wrapping_add(kept.wrapping_mul(n));
+        self.min = self.min.min(kept);
+        self.max = self.max.max(kept);
+    }
+}
+
 /// Counts of one or several shards.
 pub(crate) struct Totals {
     /// Empty where nothing was recorded.
@@ -213,6 +266,7 @@ impl Totals {
 }
 
 #[cold]
-fn empty_page(layout: &Layout) -> Box<[Tally]> {
-    (0..layout.page_len()).map(|_| Tally::new(0)).collect()
+#[inline(never)]
+fn first_use<'a>(page: &'a OnceLock<Box<[Tally]>>, layout: &Layout) -> &'a [Tally] {
+    page.get_or_init(|| (0..layout.page_len()).map(|_| Tally::new(0)).collect())
 }

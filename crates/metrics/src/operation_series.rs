@@ -2,7 +2,7 @@
 
 use crate::collector::Plans;
 use crate::histogram::summarize;
-use crate::histogram_shard::HistogramShard;
+use crate::histogram_shard::{HistogramShard, Sums};
 use crate::operation::{Backend, CacheUse, Extent, Failure, Operation, Outcome};
 use crate::snapshot::OperationSummary;
 use crate::tally::{Tally, Writer};
@@ -94,12 +94,26 @@ pub(crate) struct Run<'a> {
     bytes: u64,
     range_gets: u64,
     cache: [u64; CacheUse::COUNT],
+    latency: Sums,
+    first_byte: Sums,
+    request_bytes: Sums,
 }
 
 impl<'a> Run<'a> {
     #[inline]
     pub(crate) fn new(backend: Backend, operation: Operation, series: &'a Series) -> Run<'a> {
-        Run { backend, operation, series, done: 0, bytes: 0, range_gets: 0, cache: [0; CacheUse::COUNT] }
+        Run {
+            backend,
+            operation,
+            series,
+            done: 0,
+            bytes: 0,
+            range_gets: 0,
+            cache: [0; CacheUse::COUNT],
+            latency: Sums::default(),
+            first_byte: Sums::default(),
+            request_bytes: Sums::default(),
+        }
     }
 
     #[inline]
@@ -121,12 +135,14 @@ impl<'a> Run<'a> {
             Outcome::Done { bytes, latency_ns, first_byte_ns, cache } => {
                 self.done += 1;
                 self.bytes += bytes;
-                series.latency.record_n(&plans.latency, latency_ns, 1, writer);
+                series.latency.record_into(&plans.latency, latency_ns, 1, writer, &mut self.latency);
                 if let Some(first_byte_ns) = first_byte_ns {
-                    series.first_byte.record_n(&plans.latency, first_byte_ns, 1, writer);
+                    let sums = &mut self.first_byte;
+                    series.first_byte.record_into(&plans.latency, first_byte_ns, 1, writer, sums);
                 }
                 if self.operation.moves_bytes() {
-                    series.request_bytes.record_n(&plans.bytes, bytes, 1, writer);
+                    let sums = &mut self.request_bytes;
+                    series.request_bytes.record_into(&plans.bytes, bytes, 1, writer, sums);
                 }
                 match (self.operation, extent) {
                     (Operation::Read, _) | (Operation::Get, Extent::Part) => self.range_gets += 1,
@@ -148,11 +164,15 @@ impl<'a> Run<'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn write(self, writer: Writer) {
-        let Run { series, done, bytes, range_gets, cache, .. } = self;
+        let Run { series, done, bytes, range_gets, cache, latency, first_byte, request_bytes, .. } = self;
         if done == 0 {
             return;
         }
+        series.latency.settle(latency, writer);
+        series.first_byte.settle(first_byte, writer);
+        series.request_bytes.settle(request_bytes, writer);
         series.done.add(done, writer);
         series.bytes.add(bytes, writer);
         if range_gets > 0 {
