@@ -237,7 +237,7 @@ pub const OTHERS: &[Definition] = &[
     gauge(
         "peak_inflight",
         Unit::Bytes,
-        "The most bytes granted by the budget at once: arriving, waiting in batches, or held by the consumer.",
+        "The most bytes granted by the budget at once: arriving, or waiting in batches that were not taken yet.",
         "At `inflight_cap`: reads wait for the consumer or for a larger cap. Far below: the cap does not limit this run.",
     ),
     gauge(
