@@ -36,8 +36,6 @@ struct State {
     next: u64,
     /// Tickets that may still take, oldest first.
     open: BTreeSet<u64>,
-    /// How many of them are of single buffers, which take all that they will take at once.
-    buffers: usize,
     /// Who waits with which ticket: several may, when the members of one batch are read apart.
     waiting: BTreeMap<u64, Vec<Waker>>,
 }
@@ -121,28 +119,6 @@ impl Budget {
         Ticket { budget: self.clone(), id, held: 0, kept: 0, place: Standing::Line, sealed: false }
     }
 
-    /// A ticket for one buffer, which takes once. It is refused where it would come behind a ticket that may
-    /// still take more than once: who holds that, and asks for a buffer before it goes on, would wait for itself.
-    ///
-    /// # Errors
-    /// `Unavailable` if there is such a ticket.
-    pub(crate) fn buffer_ticket(&self) -> Result<Ticket> {
-        let mut state = self.0.state.lock();
-        let leases = state.open.len() - state.buffers;
-        if leases > 0 {
-            let context = format!(
-                "a buffer would wait behind {leases} leases of the same pool that may still take memory, and for ever \
-                 if who asks for it holds one: finish them first, or use a pool of its own"
-            );
-            return Err(Error::new(Kind::Unavailable, Operation::Get, context).with_retry(Retry::Never));
-        }
-        let id = state.next;
-        state.next += 1;
-        state.open.insert(id);
-        state.buffers += 1;
-        Ok(Ticket { budget: self.clone(), id, held: 0, kept: 0, place: Standing::Buffer, sealed: false })
-    }
-
     /// A ticket beside the line, for bytes that come back without anybody else's doing: it takes what is free
     /// now, and never waits.
     pub(crate) fn aside(&self) -> Ticket {
@@ -168,8 +144,6 @@ impl fmt::Debug for Budget {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Line,
-    /// In the line, for a buffer.
-    Buffer,
     /// In no line.
     Aside,
 }
@@ -309,8 +283,7 @@ impl Ticket {
             let mut state = shared.state.lock();
             state.used -= bytes;
             let first = state.open.first() == Some(&self.id);
-            let left = state.open.remove(&self.id);
-            state.buffers -= usize::from(left && self.place == Standing::Buffer);
+            state.open.remove(&self.id);
             // Whoever still waits with this ticket must hear that it takes no more.
             let own = state.waiting.remove(&self.id).unwrap_or_default();
             // So must those of other lines who wait behind it.

@@ -68,13 +68,14 @@ impl Pool {
         self.lease(self.budget().aside(), slots)
     }
 
-    /// One buffer of `len` bytes, behind all buffers that were asked for before. A pool is for buffers or for
-    /// leases: behind a lease that is still being filled, a buffer of who fills it would wait for ever.
+    /// One buffer of `len` bytes, behind everything that was asked for before: it waits for leases of others
+    /// that are still being filled. Whoever asks must not hold such a lease of this pool, because it would wait
+    /// for itself.
     ///
     /// # Errors
-    /// `InvalidRange` if `len` exceeds the cap; `Unavailable` if a lease of this pool may still take memory.
+    /// `InvalidRange` if `len` exceeds the cap.
     pub async fn buffer(&self, len: u64) -> Result<Buf> {
-        let lease = self.lease(self.budget().buffer_ticket()?, 1);
+        let lease = self.lease(self.budget().ticket(), 1);
         let mut bufs = lease.reserve(&[Want::new(0, len)]).await?;
         Ok(bufs.remove(0))
     }
