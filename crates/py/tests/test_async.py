@@ -206,7 +206,8 @@ def test_ctrl_c_ends_the_loop(script, folder):
 
     process = script(
         """
-        import asyncio, sys, forebay
+        import asyncio, signal, sys, forebay
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started the tests ignores it
         async def main():
             print("waiting")
             async for batch in loader:

@@ -143,7 +143,8 @@ def test_mistakes_are_named(tmp_path, epoch):
 
 def test_ctrl_c_ends_a_replay(tmp_path):
     script = f"""
-import forebay, sys
+import forebay, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where whoever started the tests ignores it
 forebay.trace.synth({str(tmp_path / "s.jsonl")!r}, {str(tmp_path)!r}, arrivals="poisson:1", sizes="fixed:1KiB", operations=1000, objects=3)
 print("ready", flush=True)
 forebay.trace.replay({str(tmp_path / "s.jsonl")!r}, prepare=True)
@@ -230,11 +231,13 @@ def test_caps_are_kept_and_what_they_delay_is_counted(folder, tmp_path):
             for i in range(200)
         ],
     )
-    report = forebay.trace.replay(at_once, max_in_flight=2)
+    # Reads that take a while, so that what may be under way at once is.
+    slow = {"limit_bytes_per_second": 500_000}
+    report = forebay.trace.replay(at_once, max_in_flight=2, options=slow)
     assert (report["done"], report["peak_in_flight"]) == (200, 2) and report["capped"] > 0
-    report = forebay.trace.replay(at_once, max_bytes_in_flight="4KB")
+    report = forebay.trace.replay(at_once, max_bytes_in_flight="4KB", options=slow)
     assert (report["done"], report["peak_bytes_in_flight"]) == (200, 4000) and report["capped"] > 0
-    report = forebay.trace.replay(at_once, max_bytes_in_flight=4000, max_in_flight=200)
+    report = forebay.trace.replay(at_once, max_bytes_in_flight=4000, max_in_flight=200, options=slow)
     assert report["peak_in_flight"] == 4
     for options in [{"max_in_flight": 0}, {"max_bytes_in_flight": 0}]:
         with pytest.raises(ValueError, match="1 or more"):
@@ -243,7 +246,8 @@ def test_caps_are_kept_and_what_they_delay_is_counted(folder, tmp_path):
 
 def test_modes_keep_their_own_pace(hundred, folder, tmp_path):
     # Closed: by its concurrency, whatever the trace's times.
-    report = forebay.trace.replay(hundred, mode="closed", concurrency=3)
+    slow = {"limit_bytes_per_second": 500_000}
+    report = forebay.trace.replay(hundred, mode="closed", concurrency=3, options=slow)
     assert report["peak_in_flight"] == 3 and report["capped"] == 0
     assert report["submit_error_ns"] is None and report["noise_floor_ns"] is None and report["exact"]
     # Dependency: reads that took 1 ms each and thought for 5 ms, ten times.
