@@ -22,10 +22,12 @@ const PEER: &str = "torch2";
 /// Times the peer's rate at least.
 const TIMES: f64 = 8.0;
 
-/// What the capped loader and the one without a cap have: `num_workers`, which is how many batches are read at
-/// once, and `prefetch`. The first is what two cores want, with an eighth that has room for both; of the second an
-/// eighth is little more than a batch.
-const UNDER_WAY: [(usize, usize); 2] = [(2, 30), (8, 4)];
+/// `num_workers` and `prefetch` of the capped loader and of the one without a cap: batches under way in all. Of the
+/// first an eighth has room for several batches, of the second for little more than one.
+const UNDER_WAY: [(usize, usize); 2] = [(16, 16), (8, 4)];
+/// Batches of cached files that are read at once, one a core (`io-fs` has no more run). A cap with room for
+/// fewer changes the concurrency, too.
+const AT_ONCE: u64 = super::limit::THREADS as u64;
 /// Times the uncapped rate at least.
 const CAPPED: f64 = 0.90;
 
@@ -78,7 +80,7 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             println!(
                 "\n{} files, cached, num_workers {num_workers}, prefetch {prefetch}\n{}",
                 shape.name,
-                told(&capped, num_workers, (BATCH_SIZE * shape.size) as u64)
+                told(&capped, (BATCH_SIZE * shape.size) as u64)
             );
             all.push(json!({
                 "files": shape.name, "num_workers": num_workers, "prefetch": prefetch, "cap": capped,
@@ -149,15 +151,15 @@ fn capped(
 }
 
 /// The rates are compared at equal concurrency only, which a cap without room for what is to be read at once is not.
-fn told(capped: &Capped, num_workers: usize, batch_bytes: u64) -> String {
+fn told(capped: &Capped, batch_bytes: u64) -> String {
     let ratio = |figure: fn(&Rates) -> f64| {
         median(capped.capped.iter().zip(&capped.uncapped).map(|(a, b)| figure(a) / figure(b)).collect())
     };
     let (rate, by_cpu) = (ratio(|r| r.samples_per_second), ratio(|r| r.samples_per_cpu_second));
     let verdict = |met: bool| if met { "met" } else { "MISSED" };
     let room = capped.cap / batch_bytes;
-    let (judged, bar) = if room < num_workers as u64 {
-        ("", format!("not judged: there is room for {room} of {num_workers} batches at once"))
+    let (judged, bar) = if room < AT_ONCE {
+        ("", format!("not judged: there is room for {room} of {AT_ONCE} batches at once"))
     } else {
         (verdict(rate >= CAPPED), format!("at least {CAPPED}"))
     };
@@ -196,11 +198,11 @@ mod tests {
         };
         let (uncapped, capped) = (rates(&[10.0, 100.0, 20.0]), rates(&[9.5, 50.0, 19.0]));
         let capped = Capped { working_set: 800, cap: 100, peak: 100, uncapped, capped };
-        let text = told(&capped, 2, 50);
+        let text = told(&capped, 50);
         assert!(text.contains("met    rate") && text.contains("0.950"), "{text}");
-        let narrow = told(&capped, 2, 51);
+        let narrow = told(&capped, 51);
         assert!(narrow.contains("room for 1 of 2 batches") && !narrow.contains("met    rate"), "{narrow}");
-        assert!(told(&Capped { peak: 101, ..capped }, 2, 50).contains("MISSED most bytes"));
+        assert!(told(&Capped { peak: 101, ..capped }, 50).contains("MISSED most bytes"));
     }
 
     #[test]
