@@ -14,7 +14,7 @@ use crate::walk::Stride;
 use crate::{failure, list, split_read, version, waiting};
 use forebay_io::{
     Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Observe, Operation, Page,
-    PageCacheMode, Place, PutOptions, ReadOptions, Result, Served, Store,
+    PageCacheMode, Place, PutOptions, ReadOptions, Result, Served, Store, delete_each,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -296,14 +296,7 @@ impl Store for FsStore {
     }
 
     fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
-        async move {
-            let mut results = Vec::with_capacity(locations.len());
-            for location in locations {
-                results.push(self.delete(location).await);
-            }
-            results
-        }
-        .boxed()
+        delete_each(self, locations).boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

@@ -10,7 +10,7 @@
 use crate::{Fault, FaultCounts, FaultRates};
 use forebay_io::{
     Body, Buf, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Operation, Page,
-    Place, PutOptions, ReadOptions, Reservation, Result, Retry, Served, Store, Want,
+    Place, PutOptions, ReadOptions, Reservation, Result, Retry, Served, Store, Want, delete_each,
 };
 use futures::future::{self, BoxFuture};
 use futures::stream::{self, BoxStream};
@@ -335,14 +335,7 @@ impl Store for FaultStore {
 
     fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
         // Each draws for itself, as the keys of one request do.
-        async move {
-            let mut results = Vec::with_capacity(locations.len());
-            for location in locations {
-                results.push(self.delete(location).await);
-            }
-            results
-        }
-        .boxed()
+        delete_each(self, locations).boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

@@ -68,4 +68,4 @@ pub use place::{Place, Reservation, Room, SLOT_ALIGN, Want};
 pub use pool::Pool;
 pub use read::read;
 pub use size::parse_size;
-pub use store::{Object, Store};
+pub use store::{Object, Store, delete_each};

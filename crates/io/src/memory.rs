@@ -4,7 +4,7 @@ use crate::lock::RwLock;
 use crate::{
     Body, Buf, CacheUse, Capability, EntryKind, Error, GetRequest, Kind, ListOptions, Location, Meta, Object,
     Operation, Page, PageBuilder, PageCacheMode, Place, PutMode, PutOptions, ReadOptions, Reservation,
-    Result, Served, Store, Through, Version, Want,
+    Result, Served, Store, Through, Version, Want, delete_each,
 };
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
@@ -240,14 +240,7 @@ impl Store for MemoryStore {
     }
 
     fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
-        async move {
-            let mut results = Vec::with_capacity(locations.len());
-            for location in locations {
-                results.push(self.delete(location).await);
-            }
-            results
-        }
-        .boxed()
+        delete_each(self, locations).boxed()
     }
 
     fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {

@@ -85,3 +85,12 @@ pub trait Object: Send + Sync + fmt::Debug {
     /// Fills many buffers with one submission and one wake-up, in the order given.
     fn read_many<'a>(&'a self, ranges: Vec<(u64, Buf)>) -> BoxFuture<'a, Vec<(Buf, Result<Served>)>>;
 }
+
+/// [`Store::delete_many`] of a store whose service takes one object a request: one after the other.
+pub async fn delete_each(store: &dyn Store, locations: &[Location]) -> Vec<Result<()>> {
+    let mut results = Vec::with_capacity(locations.len());
+    for location in locations {
+        results.push(store.delete(location).await);
+    }
+    results
+}

@@ -5,7 +5,7 @@ use crate::errors;
 use crate::pending::Pending;
 use crate::process;
 use crate::settings::Settings;
-use crate::store::{contents, deleted, many, part, view, whole};
+use crate::store::{by_store, contents, deleted, located, many, part, view, whole};
 use forebay_io::{Body, Error, Kind, Location, PutMode, PutOptions, Result, Store};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyList};
@@ -13,12 +13,24 @@ use std::sync::Arc;
 
 type Given<'a, 'py> = Option<&'a Bound<'py, PyAny>>;
 
+/// A store and what is asked of it.
+type Group = (Arc<dyn Store>, Vec<Location>);
+
 /// The place and its store.
 fn at(uri: &Bound<'_, PyAny>, options: Given<'_, '_>) -> PyResult<(Location, Arc<dyn Store>)> {
     let mut settings = Settings::given(options)?;
     let location = settings.locate(uri)?;
     let store = process::current()?.store(uri.py(), &location, &settings)?;
     Ok((location, store))
+}
+
+/// The places of each store together, in the order given, every store open before the first is asked.
+fn groups(uris: &Bound<'_, PyAny>, options: Given<'_, '_>) -> PyResult<Vec<Group>> {
+    let process = process::current()?;
+    let (settings, locations) = located(uris, options)?;
+    by_store(&locations)
+        .map(|group| Ok((process.store(uris.py(), &group[0], &settings)?, group.to_vec())))
+        .collect()
 }
 
 fn none_of(py: Python<'_>, result: Result<()>) -> PyResult<Py<PyAny>> {
@@ -58,14 +70,7 @@ pub(crate) fn begin_get_many(
     return_exceptions: bool,
     options: Given<'_, '_>,
 ) -> PyResult<Pending> {
-    let (py, process) = (uris.py(), process::current()?);
-    let mut settings = Settings::given(options)?;
-    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
-    // One submission for each store, in the order given.
-    let mut groups = Vec::new();
-    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
-        groups.push((process.store(py, &group[0], &settings)?, group.to_vec()));
-    }
+    let groups = groups(uris, options)?;
     let call = async move {
         let mut found = Vec::new();
         for (store, group) in groups {
@@ -147,13 +152,7 @@ pub(crate) fn begin_delete_many(
     return_exceptions: bool,
     options: Given<'_, '_>,
 ) -> PyResult<Pending> {
-    let (py, process) = (uris.py(), process::current()?);
-    let mut settings = Settings::given(options)?;
-    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
-    let mut groups = Vec::new();
-    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
-        groups.push((process.store(py, &group[0], &settings)?, group.to_vec()));
-    }
+    let groups = groups(uris, options)?;
     let call = async move {
         let mut results = Vec::new();
         for (store, group) in groups {

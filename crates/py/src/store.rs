@@ -74,6 +74,21 @@ pub(crate) fn get_range<'py>(
     view(py, Arc::new(block), 0)
 }
 
+/// The places that were given, in their order, and the options for all of them.
+pub(crate) fn located(
+    uris: &Bound<'_, PyAny>,
+    options: Option<&Bound<'_, PyAny>>,
+) -> PyResult<(Settings, Vec<Location>)> {
+    let mut settings = Settings::given(options)?;
+    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<_>>()?;
+    Ok((settings, locations))
+}
+
+/// One submission for each store, in the order given.
+pub(crate) fn by_store(locations: &[Location]) -> impl Iterator<Item = &[Location]> {
+    locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host()))
+}
+
 /// Reads many whole objects together.
 ///
 /// Returns a list of read-only memoryviews, in the order of the URIs. The first failure is raised;
@@ -86,12 +101,10 @@ pub(crate) fn get_many<'py>(
     return_exceptions: bool,
     options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let mut settings = Settings::given(options)?;
-    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
+    let (settings, locations) = located(uris, options)?;
     let found = PyList::empty(py);
     let process = process::current()?;
-    // One submission for each store, in the order given.
-    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
+    for group in by_store(&locations) {
         let store = process.store(py, &group[0], &settings)?;
         for item in wait::until_ok(py, process, many(&*store, group))? {
             match item {
@@ -214,11 +227,10 @@ pub(crate) fn delete_many<'py>(
     return_exceptions: bool,
     options: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let mut settings = Settings::given(options)?;
-    let locations = uris.try_iter()?.map(|uri| settings.locate(&uri?)).collect::<PyResult<Vec<_>>>()?;
+    let (settings, locations) = located(uris, options)?;
     let process = process::current()?;
     let mut results = Vec::with_capacity(locations.len());
-    for group in locations.chunk_by(|a, b| (a.scheme(), a.host()) == (b.scheme(), b.host())) {
+    for group in by_store(&locations) {
         let store = process.store(py, &group[0], &settings)?;
         results.extend(wait::until_done(py, process, store.delete_many(group))?);
     }
