@@ -1,14 +1,14 @@
 //! How a request becomes one that the service accepts: signed, or with a token.
 
-use crate::account::query_value;
-use crate::config::{AzConfig, Credential};
+use crate::config::AzConfig;
+use crate::credential::Credential;
 use crate::identity;
+use crate::pass::{Form, Pass};
 use crate::shared_key::SharedKey;
-use crate::token::{Form, Pass, Token, Tokens};
+use crate::token::Tokens;
 use forebay_io::{Kind, Result, Retry};
 use forebay_io_object::wire::Request;
-use forebay_io_object::{Failure, HttpOptions, Network, Secret, Surroundings};
-use percent_encoding::percent_decode_str;
+use forebay_io_object::{Failure, HttpOptions, Network, Surroundings};
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -91,8 +91,8 @@ impl Authority {
                 let key = SharedKey::new(config.account.name(), key);
                 By::Key(key.ok_or_else(|| invalid("account_key is not base64"))?)
             }
-            Credential::Sas(sas) => By::Fixed(Arc::new(Pass::lasting(Form::Query(as_query(sas)?)))),
-            Credential::Bearer(token) => By::Fixed(Arc::new(Pass::lasting(Form::Field(bearer(token))))),
+            Credential::Sas(sas) => By::Fixed(Arc::new(Pass::lasting(Form::signature(sas)?))),
+            Credential::Bearer(token) => By::Fixed(Arc::new(Pass::lasting(Form::bearer(token)))),
             Credential::Tokens(source) => By::Tokens(Tokens::new(source.clone())),
             asked => By::Tokens(Tokens::new(
                 identity::source(asked, http, around, network)
@@ -182,32 +182,6 @@ impl Signed<'_> {
     }
 }
 
-/// A token as it is sent.
-pub(crate) fn form(token: &Token) -> Result<Form, Failure> {
-    Ok(match token {
-        Token::Bearer(token) => Form::Field(bearer(token)),
-        Token::Sas(sas) => Form::Query(as_query(sas)?),
-    })
-}
-
-fn bearer(token: &Secret) -> Secret {
-    Secret::from(format!("Bearer {}", token.expose().trim()))
-}
-
-/// A signature as a part of a query, whether it came escaped or not.
-fn as_query(sas: &Secret) -> Result<Secret, Failure> {
-    let mut query = String::with_capacity(sas.expose().len());
-    for pair in sas.expose().trim_start_matches('?').split('&').filter(|pair| !pair.is_empty()) {
-        let wrong = || Failure::new(Kind::InvalidConfig, "the shared access signature is not a query string");
-        let (name, value) = pair.split_once('=').ok_or_else(wrong)?;
-        let value = percent_decode_str(value).decode_utf8().map_err(|_| wrong())?;
-        for part in [if query.is_empty() { "" } else { "&" }, name, "=", &query_value(&value)] {
-            query.push_str(part);
-        }
-    }
-    Ok(Secret::from(query))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,12 +221,6 @@ mod tests {
 
         let text = signed(Credential::Bearer("hush\n".into())).await;
         assert!(text.contains("\r\nauthorization: Bearer hush\r\n"), "{text}");
-    }
-
-    #[test]
-    fn a_signature_that_is_no_query_is_refused_without_showing_it() {
-        let failure = as_query(&Secret::from("hush")).unwrap_err();
-        assert!(failure.kind == Kind::InvalidConfig && !failure.said.contains("hush"), "{failure:?}");
     }
 
     #[test]

@@ -6,59 +6,10 @@
 
 use crate::account::{Account, EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY, account_of_host};
 use crate::connection_string::ConnectionString;
-use crate::identity::MetadataService;
+use crate::credential::{Application, Credential, MetadataService};
 use crate::options::AzOptions;
-use crate::token::TokenSource;
 use forebay_io::{Error, Location, Result};
 use forebay_io_object::{Secret, Surroundings};
-use std::sync::Arc;
-
-/// How requests are authorised.
-#[derive(Debug, Clone)]
-pub enum Credential {
-    /// Not at all: public containers.
-    Anonymous,
-    /// Signed with the account's key.
-    AccountKey(Secret),
-    /// A shared access signature in the query.
-    Sas(Secret),
-    /// A token of Microsoft Entra ID that is good for as long as the store is used.
-    Bearer(Secret),
-    /// Tokens from the program that uses this crate.
-    Tokens(Arc<dyn TokenSource>),
-    /// Tokens of the identity of the machine, from its metadata service.
-    ManagedIdentity {
-        /// Which identity, where there are several.
-        client_id: Option<String>,
-        /// Where that service is.
-        service: MetadataService,
-    },
-    /// Tokens for an application with a secret.
-    ClientSecret {
-        /// Who it is.
-        application: Application,
-        /// Its secret.
-        secret: Secret,
-    },
-    /// Tokens for an application that a token in a file speaks for (as in Kubernetes).
-    WorkloadIdentity {
-        /// Who it is.
-        application: Application,
-        /// The file, read again for each token.
-        file: String,
-    },
-}
-
-/// An application that is known to Microsoft Entra ID.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Application {
-    /// Its tenant.
-    pub tenant_id: String,
-    /// Itself.
-    pub client_id: String,
-    /// Who hands out its tokens, where it is not the public cloud.
-    pub authority_host: Option<String>,
-}
 
 /// An account and how requests to it are authorised.
 #[derive(Debug, Clone)]
@@ -156,12 +107,6 @@ impl AzConfig {
             )));
         }
         Ok(AzConfig { account, credential })
-    }
-}
-
-impl Credential {
-    fn is_token(&self) -> bool {
-        !matches!(self, Credential::Anonymous | Credential::AccountKey(_) | Credential::Sas(_))
     }
 }
 

@@ -1,11 +1,11 @@
 //! Tokens of an identity: of this machine from its metadata service, and of an application from Microsoft Entra
 //! ID, which it shows a secret or another authority's token.
 
-use crate::config::{Application, Credential};
+use crate::credential::{Application, Credential};
 use crate::token::{Issued, Token, TokenSource};
 use bytes::Bytes;
 use forebay_io::{Error, Kind, Operation, Result};
-use forebay_io_object::wire::Endpoint;
+use forebay_io_object::Endpoint;
 use forebay_io_object::{Failure, HttpOptions, Issuer, Network, Said, Secret, Surroundings};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -23,15 +23,6 @@ const METADATA: &str = "http://169.254.169.254";
 const METADATA_PATH: &str = "/metadata/identity/oauth2/token";
 /// Of the public cloud.
 const AUTHORITY: &str = "https://login.microsoftonline.com";
-
-/// Where a machine's metadata service is.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MetadataService {
-    /// Its URL, where it is not that of virtual machines. Without a path, that of virtual machines is taken.
-    pub endpoint: Option<String>,
-    /// What it wants to be shown, where it is that of App Service, Functions or Container Apps.
-    pub header: Option<Secret>,
-}
 
 /// A source of tokens.
 struct Identity {
@@ -198,6 +189,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::MetadataService;
 
     fn around() -> Surroundings {
         Surroundings::new([], || UNIX_EPOCH + Duration::from_secs(1000))

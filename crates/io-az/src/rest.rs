@@ -12,7 +12,8 @@ use crate::upload::{UploadIds, block_id};
 use crate::wire as xml;
 use bytes::Bytes;
 use forebay_io::{Observe, PutMode};
-use forebay_io_object::wire::{Endpoint, Reply, Wire};
+use forebay_io_object::Endpoint;
+use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
     Stored, Surroundings, if_match, read_header,

@@ -9,7 +9,8 @@
 //! blobs whose names begin or end with a slash.
 
 use crate::account::Account;
-use crate::config::{AzConfig, Credential};
+use crate::config::AzConfig;
+use crate::credential::Credential;
 use crate::page::Page;
 use crate::refusal::{as_write, refusal, stored};
 use crate::service::{FACTS, steady};
@@ -24,7 +25,8 @@ use azure_storage::{CloudLocation, StorageCredentials};
 use azure_storage_blobs::prelude::{BlobBlockType, BlobClient, BlockList, ClientBuilder, ContainerClient};
 use bytes::Bytes;
 use forebay_io::{Kind, Observe, PutMode};
-use forebay_io_object::wire::{Endpoint, Reply, Request as WireRequest, Wire};
+use forebay_io_object::Endpoint;
+use forebay_io_object::wire::{Reply, Request as WireRequest, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
     Stored, if_match, read_header,

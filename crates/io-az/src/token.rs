@@ -1,6 +1,6 @@
 //! Tokens that somebody else hands out, asked for when they are needed and kept while they are good.
 
-use crate::authority;
+use crate::pass::{Form, Pass};
 use forebay_io::{Kind, Result};
 use forebay_io_object::{Failure, Renewed, Secret};
 use futures::future::BoxFuture;
@@ -21,6 +21,15 @@ pub enum Token {
     Sas(Secret),
 }
 
+impl Token {
+    fn form(&self) -> Result<Form, Failure> {
+        Ok(match self {
+            Token::Bearer(token) => Form::bearer(token),
+            Token::Sas(sas) => Form::signature(sas)?,
+        })
+    }
+}
+
 /// A token and how long it is good.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Issued {
@@ -35,35 +44,6 @@ pub trait TokenSource: Send + Sync + fmt::Debug {
     /// A token that is good now. Called again when it is about to end or when the service has refused it, never
     /// while a call is under way.
     fn issue(&self) -> BoxFuture<'_, Result<Issued>>;
-}
-
-/// A token as it is sent, and when it is renewed.
-pub(crate) struct Pass {
-    pub(crate) form: Form,
-    until: Option<Instant>,
-}
-
-/// Where a token goes.
-pub(crate) enum Form {
-    /// The value of `Authorization`.
-    Field(Secret),
-    /// A part of the query.
-    Query(Secret),
-}
-
-impl Pass {
-    /// One that does not end.
-    pub(crate) fn lasting(form: Form) -> Self {
-        Pass { form, until: None }
-    }
-
-    /// Which of them it is, in words.
-    pub(crate) fn what(&self) -> &'static str {
-        match self.form {
-            Form::Field(_) => "bearer token",
-            Form::Query(_) => "shared access signature",
-        }
-    }
 }
 
 /// The last token of a source.
@@ -91,7 +71,7 @@ impl Tokens {
             })?;
             // A token that ends within the margin is used for half of its time.
             let until = issued.good_for.map(|good| now + good.saturating_sub(MARGIN).max(good / 2));
-            Ok(Pass { form: authority::form(&issued.token)?, until })
+            Ok(Pass { form: issued.token.form()?, until })
         };
         self.last.get(good, lender).await
     }

@@ -1,8 +1,8 @@
 //! Whoever hands out keys and tokens over HTTP: a machine's metadata, a cluster's, an authority. One short
 //! question, one short answer.
 
-use crate::wire::{Endpoint, Request, Wire};
-use crate::{Failure, HttpOptions, Network, Payload, Secret};
+use crate::wire::{Request, Wire};
+use crate::{Endpoint, Failure, HttpOptions, Network, Payload, Secret};
 use forebay_io::{Kind, Result, Retry, Unobserved};
 use std::sync::Arc;
 use std::time::Duration;

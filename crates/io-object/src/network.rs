@@ -5,8 +5,7 @@
 //! `SSL_CERT_DIR`, and before them what a service's own tools look at.
 
 use crate::proxy::{NoProxy, Proxy};
-use crate::wire::Endpoint;
-use crate::{HttpOptions, Surroundings};
+use crate::{Endpoint, HttpOptions, Surroundings};
 use forebay_io::{Error, Result};
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! Which requests go through a proxy, and through which.
 
+use crate::Endpoint;
 use crate::Secret;
-use crate::wire::Endpoint;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use forebay_io::{Error, Result};

@@ -1,7 +1,7 @@
 //! What was said about `direct://`: read by the backend's own options, which say what is valid.
 
 use crate::StoreOptions;
-use crate::keys::{Key, Text};
+use crate::key::{Key, Text};
 use forebay_io::Result;
 use forebay_io_direct::DirectOptions;
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 //! and hedges only if asked for. For files there are none of them: a disk does not throttle, and what one
 //! fails at does not pass.
 
-use crate::keys::Key;
+use crate::key::Key;
 use crate::services::HTTP;
 use crate::value::{count, duration, fraction, list, or_none, size};
 use crate::{Scheme, StoreOptions};

@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 mod direct;
+mod key;
 mod keys;
 mod layers;
 mod nearest;
@@ -37,7 +38,8 @@ pub use forebay_io_az::{Issued, Token, TokenSource};
 pub use forebay_io_fs::{FsOptions, FsStore};
 pub use forebay_io_object::{Secret, Surroundings};
 pub use forebay_io_s3::{CredentialProvider, Credentials};
-pub use keys::{KEYS, Key};
+pub use key::Key;
+pub use keys::KEYS;
 pub use layers::{Choice, LayerOptions};
 pub use open::open;
 pub use scheme::{SCHEMES, Scheme};

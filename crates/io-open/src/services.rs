@@ -1,7 +1,7 @@
 //! Options of services over HTTP, as text: kept until a store is opened, because what several services
 //! understand is read by the one that is asked.
 
-use crate::keys::{Key, Text};
+use crate::key::{Key, Text};
 use forebay_io::{Error, Location, Result};
 use forebay_io_az::{AzOptions, TokenSource};
 use forebay_io_object::{HTTP_KEYS, HttpOptions, Secret, Surroundings};

@@ -1,7 +1,7 @@
 //! What a caller may say about a store beside its location, and how that is written as text.
 
 use crate::direct::Direct;
-use crate::keys::Text;
+use crate::key::Text;
 use crate::nearest::did_you_mean;
 use crate::services::Services;
 use crate::{Choice, KEYS, LayerOptions};

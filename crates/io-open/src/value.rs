@@ -1,7 +1,7 @@
 //! Reads the text of values. Every refusal names the key, the value and what would be valid.
 
 use crate::Choice;
-use crate::keys::Text;
+use crate::key::Text;
 use forebay_io::{Error, Result, parse_size};
 use std::num::NonZeroU64;
 use std::ops::RangeInclusive;

@@ -6,7 +6,7 @@ use crate::credentials::{CredentialProvider, Credentials, Source};
 use crate::{service, xml};
 use bytes::Bytes;
 use forebay_io::{Error, Kind, Operation, Result, Retry};
-use forebay_io_object::wire::Endpoint;
+use forebay_io_object::Endpoint;
 use forebay_io_object::{Failure, Issuer, Network, Said, Secret, Surroundings};
 use futures::FutureExt;
 use futures::future::BoxFuture;

@@ -5,7 +5,7 @@ use crate::profile;
 use crate::service::{Service, Style};
 use crate::{Addressing, ClientKind, S3Options};
 use forebay_io::{Error, Location, Result};
-use forebay_io_object::wire::Endpoint;
+use forebay_io_object::Endpoint;
 use forebay_io_object::{Network, Surroundings};
 use std::sync::Arc;
 

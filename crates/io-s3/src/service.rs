@@ -1,7 +1,7 @@
 //! Where a bucket is: endpoint, how the bucket is addressed, region, and whose requests they are.
 
 use crate::credentials::Source;
-use forebay_io_object::wire::Endpoint;
+use forebay_io_object::Endpoint;
 use forebay_io_object::{Network, Surroundings};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
