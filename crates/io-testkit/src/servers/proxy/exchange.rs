@@ -5,7 +5,7 @@ use super::fault::HttpFault;
 use super::message::{Head, Length, Wire};
 use super::plan::Asked;
 use super::tamper::{self, Answer, Service};
-use super::{Open, Shared};
+use super::{Drawn, Open, Shared};
 use bytes::Bytes;
 use std::io;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ pub(super) async fn connection(shared: Arc<Shared>, client: TcpStream, number: u
     let _open = Open::new(shared.clone());
     let mut client = Wire::new(client);
     let then = match shared.draw(&Asked::Connection) {
-        (Some(fault), _) => {
-            shared.count(&fault);
+        Some(drawn) => {
+            shared.count(&drawn.fault);
             Then::Reset
         }
         // Where either side broke off there is nobody to tell.
-        (None, _) => exchanges(&shared, &mut client, number).await.unwrap_or(Then::Reset),
+        None => exchanges(&shared, &mut client, number).await.unwrap_or(Then::Reset),
     };
     match then {
         Then::Reset => drop(client.stream.set_zero_linger()),
@@ -43,8 +43,8 @@ pub(super) async fn connection(shared: Arc<Shared>, client: TcpStream, number: u
 async fn exchanges(shared: &Shared, client: &mut Wire, number: u64) -> io::Result<Then> {
     let mut upstream = None;
     while let Some(request) = client.head().await? {
-        let (fault, noise) = shared.draw(&Asked::Request(&request));
-        shared.note(number, &request, fault.as_ref());
+        let drawn = shared.draw(&Asked::Request(&request));
+        shared.note(number, &request, drawn.as_ref().map(|drawn| &drawn.fault));
         if request.get("expect").is_some_and(|expect| expect.eq_ignore_ascii_case("100-continue")) {
             client.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
@@ -52,9 +52,9 @@ async fn exchanges(shared: &Shared, client: &mut Wire, number: u64) -> io::Resul
             Some(length) => client.body(length).await?,
             None => Bytes::new(),
         };
-        let then = match fault {
+        let then = match drawn {
             None => pass(shared, client, &mut upstream, &request, &body).await?,
-            Some(fault) => spoil(shared, client, &mut upstream, &request, &body, &fault, noise).await?,
+            Some(drawn) => spoil(shared, client, &mut upstream, &request, &body, drawn).await?,
         };
         if then != Then::Next || request.closes() {
             return Ok(if then == Then::Next { Then::Close } else { then });
@@ -168,9 +168,9 @@ async fn spoil(
     upstream: &mut Option<Wire>,
     request: &Head,
     body: &Bytes,
-    fault: &HttpFault,
-    noise: u64,
+    mut drawn: Drawn,
 ) -> io::Result<Then> {
+    let fault = &drawn.fault;
     let service = Service::of(request);
     if let Some(instead) = tamper::instead(fault, service, request) {
         shared.count(fault);
@@ -178,7 +178,7 @@ async fn spoil(
     }
     if let HttpFault::Stall(None, time) = fault {
         shared.count(fault);
-        if !tamper::stall(shared, client, *time).await {
+        if !tamper::stall(&mut drawn.released, client, *time).await {
             return Ok(Then::Close);
         }
         return pass(shared, client, upstream, request, body).await;
@@ -192,5 +192,5 @@ async fn spoil(
     }
     let answer = Answer::new(head, content, request.method() == "HEAD");
     let then = if upstream.is_some() { Then::Next } else { Then::Close };
-    tamper::spoil(shared, client, request, answer, fault, noise, then).await
+    tamper::spoil(shared, client, request, answer, drawn, then).await
 }

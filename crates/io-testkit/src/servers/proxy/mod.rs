@@ -27,7 +27,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Requests that are remembered one by one; those behind are only counted.
 const REMEMBERED: usize = 1 << 17;
@@ -80,7 +80,7 @@ struct Shared {
     open: AtomicU64,
     most_open: AtomicU64,
     requests: AtomicU64,
-    release: Notify,
+    release: watch::Sender<()>,
 }
 
 impl FaultProxy {
@@ -100,7 +100,7 @@ impl FaultProxy {
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
             requests: AtomicU64::new(0),
-            release: Notify::new(),
+            release: watch::Sender::new(()),
         });
         let connections = shared.clone();
         let serving = Serving::start("fault-proxy", 1, move |client| {
@@ -171,15 +171,17 @@ impl FaultProxy {
         self.serving.listen(true);
     }
 
-    /// Ends every stall that is under way.
+    /// Ends every stall of the requests that have come, also one that has not begun yet.
     pub fn release(&self) {
-        self.shared.release.notify_waiters();
+        self.shared.release.send_replace(());
     }
 }
 
 impl Shared {
-    fn draw(&self, asked: &Asked<'_>) -> (Option<HttpFault>, u64) {
-        self.draws.lock().draw(asked)
+    fn draw(&self, asked: &Asked<'_>) -> Option<Drawn> {
+        let (fault, noise) = self.draws.lock().draw(asked);
+        // Before anybody is told of the fault, so that whoever releases because of it is heard.
+        fault.map(|fault| Drawn { fault, noise, released: self.release.subscribe() })
     }
 
     fn count(&self, fault: &HttpFault) {
@@ -200,6 +202,16 @@ impl Shared {
             });
         }
     }
+}
+
+/// A fault that was drawn.
+#[derive(Debug)]
+struct Drawn {
+    fault: HttpFault,
+    /// What decides about it that the plan leaves open.
+    noise: u64,
+    /// Changes when stalls are released.
+    released: watch::Receiver<()>,
 }
 
 /// Counts a connection as open while it lives.

@@ -1,13 +1,14 @@
 //! What is done to one answer.
 
-use super::Shared;
 use super::exchange::Then;
 use super::fault::{At, Framing, HttpFault};
 use super::message::{Head, Wire};
+use super::{Drawn, Shared};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 
 /// Whose words an error has to be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,19 +110,19 @@ pub(super) async fn spoil(
     client: &mut Wire,
     request: &Head,
     mut answer: Answer,
-    fault: &HttpFault,
-    noise: u64,
+    drawn: Drawn,
     then: Then,
 ) -> io::Result<Then> {
     let len = answer.content.len();
-    match fault {
+    let Drawn { fault, noise, mut released } = drawn;
+    match &fault {
         HttpFault::Reset(at) if at.offset(len).is_some() => {
-            shared.count(fault);
+            shared.count(&fault);
             begin(client, &answer, *at).await?;
             Ok(Then::Reset)
         }
         HttpFault::Truncate(at, framing) if at.offset(len).is_some() => {
-            shared.count(fault);
+            shared.count(&fault);
             match framing {
                 Framing::Length => drop(begin(client, &answer, *at).await?),
                 Framing::Close => {
@@ -145,40 +146,40 @@ pub(super) async fn spoil(
             Ok(Then::Close)
         }
         HttpFault::WrongLength(by) if len > 0 => {
-            shared.count(fault);
+            shared.count(&fault);
             let wrong = (len as u64).saturating_add_signed(*by);
             answer.head.set("content-length", wrong);
             send(client, request, &answer, Then::Close).await
         }
         HttpFault::FlipByte if len > 0 => {
-            shared.count(fault);
+            shared.count(&fault);
             let mut content = BytesMut::from(&answer.content[..]);
             content[(noise % len as u64) as usize] ^= 1 << (noise >> 61);
             answer.content = content.freeze();
             send(client, request, &answer, then).await
         }
         HttpFault::Replaced if answer.head.get("etag").is_some() => {
-            shared.count(fault);
+            shared.count(&fault);
             answer.head.set("etag", "\"replaced-meanwhile\"");
             answer.head.remove_digests();
             answer.content = answer.content.iter().map(|byte| !byte).collect();
             send(client, request, &answer, then).await
         }
         HttpFault::Stall(Some(at), time) if at.offset(len).is_some() => {
-            shared.count(fault);
+            shared.count(&fault);
             let rest = begin(client, &answer, *at).await?;
-            if !stall(shared, client, *time).await {
+            if !stall(&mut released, client, *time).await {
                 return Ok(Then::Close);
             }
             client.stream.write_all(&rest).await?;
             Ok(then)
         }
         HttpFault::Trickle { piece, every } if len > 0 => {
-            shared.count(fault);
+            shared.count(&fault);
             client.stream.write_all(&answer.head.write()).await?;
             for piece in answer.content.chunks(*piece) {
                 client.stream.write_all(piece).await?;
-                if !stall(shared, client, *every).await {
+                if !stall(&mut released, client, *every).await {
                     return Ok(Then::Close);
                 }
             }
@@ -197,10 +198,10 @@ async fn begin(client: &mut Wire, answer: &Answer, at: At) -> io::Result<Bytes> 
 }
 
 /// Waits; `false` if the client has hung up meanwhile.
-pub(super) async fn stall(shared: &Shared, client: &mut Wire, time: Duration) -> bool {
+pub(super) async fn stall(released: &mut watch::Receiver<()>, client: &mut Wire, time: Duration) -> bool {
     tokio::select! {
         () = tokio::time::sleep(time) => true,
-        () = shared.release.notified() => true,
+        _ = released.changed() => true,
         () = client.hung_up() => false,
     }
 }
