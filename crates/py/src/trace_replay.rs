@@ -26,7 +26,7 @@ struct Orders {
 
 /// Reads the options of a replay. Every name that is not one of them is refused.
 fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
-    const NAMES: [&str; 20] = [
+    const NAMES: [&str; 21] = [
         "mode",
         "time_scale",
         "concurrency",
@@ -35,6 +35,7 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         "max_in_flight",
         "max_bytes_in_flight",
         "page_cache_mode",
+        "priority",
         "map",
         "mutate",
         "loops",
@@ -104,6 +105,10 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
             value.as_str().ok_or_else(|| bad("page_cache_mode", "the name of a policy"))?.parse()?
         }
     };
+    let priority = match given.get("priority") {
+        None | Some(Value::Null) => defaults.priority,
+        Some(value) => value.as_str().ok_or_else(|| bad("priority", "fair or realtime"))?.parse()?,
+    };
     let bound =
         |name: &str| given.get(name).filter(|value| !value.is_null()).map(|_| number(name, 0.0)).transpose();
     let bounds = Bounds {
@@ -121,6 +126,7 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
     }
     let options = ReplayOptions {
         mode,
+        priority,
         from: seconds("start", 0.0)?,
         until: if given.get("stop").is_some_and(|stop| !stop.is_null()) {
             Some(seconds("stop", 0.0)?)

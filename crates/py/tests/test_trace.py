@@ -278,6 +278,20 @@ def test_a_page_cache_policy_is_obeyed_or_refused(hundred):
             forebay.trace.replay(hundred, page_cache_mode=policy)
 
 
+def test_a_priority_is_had_or_refused(hundred):
+    report = forebay.trace.replay(hundred)
+    if report["scheduling"] is not None:
+        assert report["scheduling"]["policy"] in ("other", "batch", "idle", "fifo", "rr", "deadline")
+    try:
+        report = forebay.trace.replay(hundred, priority="realtime")
+        assert (report["scheduling"]["policy"], report["scheduling"]["priority"]) == ("rr", 1)
+    except ValueError as refused:
+        assert "CAP_SYS_NICE" in str(refused)
+    for priority in ["first", 3]:
+        with pytest.raises(ValueError, match="fair or realtime"):
+            forebay.trace.replay(hundred, priority=priority)
+
+
 def test_what_changes_a_store_is_replayed_only_if_asked(folder, tmp_path):
     trace = written(
         tmp_path / "changes.jsonl",

@@ -11,7 +11,9 @@ use forebay_io::{End, Location, Observe, Op, Operation, Served, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_open::{StoreOptions, Surroundings, open};
 use forebay_io_testkit::servers::{Azurite, S3Server};
-use forebay_trace::replay::{Plan, Remap, ReplayOptions, Stop, Stores, noise_floor, prepare, replay};
+use forebay_trace::replay::{
+    Plan, Priority, Remap, ReplayOptions, Stop, Stores, noise_floor, prepare, replay,
+};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use rustix::time::ClockId;
@@ -122,7 +124,7 @@ fn record(operations: usize) -> Result<Value> {
 fn on_files(folder: &Path, seconds: f64) -> Result<Value> {
     let prefix = Location::from_path(&folder.canonicalize()?)?.join(b"replayed").to_string() + "/";
     let store: Arc<dyn Store> = Arc::new(FsStore::new(FsOptions::default())?);
-    replayed(prefix, 2000, Box::new(move |_| Ok(store.clone())), 10_000.0, seconds)
+    replayed(prefix, 2000, Box::new(move |_| Ok(store.clone())), 10_000.0, seconds, Priority::Fair)
 }
 
 fn on_s3(seconds: f64) -> Result<Value> {
@@ -133,13 +135,26 @@ fn on_s3(seconds: f64) -> Result<Value> {
         ("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY.to_owned()),
     ]);
-    replayed(format!("s3://{}/replayed/", server.bucket()), 200, stores, 500.0, seconds)
+    on_server(format!("s3://{}/replayed/", server.bucket()), stores, seconds)
 }
 
 fn on_azure(seconds: f64) -> Result<Value> {
     let azurite = Azurite::shared()?;
     let stores = stores(&[("AZURE_STORAGE_CONNECTION_STRING", azurite.connection_string())]);
-    replayed(format!("az://{}/replayed/", azurite.new_container()?), 200, stores, 500.0, seconds)
+    on_server(format!("az://{}/replayed/", azurite.new_container()?), stores, seconds)
+}
+
+/// Once as any thread and once, where the kernel lets us, as a real-time one, because the server has the same processors.
+fn on_server(prefix: String, stores: Box<Stores>, seconds: f64) -> Result<Value> {
+    let stores: Arc<Stores> = stores.into();
+    let with = |priority| {
+        let stores = stores.clone();
+        replayed(prefix.clone(), 200, Box::new(move |location| stores(location)), 500.0, seconds, priority)
+    };
+    let fair = with(Priority::Fair)?;
+    let real_time = noise_floor(Duration::from_millis(1), Duration::from_millis(2), Priority::RealTime)
+        .map_or(Ok(Value::Null), |_| with(Priority::RealTime))?;
+    Ok(json!({ "fair": fair, "realtime": real_time }))
 }
 
 /// Opens stores with an environment such as the services' own tools read.
@@ -150,7 +165,14 @@ fn stores(environment: &[(&str, String)]) -> Box<Stores> {
     Box::new(move |location| open(location, &options))
 }
 
-fn replayed(prefix: String, objects: u64, stores: Box<Stores>, rate: f64, seconds: f64) -> Result<Value> {
+fn replayed(
+    prefix: String,
+    objects: u64,
+    stores: Box<Stores>,
+    rate: f64,
+    seconds: f64,
+    priority: Priority,
+) -> Result<Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let model = Model {
         arrivals: Arrivals::Poisson { rate },
@@ -163,10 +185,11 @@ fn replayed(prefix: String, objects: u64, stores: Box<Stores>, rate: f64, second
     let plan = Plan::new(move || Ok(Box::new(model.records()?.map(Ok))), &std::env::temp_dir());
     runtime.block_on(prepare(&plan, &Remap::default(), &*stores, 1, true, 8))?;
     let gap = Duration::from_secs_f64(1.0 / rate);
-    let floor = || noise_floor(gap, Duration::from_secs_f64(seconds / 2.0)).to_json();
-    let before = floor();
-    let (options, stop) = (ReplayOptions::default(), Stop::default());
+    let floor =
+        || noise_floor(gap, Duration::from_secs_f64(seconds / 2.0), priority).map(|floor| floor.to_json());
+    let before = floor()?;
+    let (options, stop) = (ReplayOptions { priority, ..ReplayOptions::default() }, Stop::default());
     let fidelity = replay(&plan, &options, &*stores, runtime.handle(), &stop, |_| {})?;
-    let after = floor();
+    let after = floor()?;
     Ok(json!({ "fidelity": fidelity.to_json(), "floor_before_ns": before, "floor_after_ns": after }))
 }

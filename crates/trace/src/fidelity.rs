@@ -2,6 +2,7 @@
 //! for against what should have been, and how sizes, latencies and throughput compare with the recording.
 
 use crate::error::{Error, Result};
+use crate::replay::Scheduling;
 use crate::{Action, Record};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -56,6 +57,8 @@ pub struct Fidelity {
     pub recorded_envelope: Vec<u64>,
     /// From the first submission to the last end.
     pub elapsed: Duration,
+    /// How the kernel scheduled the thread that paced; none where it does not tell.
+    pub scheduling: Option<Scheduling>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
     drift: Line,
@@ -105,6 +108,7 @@ impl Fidelity {
             envelope: Vec::new(),
             recorded_envelope: Vec::new(),
             elapsed: Duration::ZERO,
+            scheduling: None,
             stopped: false,
             drift: Line::default(),
             intended: Multiset::default(),
@@ -233,6 +237,7 @@ impl Fidelity {
             "failed_as_recorded": self.failed_as_recorded,
             "left_out": self.left_out.iter().map(|(op, n)| (op.name(), n)).collect::<BTreeMap<_, _>>(),
             "exact": self.is_exact(),
+            "scheduling": self.scheduling.map(|scheduling| scheduling.to_json()),
             "stopped": self.stopped,
             "elapsed_ns": nanos(self.elapsed),
             "capped": self.capped,

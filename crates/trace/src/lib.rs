@@ -8,7 +8,7 @@
 //! * [`replay`] asks a store for what a trace says, when it says so; [`Fidelity`] says how well that went.
 //! * [`synth`] makes traces from a model; [`Summary`] describes one and compares two.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod chrome;
 mod error;

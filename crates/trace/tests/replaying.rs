@@ -4,7 +4,7 @@ use forebay_io::layer::Observed;
 use forebay_io::{Kind, Location, MemoryStore, Operation, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::{FaultRates, FaultStore};
-use forebay_trace::replay::{Mode, Plan, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
+use forebay_trace::replay::{Mode, Plan, Priority, Remap, ReplayOptions, Stop, noise_floor, prepare, replay};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
 use forebay_trace::{Action, Bounds, Clock, Fidelity, Header, Record, Recorder, RecorderOptions, Status};
 use std::collections::HashMap;
@@ -273,7 +273,7 @@ fn a_trace_that_breaks_off_is_an_error_of_the_replay() {
 
 #[test]
 fn the_noise_floor_is_measured_by_waiting() {
-    let floor = noise_floor(Duration::from_millis(1), Duration::from_millis(50));
+    let floor = noise_floor(Duration::from_millis(1), Duration::from_millis(50), Priority::Fair).unwrap();
     assert_eq!(floor.lateness.len(), 50);
 }
 

@@ -68,8 +68,16 @@ pub(super) fn replaying(workspace: &Workspace, data: &Path) -> anyhow::Result<Ve
     let mut all = vec![files];
     for (server, name) in [("s3", "s3s-fs"), ("azure", "Azurite")] {
         let measured = measure(workspace, &["replay", server, SECONDS_OF_SERVERS])?;
-        println!("\nreplay of 500 operations a second for {SECONDS_OF_SERVERS} s, Poisson, on {name}");
-        fidelity(&measured, None)?;
+        for priority in ["fair", "realtime"] {
+            let measured = &measured[priority];
+            println!(
+                "\nreplay of 500 operations a second for {SECONDS_OF_SERVERS} s, Poisson, on {name}, priority {priority}"
+            );
+            match measured {
+                Value::Null => println!("not permitted here: it takes CAP_SYS_NICE or an RLIMIT_RTPRIO of 1"),
+                _ => fidelity(measured, None)?,
+            }
+        }
         all.push(measured);
     }
     Ok(all)
@@ -105,6 +113,13 @@ fn fidelity(measured: &Value, beyond_floor: Option<f64>) -> anyhow::Result<()> {
     } else {
         println!("{}", bar("submit error p99, us", error, ON_SERVERS));
     }
+    let text = |path: &str| measured.pointer(path).map_or("-".to_owned(), Value::to_string);
+    println!(
+        "       policy {}, a slice of {} ns, kept waiting for {:.1} ms",
+        text("/fidelity/scheduling/policy"),
+        text("/fidelity/scheduling/slice_ns"),
+        us("/fidelity/scheduling/kept_waiting_ns").map_or(f64::NAN, |us| us / 1e3)
+    );
     let exact = measured.pointer("/fidelity/exact").and_then(Value::as_bool) == Some(true);
     println!("{:6} exactly what the trace says", if exact { "met" } else { "MISSED" });
     println!("{}", bar("distance of sizes", figure(measured, "/fidelity/size_distance")?, 0.01));

@@ -84,6 +84,12 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
         if let Some(floor) = &outcome.floor {
             line("Noise floor", times(&floor.lateness));
         }
+        if let Some(scheduling) = fidelity.scheduling {
+            let kept = scheduling.kept_waiting.map_or(String::new(), |waited| {
+                format!("; kept waiting for {}", units::duration(waited.as_nanos() as f64))
+            });
+            line("Scheduling", format!("{scheduling}{kept}"));
+        }
         let floor = outcome.floor.as_ref();
         let floor = floor.map_or(String::new(), |floor| format!(" (noise floor {:.2})", floor.drift_ppm()));
         line(

@@ -87,7 +87,8 @@ def replay(path, *, options=None, format=None, bucket=None, progress=None, **rep
 
     Keywords: mode (open, closed, dependency), time_scale, concurrency, start and stop (seconds),
     max_in_flight, max_bytes_in_flight, page_cache_mode, map (a dict from locations to locations), mutate,
-    loops, skip, prepare, replace. `options` are those of the stores.
+    loops, skip, prepare, replace, priority (fair, or realtime: the thread that submits goes before all others).
+    `options` are those of the stores.
 
     Bounds: max_submit_error (seconds), max_drift (parts of a million), max_gap_distance, max_size_distance,
     max_envelope_deviation, max_failures. The result's `violations` says which were exceeded.

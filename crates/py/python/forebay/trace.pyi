@@ -51,6 +51,7 @@ def replay(
     max_in_flight: int = 1024,
     max_bytes_in_flight: int | str = ...,
     page_cache_mode: str = "default",
+    priority: str = "fair",
     map: dict[str, str] | None = None,
     mutate: bool = False,
     loops: int = 1,

@@ -77,7 +77,7 @@ pub fn replay(
 ) -> Result<Fidelity> {
     options.validate()?;
     let _inside = runtime.enter();
-    let mut timer = Timer::new();
+    let mut timer = Timer::new(options.priority)?;
     let mut driver = Driver::new(plan, options, stores)?;
     let waker = waker(Arc::new(Wake(std::thread::current())));
     let mut context = Context::from_waker(&waker);
@@ -107,6 +107,7 @@ pub fn replay(
             }
         }
     }
+    driver.fidelity.scheduling = timer.scheduling();
     driver.fidelity.elapsed = driver.last_end.saturating_duration_since(driver.begin);
     progress(&driver.progress());
     Ok(driver.finish())

@@ -5,7 +5,8 @@
 //! submitted and from when it was due: the second one does not forget what waited behind a slow answer
 //! ("coordinated omission", G. Tene, *How NOT to Measure Latency*).
 //!
-//! One thread paces and submits; stores do their work on threads of their own.
+//! One thread paces and submits; stores do their work on threads of their own. How the kernel schedules it is asked for and told
+//! ([`Priority`], [`Scheduling`]).
 
 mod driver;
 mod lanes;
@@ -16,6 +17,7 @@ mod outcome;
 mod plan;
 mod prepare;
 mod remap;
+mod scheduling;
 mod streams;
 mod targets;
 mod wait;
@@ -27,5 +29,6 @@ pub use outcome::Outcome;
 pub use plan::Plan;
 pub use prepare::{Prepared, prepare};
 pub use remap::{Remap, Rule};
+pub use scheduling::{Priority, Scheduling};
 pub use targets::Stores;
 pub use wait::{NoiseFloor, noise_floor};

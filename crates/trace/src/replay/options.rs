@@ -1,6 +1,6 @@
 //! How a trace is replayed.
 
-use super::Remap;
+use super::{Priority, Remap};
 use crate::error::{Error, Result};
 use forebay_io::PageCacheMode;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub struct ReplayOptions {
     pub max_bytes_in_flight: u64,
     /// What is done to the page cache.
     pub page_cache: PageCacheMode,
+    /// What the thread that paces asks of the kernel.
+    pub priority: Priority,
     /// Where locations go.
     pub remap: Remap,
     /// Also puts (with content made up of the size recorded) and deletes. Otherwise they are left out, and counted.
@@ -62,6 +64,7 @@ impl Default for ReplayOptions {
             max_in_flight: 1024,
             max_bytes_in_flight: 1 << 30,
             page_cache: PageCacheMode::Default,
+            priority: Priority::default(),
             remap: Remap::default(),
             mutate: false,
             loops: 1,

@@ -10,7 +10,8 @@ use std::time::Duration;
 pub struct Outcome {
     /// How true it was.
     pub fidelity: Fidelity,
-    /// How late the machine was with nothing to do, right after; none where nothing said when operations are due.
+    /// How late the machine was with nothing to do, right after, the thread scheduled alike; none where nothing said when
+    /// operations are due.
     pub floor: Option<NoiseFloor>,
     /// What was made before, if anything was to be.
     pub prepared: Option<Prepared>,
@@ -37,9 +38,16 @@ impl Outcome {
     ) -> Outcome {
         let paced = !matches!(options.mode, Mode::Closed { .. });
         let gap = Duration::from_nanos(fidelity.intended_gaps.mean() as u64).max(CLOSEST).min(FLOOR.0);
-        let floor = paced.then(|| noise_floor(gap, fidelity.elapsed.clamp(FLOOR.0, FLOOR.1)));
+        let floor =
+            paced.then(|| noise_floor(gap, fidelity.elapsed.clamp(FLOOR.0, FLOOR.1), options.priority));
         let violations = fidelity.violations(bounds);
-        Outcome { position: options.skip + fidelity.submitted, fidelity, floor, prepared, violations }
+        Outcome {
+            position: options.skip + fidelity.submitted,
+            fidelity,
+            floor: floor.and_then(|floor| floor.ok()),
+            prepared,
+            violations,
+        }
     }
 
     /// All of it, times in nanoseconds.

@@ -1,10 +1,11 @@
 //! Waiting for an instant, as exactly as the machine can, and how exactly that is.
 
+use super::scheduling::{Pacing, Priority, Scheduling};
+use crate::error::Result;
 use crate::fidelity::{Line, histogram};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use std::fmt;
-use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 /// The stretch before an instant that is waited for awake: at first, at least and at most. It follows what the machine does
@@ -23,19 +24,26 @@ const STEP: f64 = 2e3;
 ///
 /// It sleeps until shortly before and spends the rest awake, because a thread that slept is woken late: by the timer's
 /// own slack, which the kernel is asked to do without, and by what it takes to wake a processor, on a virtual machine tens
-/// of microseconds. Sleeping until an instant and not for a time (which is how a thread parks on Linux) adds up no
+/// of microseconds. And by whoever has the processor: the kernel is asked for a short slice ([`Scheduling`]). Sleeping until an instant and not for a time (which is how a thread parks on Linux) adds up no
 /// errors. Whatever ends in the meantime wakes it too: it is looked after before the instant comes, not at it.
 pub(super) struct Timer {
     /// Nanoseconds before an instant at which to wake up.
     awake: f64,
+    pacing: Pacing,
 }
 
 impl Timer {
-    /// Asks the kernel to wake this thread when it is due, not up to 50 µs later to save power. A kernel that refuses costs
-    /// accuracy, which the noise floor shows.
-    pub(super) fn new() -> Timer {
-        let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-        Timer { awake: FIRST }
+    /// For the calling thread, whose scheduling is as it was when this is dropped.
+    ///
+    /// # Errors
+    /// A priority that the kernel does not give.
+    pub(super) fn new(priority: Priority) -> Result<Timer> {
+        Ok(Timer { awake: FIRST, pacing: Pacing::begin(priority)? })
+    }
+
+    /// How the kernel schedules this thread, and how long it kept it waiting since this was made; none where it does not tell.
+    pub(super) fn scheduling(&self) -> Option<Scheduling> {
+        self.pacing.scheduling()
     }
 
     /// Sleeps if `due` is far enough away, else not at all: to be called again until `due` has come. An unpark ends the
@@ -94,8 +102,11 @@ impl fmt::Debug for NoiseFloor {
 }
 
 /// Waits for instants `gap` apart, for as long as `lasting`, as a replay waits for its operations.
-pub fn noise_floor(gap: Duration, lasting: Duration) -> NoiseFloor {
-    let mut timer = Timer::new();
+///
+/// # Errors
+/// A priority that the kernel does not give.
+pub fn noise_floor(gap: Duration, lasting: Duration, priority: Priority) -> Result<NoiseFloor> {
+    let mut timer = Timer::new(priority)?;
     let mut floor = NoiseFloor { lateness: histogram(), drift: Line::default() };
     let gap = gap.max(Duration::from_nanos(1));
     let begin = Instant::now() + Duration::from_millis(1);
@@ -113,7 +124,7 @@ pub fn noise_floor(gap: Duration, lasting: Duration) -> NoiseFloor {
         floor.drift.add((due - begin).as_secs_f64(), late.as_secs_f64());
         due += gap;
     }
-    floor
+    Ok(floor)
 }
 
 #[cfg(test)]
@@ -122,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_stretch_awake_follows_how_late_sleeps_end() {
-        let mut timer = Timer { awake: FIRST };
+        let mut timer = Timer::new(Priority::Fair).unwrap();
         let mut settle = |late: fn(u32) -> u64| {
             (0..20_000).for_each(|i| timer.learn(Duration::from_nanos(late(i))));
             timer.awake
