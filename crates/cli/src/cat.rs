@@ -4,6 +4,8 @@ use crate::chunks::{self, chunks};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use forebay_io::{Access, Error, Kind, Operation, ReadOptions};
 use futures::TryStreamExt;
 use serde_json::json;
@@ -26,6 +28,21 @@ pub(crate) struct Args {
     /// Only bytes from A up to, not including, B: `0..4KiB`, `1MiB..` (to the end), `..100`
     #[arg(long, value_name = "A..B", value_parser = Span::parse)]
     range: Option<Span>,
+    #[command(flatten)]
+    metrics: metrics_out::Flags,
+}
+
+impl Args {
+    /// How the run is measured.
+    pub(crate) fn metrics(&self) -> &metrics_out::Flags {
+        &self.metrics
+    }
+
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.uri);
+        self.metrics.name_files(named);
+    }
 }
 
 /// A range as it is typed, open ends and all.

@@ -5,6 +5,8 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::metered::metered;
+use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use crate::tasks;
 use bytes::Bytes;
 use forebay_io::{
@@ -45,6 +47,21 @@ pub(crate) struct Args {
     /// Files at once
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    #[command(flatten)]
+    metrics: metrics_out::Flags,
+}
+
+impl Args {
+    /// How the run is measured.
+    pub(crate) fn metrics(&self) -> &metrics_out::Flags {
+        &self.metrics
+    }
+
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.src);
+        self.metrics.name_files(named);
+    }
 }
 
 /// What all copies of one command share.

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use clap::{Arg, ArgMatches, Command};
 use forebay_io::layer::Routed;
 use forebay_io::{Location, Store};
@@ -29,6 +30,13 @@ struct Named {
 }
 
 impl DatasetFlags {
+    /// The files that they name.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        if let Some(Value::String(manifest)) = self.0.get("manifest") {
+            named.reads(manifest);
+        }
+    }
+
     /// Whether a flag was given.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0.contains_key(name)

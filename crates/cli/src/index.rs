@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::dataset_flags::{DatasetFlags, Opened};
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::named_files::NamedFiles;
 use crate::quarantine;
 use forebay_loader::{Damage, Indexed};
 use forebay_metrics::units;
@@ -24,6 +25,14 @@ pub(crate) struct Args {
     uri: OsString,
     #[command(flatten)]
     dataset: DatasetFlags,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.uri);
+        self.dataset.name_files(named);
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {

@@ -9,6 +9,7 @@ use crate::live::{Live, When};
 use crate::loader_flags::LoaderFlags;
 use crate::manifest::{self, Manifest, Promise};
 use crate::metrics_out::{self, MetricsOut};
+use crate::named_files::NamedFiles;
 use crate::problems::{self, Problem};
 use crate::quarantine;
 use crate::timeline::Timeline;
@@ -67,6 +68,19 @@ impl Args {
     /// The file that a timeline goes to.
     pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {
         self.chrome_trace.as_ref()
+    }
+
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        match &self.verify {
+            None => named.reads(&self.uri),
+            Some(manifest) => {
+                named.reads_with_manifest(&self.uri, Some(manifest.as_os_str()).filter(|it| !it.is_empty()));
+            }
+        }
+        self.dataset.name_files(named);
+        self.chrome_trace.iter().for_each(|file| named.writes("--chrome-trace", file));
+        self.metrics.name_files(named);
     }
 
     /// How the run is measured.

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::entry;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use anstyle::{AnsiColor, Style};
 use forebay_io::{Entry, EntryKind, Glob, ListOptions, Page};
 use futures::TryStreamExt;
@@ -30,6 +31,13 @@ pub(crate) struct Args {
     /// In the order in which the store answers: at once, and in memory that does not grow
     #[arg(short = 'U', long)]
     unsorted: bool,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.uri);
+    }
 }
 
 /// Directories stand out, as people know it.

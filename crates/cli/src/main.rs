@@ -30,7 +30,9 @@ mod log;
 mod ls;
 mod manifest;
 mod metered;
+mod metering;
 mod metrics_out;
+mod named_files;
 mod problems;
 mod quarantine;
 mod report;
@@ -53,6 +55,8 @@ use exit::Exit;
 use failure::{Failure, Result};
 use forebay_io::{Kind, Observe};
 use forebay_metrics::MetricsCollector;
+use metering::Metering;
+use named_files::NamedFiles;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -144,6 +148,35 @@ impl Command {
         }
     }
 
+    /// The files that it names.
+    fn name_files(&self, named: &mut NamedFiles<'_>) {
+        match self {
+            Command::Ls(args) => args.name_files(named),
+            Command::Stat(args) => args.name_files(named),
+            Command::Cat(args) => args.name_files(named),
+            Command::Cp(args) => args.name_files(named),
+            Command::Rm(args) => args.name_files(named),
+            Command::Gen(_) => {}
+            Command::Verify(args) => args.name_files(named),
+            Command::Load(args) => args.name_files(named),
+            Command::Report(args) => args.name_files(named),
+            Command::Trace(args) => args.name_files(named),
+            Command::Index(args) => args.name_files(named),
+        }
+    }
+
+    /// How the run is measured, if it is.
+    fn metrics(&self) -> Option<&metrics_out::Flags> {
+        match self {
+            Command::Cat(args) => Some(args.metrics()),
+            Command::Cp(args) => Some(args.metrics()),
+            Command::Verify(args) => Some(args.metrics()),
+            Command::Load(args) => Some(args.metrics()),
+            Command::Trace(args) => args.metrics(),
+            _ => None,
+        }
+    }
+
     /// Whether it looks at [`Context::stop`] and ends by itself.
     fn ends_by_itself(&self) -> bool {
         match self {
@@ -229,6 +262,12 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         Failure::refused(Kind::Unavailable, format!("cannot {what}: {error}"))
     };
     let cwd = std::env::current_dir().map_err(|e| cannot_start("find the working directory", e))?;
+    let (sender, events) = mpsc::channel();
+    signals::listen(sender.clone(), Event::Signal).map_err(|e| cannot_start("listen for signals", e))?;
+    let mut named = NamedFiles::new(&cwd);
+    command.name_files(&mut named);
+    trace.iter().for_each(|file| named.writes("--trace", file));
+    named.check()?;
     let own = match &command {
         Command::Trace(args) => args.recording(),
         _ => None,
@@ -251,26 +290,29 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         }
         None => None,
     };
+    let measured = command.metrics();
+    let collector =
+        Arc::new(measured.map_or_else(|| Ok(MetricsCollector::new()), metrics_out::Flags::collector)?);
+    let loads = matches!(command, Command::Load(_)) || own.is_some();
+    // The loader writes what it measures itself, stages and queues with it.
+    let metering = match measured.filter(|_| !loads) {
+        Some(flags) => Metering::begin(flags, &cwd)?.map(Arc::new),
+        None => None,
+    };
     let mut observers: Vec<Arc<dyn Observe>> = Vec::new();
     observers.extend(recording.as_ref().map(Recording::observer));
     observers.extend(timeline.as_ref().map(Timeline::observer));
+    observers.extend(metering.as_ref().map(|_| collector.clone() as _));
     let caller: Option<Arc<dyn Observe>> = match observers.len() {
         0 | 1 => observers.pop(),
         _ => Some(Arc::new(Several(observers))),
     };
-    let measured = match &command {
-        Command::Load(args) => Some(args.metrics()),
-        Command::Trace(args) => args.metrics(),
-        _ => None,
-    };
-    let collector =
-        Arc::new(measured.map_or_else(|| Ok(MetricsCollector::new()), metrics_out::Flags::collector)?);
-    let loads = matches!(command, Command::Load(_)) || own.is_some();
+    let counts = loads || metering.is_some();
     let context = Context {
         console: console.clone(),
         tally: Arc::new(command.tally()),
         stores: Arc::new(
-            Stores::new(&options, surroundings())?.watched(caller, loads.then(|| collector.clone() as _)),
+            Stores::new(&options, surroundings())?.watched(caller, counts.then(|| collector.clone() as _)),
         ),
         collector,
         recording: recording.clone(),
@@ -278,8 +320,6 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         cwd: Arc::new(cwd),
         stop: Stop::new(),
     };
-    let (sender, events) = mpsc::channel();
-    signals::listen(sender.clone(), Event::Signal).map_err(|e| cannot_start("listen for signals", e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -287,8 +327,14 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
 
     let ends_by_itself = command.ends_by_itself();
     let running = runtime.spawn({
-        let context = context.clone();
-        async move { command.run(&context).await }
+        let (context, metering) = (context.clone(), metering.clone());
+        async move {
+            let Some(metering) = metering else { return command.run(&context).await };
+            tokio::select! {
+                result = command.run(&context) => result,
+                Err(failure) = metering.keep_telling(&context) => Err(failure),
+            }
+        }
     });
     let abort = running.abort_handle();
     runtime.spawn(async move {
@@ -318,6 +364,11 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
     };
     // Drops every task, and so whatever they were in the middle of writing.
     runtime.shutdown_timeout(GRACE);
+    let result = match metering.map(|metering| metering.end(&context)) {
+        // What went wrong first is what is told.
+        Some(Err(failure)) if result.is_ok() => Err(failure),
+        _ => result,
+    };
     if let Some(recording) = recording {
         recording.end(console);
     }

@@ -4,6 +4,7 @@
 //! at the end of the run. With one it grows by a line (or an interval of the log) each time.
 
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use forebay_io::Kind;
 use forebay_metrics::hlog::{self, Interval};
 use forebay_metrics::{MetricsCollector, MetricsSnapshot, Preset, RecordingOptions, RunFacts};
@@ -20,7 +21,7 @@ pub(crate) struct Flags {
     /// Write what was measured to FILE: its suffix is .json, .csv, .prom or .hlog
     #[arg(long, value_name = "FILE")]
     metrics_out: Option<PathBuf>,
-    /// Also write it every so many seconds while loading (.json: a line each; .hlog: an interval each)
+    /// Also write it every so many seconds until the end (.json: a line each; .hlog: an interval each)
     #[arg(long, value_name = "SECONDS", requires = "metrics_out", value_parser = seconds)]
     metrics_interval: Option<Duration>,
     /// How finely histograms are kept: training (3 digits), inference (4) or high_frequency (2)
@@ -38,6 +39,11 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
+    /// The file that they name.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        self.metrics_out.iter().for_each(|file| named.writes("--metrics-out", file));
+    }
+
     /// A collector that keeps what the flags say.
     pub(crate) fn collector(&self) -> Result<MetricsCollector> {
         RecordingOptions::asked(

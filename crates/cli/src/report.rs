@@ -8,6 +8,7 @@ mod pictures;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use comparison::Comparison;
 use forebay_metrics::draw::Run;
 use forebay_metrics::{Report, RunFacts};
@@ -42,6 +43,14 @@ pub(crate) struct Args {
     compare: bool,
     #[command(flatten)]
     pictures: pictures::Flags,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        self.files.iter().for_each(|file| named.reads(file));
+        self.pictures.name_files(named);
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::local_tree;
+use crate::named_files::NamedFiles;
 use crate::tasks;
 use forebay_io::{EntryKind, Kind, ListOptions, Location, Store};
 use futures::{TryStreamExt, stream};
@@ -31,6 +32,13 @@ pub(crate) struct Args {
     /// Everything beneath, directories too
     #[arg(short, long)]
     recursive: bool,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        self.uris.iter().for_each(|uri| named.reads(uri));
+    }
 }
 
 /// Whether a location is a path of this machine, where directories and links are real.

@@ -4,6 +4,7 @@ use crate::context::Context;
 use crate::entry;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use forebay_io::{EntryKind, Location, Meta};
 use forebay_metrics::units;
 use std::ffi::OsString;
@@ -17,6 +18,13 @@ pub(crate) struct Args {
     /// Paths or URIs
     #[arg(required = true, value_name = "URI")]
     uris: Vec<OsString>,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        self.uris.iter().for_each(|uri| named.reads(uri));
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {

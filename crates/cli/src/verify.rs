@@ -5,6 +5,8 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::manifest::{self, Manifest, Promise};
+use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use crate::problems::{Problem, Report, compare};
 use crate::tasks;
 use forebay_io::{
@@ -43,6 +45,21 @@ pub(crate) struct Args {
     /// Batches of files at once
     #[arg(short, long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    #[command(flatten)]
+    metrics: metrics_out::Flags,
+}
+
+impl Args {
+    /// How the run is measured.
+    pub(crate) fn metrics(&self) -> &metrics_out::Flags {
+        &self.metrics
+    }
+
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads_with_manifest(&self.dir, self.manifest.as_deref());
+        self.metrics.name_files(named);
+    }
 }
 
 fn cap(text: &str) -> Result<Budget, String> {

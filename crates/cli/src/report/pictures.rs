@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use forebay_io::Kind;
 use forebay_metrics::draw::{Chart, Plot, Run, charts, html, svg};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,12 @@ enum Alphabet {
 }
 
 impl Flags {
+    /// The files that they name.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        self.html.iter().for_each(|file| named.writes("--html", file));
+        self.svg.iter().for_each(|file| named.writes("--svg", file));
+    }
+
     /// Draws, if any of the flags was given. `text` is what the terminal is told.
     pub(super) fn draw(&self, title: &str, text: &str, runs: &[Run], context: &Context) -> Result<()> {
         if self.html.is_none() && self.svg.is_none() && self.plot.is_none() {

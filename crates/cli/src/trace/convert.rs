@@ -4,6 +4,7 @@ use super::input::InputFlags;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use forebay_metrics::units;
 use forebay_trace::export::Target;
 use std::path::PathBuf;
@@ -26,6 +27,14 @@ pub(crate) struct Args {
     to: Option<Target>,
     #[command(flatten)]
     input: InputFlags,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.file);
+        named.writes("OUT", &self.out);
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

@@ -5,6 +5,7 @@ use super::input::InputFlags;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::named_files::NamedFiles;
 use forebay_trace::Summary;
 use serde_json::json;
 use std::path::PathBuf;
@@ -22,6 +23,14 @@ pub(crate) struct Args {
     b: PathBuf,
     #[command(flatten)]
     input: InputFlags,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.a);
+        named.reads(&self.b);
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

@@ -4,6 +4,7 @@ use super::input::InputFlags;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::named_files::NamedFiles;
 use forebay_metrics::units;
 use forebay_trace::Summary;
 use std::fmt::Write;
@@ -19,6 +20,13 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     input: InputFlags,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.file);
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use crate::tally::Tally;
 use clap::Subcommand;
 use forebay_io::Kind;
@@ -39,11 +40,24 @@ enum Trace {
 }
 
 impl Args {
-    /// How a run of the loader is measured, where there is one.
+    /// How the run is measured, if it is.
     pub(crate) fn metrics(&self) -> Option<&metrics_out::Flags> {
         match &self.command {
             Trace::Record(args) => Some(args.metrics()),
+            Trace::Replay(args) => Some(args.metrics()),
             _ => None,
+        }
+    }
+
+    /// The files that it names.
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        match &self.command {
+            Trace::Record(args) => args.name_files(named),
+            Trace::Info(args) => args.name_files(named),
+            Trace::Convert(args) => args.name_files(named),
+            Trace::Diff(args) => args.name_files(named),
+            Trace::Replay(args) => args.name_files(named),
+            Trace::Synth(args) => args.name_files(named),
         }
     }
 

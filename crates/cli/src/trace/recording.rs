@@ -6,6 +6,7 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::load;
 use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use forebay_io::Observe;
 use forebay_metrics::units;
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
@@ -27,6 +28,11 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn out(&self) -> &PathBuf {
         &self.out
+    }
+
+    pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.writes("OUT", &self.out);
+        self.load.name_files(named);
     }
 
     pub(crate) fn chrome_trace(&self) -> Option<&PathBuf> {

@@ -5,10 +5,14 @@ use super::replay_report::report;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::metrics_out;
+use crate::named_files::NamedFiles;
 use forebay_io::{PageCacheMode, parse_size};
 use forebay_metrics::units;
 use forebay_trace::Bounds;
-use forebay_trace::replay::{Mode, Outcome, Remap, ReplayOptions, Rule, Stop, Stores, prepare, replay};
+use forebay_trace::replay::{
+    Mode, Outcome, Priority, Remap, ReplayOptions, Rule, Stop, Stores, prepare, replay,
+};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +56,10 @@ pub(crate) struct Args {
     /// direct_io
     #[arg(long, value_name = "MODE", default_value = "default")]
     page_cache_mode: PageCacheMode,
+    /// How the kernel is to schedule the thread that submits: by its share (fair), or before all others (realtime), which is on
+    /// time on busy processors too and takes CAP_SYS_NICE or an RLIMIT_RTPRIO of 1
+    #[arg(long, value_name = "PRIORITY", default_value = "fair", value_parser = Priority::ALL.map(Priority::name))]
+    priority: String,
     /// Locations that begin with FROM begin with TO: FROM=TO, or FROM=TO1|TO2 to spread; the first rule that fits counts
     #[arg(long = "map", value_name = "RULE")]
     map: Vec<Rule>,
@@ -72,6 +80,8 @@ pub(crate) struct Args {
     replace: bool,
     #[command(flatten)]
     bounds: BoundFlags,
+    #[command(flatten)]
+    metrics: metrics_out::Flags,
 }
 
 /// What the replay is held to.
@@ -103,9 +113,21 @@ fn size(text: &str) -> Result<u64, String> {
 }
 
 impl Args {
-    fn options(&self) -> ReplayOptions {
+    /// How the run is measured.
+    pub(super) fn metrics(&self) -> &metrics_out::Flags {
+        &self.metrics
+    }
+
+    /// The files that it names.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.reads(&self.file);
+        self.metrics.name_files(named);
+    }
+
+    fn options(&self) -> Result<ReplayOptions> {
         let time_scale = self.time_scale;
-        ReplayOptions {
+        Ok(ReplayOptions {
+            priority: self.priority.parse()?,
             mode: match self.mode.as_str() {
                 "closed" => Mode::Closed { concurrency: self.concurrency as usize },
                 "dependency" => Mode::Dependency { time_scale },
@@ -121,7 +143,7 @@ impl Args {
             loops: self.loops,
             skip: self.skip,
             ..ReplayOptions::default()
-        }
+        })
     }
 
     fn bounds(&self) -> Bounds {
@@ -137,7 +159,7 @@ impl Args {
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
-    let (options, bounds) = (args.options(), args.bounds());
+    let (options, bounds) = (args.options()?, args.bounds());
     options.validate()?;
     bounds.validate()?;
     args.map.iter().flat_map(Rule::targets).for_each(|target| context.stores.named(target));

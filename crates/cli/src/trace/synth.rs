@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::named_files::NamedFiles;
 use forebay_metrics::units;
 use forebay_trace::export::{self, Target};
 use forebay_trace::synth::{Arrivals, Model, Sizes};
@@ -43,6 +44,13 @@ pub(crate) struct Args {
     /// The format to write [default: by the name, else forebay]
     #[arg(long, value_name = "FORMAT")]
     to: Option<Target>,
+}
+
+impl Args {
+    /// The files that it names.
+    pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
+        named.writes("OUT", &self.out);
+    }
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {

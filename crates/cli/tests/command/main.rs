@@ -3,6 +3,7 @@
 mod cat;
 mod cp;
 mod data_set;
+mod files;
 mod formats;
 mod interruption;
 mod list;
