@@ -263,11 +263,3 @@ pub(crate) fn fill_scattered(
     }
     Ok(true)
 }
-
-/// Has the kernel begin to read from the device what will be wanted soon. A hint: what goes wrong
-/// will be seen by the read.
-pub(crate) fn announce(fd: BorrowedFd<'_>, span: &Range<u64>) {
-    if let Some(len) = NonZeroU64::new(span.end - span.start) {
-        let _ = fadvise(fd, span.start, Some(len), Advice::WillNeed);
-    }
-}

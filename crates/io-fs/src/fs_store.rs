@@ -6,9 +6,9 @@ use crate::kept_files::KeptFiles;
 use crate::mapping::Probe;
 use crate::object::{FsObject, Opened};
 use crate::options::FsOptions;
-use crate::pool::{Pool, Turn};
+use crate::pool::Pool;
 use crate::put::{Draft, Gathered};
-use crate::read_batch::{self, Files, ReadBatch, Stop, Terms};
+use crate::read_batch::{self, Files, ReadBatch, Terms};
 use crate::residency::Lookout;
 use crate::walk::Stride;
 use crate::{failure, list, split_read, version, waiting};
@@ -125,31 +125,9 @@ impl FsStore {
             self.files.clone(),
             mappings.clone(),
         );
-        let mut stop = waiting::run(&self.pool, batch).await;
-        loop {
-            stop = match stop {
-                Some(Stop::Done(results)) => return results,
-                Some(Stop::Wait(batch)) => waiting::wait(&self.pool, batch).await,
-                Some(Stop::Split(mut split, reads)) => {
-                    let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
-                    let mappings = mappings.clone();
-                    split_read::read_split(
-                        &self.pool,
-                        regions,
-                        terms.target,
-                        mappings,
-                        move |regions, gave_up| {
-                            split.settle(files, regions);
-                            split.run(None, Turn::uncounted(gave_up))
-                        },
-                    )
-                    .await
-                }
-                None => {
-                    return part.map(|i| Err(failure::lost(Operation::Get, &requests[i].location))).collect();
-                }
-            }
-        }
+        let results = waiting::run(&self.pool, batch).await;
+        let lost = || part.map(|i| Err(failure::lost(Operation::Get, &requests[i].location))).collect();
+        results.unwrap_or_else(lost)
     }
 
     /// Runs a short job, and says so if its thread was lost.

@@ -9,6 +9,7 @@
 //! another way than it was told (`O_DIRECT` is another store's, under `direct://`).
 #![deny(unsafe_code)]
 
+mod announce;
 mod descriptors;
 mod failure;
 mod file;
@@ -19,6 +20,7 @@ mod list;
 #[allow(unsafe_code)]
 mod mapping;
 mod object;
+mod open_file;
 mod options;
 mod parts;
 mod pool;

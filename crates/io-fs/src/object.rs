@@ -9,6 +9,7 @@ use crate::residency::Held;
 use crate::split_read::{self, Region};
 use forebay_io::{Buf, Error, Kind, Location, Meta, Object, Operation, ReadOptions, Result, Served};
 use futures::FutureExt;
+use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -141,13 +142,14 @@ impl Opened {
             match self.check(offset, &buf) {
                 Ok(()) => {
                     offsets.push(offset);
-                    regions.push(Region::new(self.fd.clone(), offset, buf));
+                    regions.push(Region::new(self.fd.clone(), offset, buf, false));
                 }
                 Err(error) => refused.push((index, buf, error)),
             }
         }
         let (target, mappings) = (self.options.target_request_bytes, parts.mappings());
-        let mut results = split_read::read_split(pool, regions, target, mappings, move |regions, _| {
+        let (answer, receive) = oneshot::channel();
+        split_read::read_split(pool, regions, target, mappings, answer, move |regions, answer| {
             let settled = regions.into_iter().zip(offsets).map(|(mut region, offset)| {
                 parts.add(region.parts(0));
                 let (filled, elapsed) = (region.filled(), region.elapsed());
@@ -157,9 +159,10 @@ impl Opened {
             });
             let settled = settled.collect::<Vec<_>>();
             parts.tell(Operation::Read, |_| &self.location);
-            settled
-        })
-        .await?;
+            // Where the caller went away meanwhile, they are dropped here.
+            drop(answer.send(settled));
+        });
+        let mut results = receive.await.ok()?;
         for (index, buf, error) in refused {
             results.insert(index, (buf, Err(error)));
         }

@@ -7,7 +7,9 @@
 //! Reads out of the page cache keep a core busy, so no more of them run at once than there are cores:
 //! more threads would only take the cores from each other and from whoever feeds them (measured on two
 //! cores: a tenth of the speed). A read that meets the device says so ([`Turn::meets_device`]), and from
-//! then on every thread may read, until a read finds all it wants in the page cache again.
+//! then on every thread may read, until a read finds all it wants in the page cache again. A read that was
+//! given to several threads counts until they have begun all of it ([`Pool::occupy`]): were the next ones let in before,
+//! each would take memory that it fills much later, and memory touched for the first time is slow.
 //!
 //! Not here: what the jobs do.
 
@@ -49,6 +51,8 @@ struct Line {
     reading: usize,
     /// How many may.
     at_once: usize,
+    /// The read that told or ended last had met the device.
+    met_device: bool,
     closed: bool,
 }
 
@@ -57,22 +61,28 @@ struct Line {
 pub(crate) struct Turn<'a> {
     gave_up: &'a dyn Fn() -> bool,
     meets_device: &'a dyn Fn(),
+    met_device: bool,
 }
 
 impl<'a> Turn<'a> {
-    /// A turn that can be given up and told on.
-    pub(crate) fn new(gave_up: &'a dyn Fn() -> bool, meets_device: &'a dyn Fn()) -> Self {
-        Turn { gave_up, meets_device }
+    /// A turn that can be given up and told on, of a read that took its seat.
+    pub(crate) fn new(gave_up: &'a dyn Fn() -> bool, meets_device: &'a dyn Fn(), seat: &Seat<'_>) -> Self {
+        Turn { gave_up, meets_device, met_device: seat.met_device }
     }
 
     /// A turn on a thread that is not counted.
     pub(crate) fn uncounted(gave_up: &'a dyn Fn() -> bool) -> Self {
-        Turn { gave_up, meets_device: &|| {} }
+        Turn { gave_up, meets_device: &|| {}, met_device: false }
     }
 
     /// Whether nobody waits for the result any more.
     pub(crate) fn gave_up(&self) -> bool {
         (self.gave_up)()
+    }
+
+    /// Whether reads met the device when this one began.
+    pub(crate) fn met_device(&self) -> bool {
+        self.met_device
     }
 
     /// This read waits for a device, or soon will: others may run meanwhile.
@@ -81,10 +91,22 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// A place among the reads that may run, for one that goes on as jobs of its own.
+pub(crate) struct Occupied(Arc<Shared>);
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.0.line().reading -= 1;
+        self.0.arrived.notify_all();
+    }
+}
+
 /// The place of one running read among those that may.
 pub(crate) struct Seat<'a> {
     shared: &'a Shared,
     left: Cell<bool>,
+    /// When it was taken, reads met the device.
+    met_device: bool,
 }
 
 impl Seat<'_> {
@@ -94,6 +116,7 @@ impl Seat<'_> {
             let mut line = self.shared.line();
             line.reading -= 1;
             line.at_once = self.shared.threads;
+            line.met_device = true;
             drop(line);
             self.shared.arrived.notify_all();
         }
@@ -119,13 +142,15 @@ impl Shared {
                 }
                 Some(Job::Read(job)) => {
                     line.reading += 1;
+                    let met_device = line.met_device;
                     drop(line);
-                    let seat = Seat { shared: self, left: Cell::new(false) };
+                    let seat = Seat { shared: self, left: Cell::new(false), met_device };
                     let _ = catch_unwind(AssertUnwindSafe(|| job(&seat)));
                     line = self.line();
                     if !seat.left.get() {
                         line.reading -= 1;
                         line.at_once = self.cores;
+                        line.met_device = false;
                     }
                 }
                 None if line.closed && line.jobs.is_empty() => return,
@@ -203,6 +228,13 @@ impl Pool {
     /// one that has begun.
     pub(crate) fn read(&self, first: bool, job: impl FnOnce(&Seat<'_>) + Send + 'static) {
         self.shared.submit(Job::Read(Box::new(job)), first);
+    }
+
+    /// Counts a read as running, though all seats may be taken, until the answer is dropped. It must go on
+    /// without a seat and without its caller, because others wait for it.
+    pub(crate) fn occupy(&self) -> Occupied {
+        self.shared.line().reading += 1;
+        Occupied(self.shared.clone())
     }
 
     /// Runs `job` on a thread of the pool once it is waited for. The job is told how to ask whether its
@@ -297,6 +329,36 @@ mod tests {
     fn cached_reads_run_on_the_cores_and_waiting_ones_on_all_threads() {
         assert_eq!(begun_at_once(6, false), 6);
         assert_eq!(begun_at_once(8, true), 8);
+    }
+
+    #[test]
+    fn a_read_on_several_threads_keeps_others_back_until_all_of_it_has_begun() {
+        let pool = Pool::new("test", 4, 2).unwrap();
+        let (tell, begun) = std::sync::mpsc::channel();
+        let occupied = [pool.occupy(), pool.occupy()];
+        let told = tell.clone();
+        pool.read(false, move |_| told.send("read").unwrap());
+        pool.submit(move || tell.send("part").unwrap());
+        assert_eq!(begun.recv(), Ok("part"));
+        drop(occupied);
+        assert_eq!(begun.recv(), Ok("read"));
+    }
+
+    #[test]
+    fn a_read_is_told_whether_the_one_before_met_the_device() {
+        let pool = Pool::new("test", 1, 1).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        for meets_device in [false, true, false, false] {
+            let tell = tell.clone();
+            pool.read(false, move |seat| {
+                tell.send(seat.met_device).unwrap();
+                if meets_device {
+                    seat.leave();
+                }
+            });
+        }
+        drop(tell);
+        assert_eq!(told.iter().collect::<Vec<_>>(), [false, false, true, false]);
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! A batch knows nothing of threads or futures: [`ReadBatch::run`] works until it is done or cannot go
 //! on, and says which.
 
+use crate::announce::announce;
 use crate::descriptors::{Descriptors, Held};
 use crate::failure;
 use crate::file::{self, Beyond, Filled, Stopped, Tried};
 use crate::folder::Folder;
 use crate::kept_files::KeptFiles;
 use crate::mapping::{Mappings, Probe};
+use crate::open_file::{Descriptor, OpenFile};
 use crate::parts::{Part, Parts};
 use crate::pool::Turn;
 use crate::residency::Lookout;
@@ -21,7 +23,7 @@ use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Observe, Operation, PageCacheMode, Place, Reservation, Result, Served,
     Want, neighbours,
 };
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, fstat};
 use std::io::IoSliceMut;
 use std::num::NonZeroU64;
@@ -69,11 +71,6 @@ fn read_run(run: &mut [(OpenFile, Buf)], scratch: &mut Vec<u8>, mode: PageCacheM
     filled
 }
 
-/// Has the kernel begin to fetch what is read next.
-fn announce(files: &[OpenFile]) {
-    files.iter().for_each(|f| f.fd.iter().for_each(|fd| file::announce(fd.as_fd(), &f.span)));
-}
-
 /// See the module's words.
 pub(crate) struct ReadBatch {
     requests: Arc<[GetRequest]>,
@@ -115,40 +112,6 @@ pub(crate) struct Files {
     pub(crate) lookout: Option<Lookout>,
     /// Whether files can be read through mappings.
     pub(crate) probe: Probe,
-}
-
-/// A file between the two phases.
-pub(crate) struct OpenFile {
-    index: usize,
-    /// None while the batch waits for room and descriptors are scarce.
-    fd: Option<Descriptor>,
-    span: Range<u64>,
-    /// Time spent on it so far.
-    spent: Duration,
-}
-
-/// A file's descriptor: this batch's own, or one that is kept for others too.
-enum Descriptor {
-    Own(OwnedFd),
-    Kept(Arc<OwnedFd>),
-}
-
-impl Descriptor {
-    fn shared(self) -> Arc<OwnedFd> {
-        match self {
-            Descriptor::Own(fd) => Arc::new(fd),
-            Descriptor::Kept(fd) => fd,
-        }
-    }
-}
-
-impl AsFd for Descriptor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Descriptor::Own(fd) => fd.as_fd(),
-            Descriptor::Kept(fd) => fd.as_fd(),
-        }
-    }
 }
 
 /// Why a batch stopped.
@@ -193,6 +156,16 @@ impl ReadBatch {
     /// Where its bytes go.
     pub(crate) fn place(&self) -> &dyn Place {
         &*self.place
+    }
+
+    /// How large a request to the kernel is, if that was asked for.
+    pub(crate) fn target(&self) -> Option<NonZeroU64> {
+        self.terms.target
+    }
+
+    /// What it is read through, if not by calls.
+    pub(crate) fn mappings(&self) -> Option<Arc<Mappings>> {
+        self.parts.mappings()
     }
 
     /// What the place is asked for next: as many files, from the first, as have no room yet.
@@ -349,7 +322,8 @@ impl ReadBatch {
     ///
     /// As long as all of it is in the page cache, no more is done than to read it. At the first file of
     /// which something is missing, the rest is announced to the kernel, so that the device works on all
-    /// of it at once while this thread waits for one after the other.
+    /// of it at once while this thread waits for one after the other. Where the device was met just before,
+    /// all is announced at once.
     fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) {
         let bufs = match self.terms.target {
             Some(target) if bufs.len() > 1 => self.read_neighbours(bufs, target, turn),
@@ -363,6 +337,10 @@ impl ReadBatch {
         let mut cached = self.terms.mode != PageCacheMode::FadviseRandom && mapped.is_none();
         if !cached {
             turn.meets_device();
+        }
+        let mut announced = cached && turn.met_device();
+        if announced {
+            self.announce(files.as_slice());
         }
         let mut begin = Instant::now();
         for mut buf in bufs {
@@ -387,7 +365,9 @@ impl ReadBatch {
                         Tried::Missed(done) => {
                             cached = false;
                             turn.meets_device();
-                            announce(rest);
+                            if !std::mem::replace(&mut announced, true) {
+                                self.announce(rest);
+                            }
                             // That was for the others.
                             begin = Instant::now();
                             (file::fill(fd, buf, offset, done, beyond), Some(begin))
@@ -457,6 +437,17 @@ impl ReadBatch {
         bufs
     }
 
+    /// Has the kernel begin to fetch what is read next.
+    fn announce(&self, files: &[OpenFile]) {
+        for file in files {
+            file.fd.iter().for_each(|fd| announce(fd.as_fd(), &file.span, self.is_whole(file)));
+        }
+    }
+
+    fn is_whole(&self, file: &OpenFile) -> bool {
+        self.requests[file.index].range.is_none()
+    }
+
     fn tell_parts(&mut self) {
         let requests = &self.requests;
         self.parts.tell(Operation::Get, |index| &requests[index].location);
@@ -465,7 +456,7 @@ impl ReadBatch {
     /// Whole files must not have grown; a range is the same whatever follows it. Watching costs 1 to 2%
     /// of a file of 4 KiB, and nothing of larger ones.
     fn beyond(&self, file: &OpenFile) -> Beyond {
-        if self.requests[file.index].range.is_none() { Beyond::Watched } else { Beyond::Ignored }
+        if self.is_whole(file) { Beyond::Watched } else { Beyond::Ignored }
     }
 
     fn check_read(&self, file: &OpenFile, fd: BorrowedFd<'_>, filled: Filled) -> Result<CacheUse> {
@@ -495,13 +486,16 @@ impl ReadBatch {
 
     /// The reads that got room, for [`Stop::Split`].
     fn regions(&mut self, bufs: Vec<Buf>) -> Vec<(OpenFile, Region)> {
+        // Who touches a mapping or reads at random wants nothing fetched ahead.
+        let ahead = self.terms.mode != PageCacheMode::FadviseRandom && self.parts.mappings().is_none();
         let opened: Vec<_> = self.opened.drain(..bufs.len()).collect();
         let mut regions = Vec::with_capacity(bufs.len());
         for (mut file, buf) in opened.into_iter().zip(bufs) {
             match self.descriptor(&mut file) {
                 Ok(fd) => {
                     let offset = file.span.start;
-                    regions.push((file, Region::new(fd.shared(), offset, buf)));
+                    let ahead = ahead && self.is_whole(&file);
+                    regions.push((file, Region::new(fd.shared(), offset, buf, ahead)));
                 }
                 Err(error) => self.settle_one(file.index, Err(error)),
             }

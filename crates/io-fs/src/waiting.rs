@@ -1,13 +1,16 @@
-//! A batch that waits for room in its place: without a thread, and without its caller.
+//! A batch under way: on a thread of the pool, on several, or waiting for room in its place without a thread, and
+//! always without its caller.
 //!
 //! The thread that opened its files is told by the place to wait, and leaves the batch here. Who gives
 //! memory back puts it in line for a thread again, before all reads that have not begun: it is older than
 //! they are. Its caller sleeps until all is done. Went it through the caller, a cap that binds would cost
 //! two switches between threads more for every batch.
 
+use crate::open_file::OpenFile;
 use crate::pool::{Pool, Seat, Turn};
 use crate::read_batch::{ReadBatch, Stop};
-use forebay_io::{Buf, Result};
+use crate::split_read::{self, Region};
+use forebay_io::{Buf, Result, Served};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
@@ -17,7 +20,7 @@ use tokio::runtime::Handle;
 
 /// The room that a batch waits for, and the batch.
 type Room = BoxFuture<'static, (Box<ReadBatch>, Result<Vec<Buf>>)>;
-type Answer = oneshot::Sender<Stop>;
+type Answer = oneshot::Sender<Vec<Result<Served>>>;
 
 /// The place of one batch where it waits, now or later.
 struct Waiting {
@@ -39,22 +42,12 @@ enum State {
     Unwanted,
 }
 
-/// Works on `batch` on threads of the pool, with `room` if that was waited for, until it is done or is
-/// to be split. None if a thread was lost.
-pub(crate) async fn run(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
+/// Works on `batch` on threads of the pool until it is done. None if a thread was lost.
+pub(crate) async fn run(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Vec<Result<Served>>> {
     let (answer, receive) = oneshot::channel();
     let waiting = Arc::new(Waiting::new(pool));
     let _wanted = Wanted(waiting.clone());
-    pool.read(false, move |seat| waiting.go_on(batch, None, answer, seat));
-    receive.await.ok()
-}
-
-/// As [`run`], for a batch that was told to wait.
-pub(crate) async fn wait(pool: &Arc<Pool>, batch: Box<ReadBatch>) -> Option<Stop> {
-    let (answer, receive) = oneshot::channel();
-    let waiting = Arc::new(Waiting::new(pool));
-    let _wanted = Wanted(waiting.clone());
-    pool.read(true, move |seat| waiting.wait(batch, answer, seat));
+    pool.read(false, move |seat| waiting.go_on(batch, None, answer, Some(seat)));
     receive.await.ok()
 }
 
@@ -83,20 +76,36 @@ impl Waiting {
         batch: Box<ReadBatch>,
         room: Option<Result<Vec<Buf>>>,
         answer: Answer,
-        seat: &Seat<'_>,
+        seat: Option<&Seat<'_>>,
     ) {
         if answer.is_canceled() {
             return;
         }
-        let (gave_up, meets_device) = (|| answer.is_canceled(), || seat.leave());
-        match batch.run(room, Turn::new(&gave_up, &meets_device)) {
+        let gave_up = || answer.is_canceled();
+        let meets_device = || seat.into_iter().for_each(Seat::leave);
+        let turn = match seat {
+            Some(seat) => Turn::new(&gave_up, &meets_device, seat),
+            None => Turn::uncounted(&gave_up),
+        };
+        match batch.run(room, turn) {
             Stop::Wait(batch) => self.wait(batch, answer, seat),
-            // Where the caller went away meanwhile, it is dropped here.
-            stop => drop(answer.send(stop)),
+            Stop::Split(batch, reads) => self.split(batch, reads, answer),
+            // Where the caller went away meanwhile, they are dropped here.
+            Stop::Done(results) => drop(answer.send(results)),
         }
     }
 
-    fn wait(self: Arc<Self>, batch: Box<ReadBatch>, answer: Answer, seat: &Seat<'_>) {
+    /// Has all threads read these, begun from here: the next batch shall not begin before all of this one has.
+    fn split(self: Arc<Self>, mut batch: Box<ReadBatch>, reads: Vec<(OpenFile, Region)>, answer: Answer) {
+        let (files, regions): (Vec<_>, Vec<_>) = reads.into_iter().unzip();
+        let (pool, target, mappings) = (self.pool.clone(), batch.target(), batch.mappings());
+        split_read::read_split(&pool, regions, target, mappings, answer, move |regions, answer| {
+            batch.settle(files, regions);
+            self.go_on(batch, None, answer, None);
+        });
+    }
+
+    fn wait(self: Arc<Self>, batch: Box<ReadBatch>, answer: Answer, seat: Option<&Seat<'_>>) {
         let room = async move {
             let room = batch.place().reserve(batch.wants()).await;
             (batch, room)
@@ -105,7 +114,7 @@ impl Waiting {
     }
 
     /// Asks for the room, and goes on if it is there.
-    fn ask(self: Arc<Self>, mut room: Room, answer: Answer, seat: &Seat<'_>) {
+    fn ask(self: Arc<Self>, mut room: Room, answer: Answer, seat: Option<&Seat<'_>>) {
         match &mut *self.state() {
             State::Unwanted => return,
             state => *state = State::Asking { again: false },
@@ -141,7 +150,7 @@ impl Wake for Waiting {
                 drop(state);
                 let State::Asleep(room, answer) = asleep else { unreachable!("seen under the lock") };
                 let pool = self.pool.clone();
-                pool.read(true, move |seat| self.ask(room, answer, seat));
+                pool.read(true, move |seat| self.ask(room, answer, Some(seat)));
             }
             State::Idle | State::Unwanted => {}
         }

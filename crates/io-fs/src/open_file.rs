@@ -1,0 +1,40 @@
+//! A file of a batch that is open, and whose descriptor that is.
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A file between the two phases.
+pub(crate) struct OpenFile {
+    pub(crate) index: usize,
+    /// None while the batch waits for room and descriptors are scarce.
+    pub(crate) fd: Option<Descriptor>,
+    pub(crate) span: Range<u64>,
+    /// Time spent on it so far.
+    pub(crate) spent: Duration,
+}
+
+/// A file's descriptor: this batch's own, or one that is kept for others too.
+pub(crate) enum Descriptor {
+    Own(OwnedFd),
+    Kept(Arc<OwnedFd>),
+}
+
+impl Descriptor {
+    pub(crate) fn shared(self) -> Arc<OwnedFd> {
+        match self {
+            Descriptor::Own(fd) => Arc::new(fd),
+            Descriptor::Kept(fd) => fd,
+        }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Descriptor::Own(fd) => fd.as_fd(),
+            Descriptor::Kept(fd) => fd.as_fd(),
+        }
+    }
+}
