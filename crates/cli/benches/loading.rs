@@ -1,7 +1,7 @@
 //! What `cargo xtask bench` asks of the loader itself, measured in one process, interleaved:
 //!
 //! * `metrics FOLDER`: epochs with metrics and without, in turn; the price of measuring.
-//! * `direct FILE`: random reads of 4 KiB past the page cache, with metrics and without, in turn.
+//! * `direct FILE`: random reads of 4 KiB past the page cache, with metrics, with a trace and with neither, in turn.
 //! * `trace FOLDER`: the same with a trace and without.
 //! * `startup FOLDER`: a bare listing, and the time to a loader's first batch, in turn; and what the
 //!   list of samples keeps resident.
@@ -192,7 +192,7 @@ const TASKS: usize = 8;
 const READS: u64 = 1280 * 128;
 const BLOCK: u64 = 4096;
 
-/// Random reads past the page cache, observed by a collector and not, in turn. With `skipped` in its facts where
+/// Random reads past the page cache, observed by a collector, by a recorder and by nobody, in turn. With `skipped` in its facts where
 /// there is nothing to measure, and why.
 fn direct(file: &Path, repeats: usize) -> Result<Value> {
     let skipped = |why: String| Ok(json!({ "facts": {}, "skipped": why }));
@@ -205,7 +205,15 @@ fn direct(file: &Path, repeats: usize) -> Result<Value> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
     let at = Location::from_path(&file.canonicalize()?)?.with_scheme("direct");
     let collector = Arc::new(MetricsCollector::new());
-    let stores: [Arc<dyn Store>; 2] = [Arc::new(Observed::new(store.clone(), collector.clone())), store];
+    let folder = tempfile::tempdir()?;
+    let header = Header::new("bench", "", Clock { realtime_ns: 0, monotonic_ns: None });
+    let path = folder.path().join("bench.jsonl.zst");
+    let recorder = Recorder::create(&path, header, Instant::now(), &RecorderOptions::default())?;
+    let stores: [Arc<dyn Store>; 3] = [
+        Arc::new(Observed::new(store.clone(), collector.clone())),
+        Arc::new(Observed::new(store.clone(), recorder.clone())),
+        store,
+    ];
     let mut objects = Vec::new();
     for store in &stores {
         match runtime.block_on(store.open(&at, ReadOptions::default())) {
@@ -214,13 +222,13 @@ fn direct(file: &Path, repeats: usize) -> Result<Value> {
         }
     }
     let pool = Pool::new(Budget::new((TASKS * BATCH) as u64 * (BLOCK + 4096))?);
-    let mut buffers = Vec::new();
-    for _ in 0..TASKS {
-        let lease = pool.lease(pool.budget().ticket(), BATCH as u32);
-        let room = Room { align: 4096, ..Room::default() };
-        let wants: Vec<_> = (0..BATCH as u32).map(|slot| Want { room, ..Want::new(slot, BLOCK) }).collect();
-        buffers.push(runtime.block_on(lease.reserve(&wants))?);
-    }
+    // One batch in the making, read by all tasks.
+    let slots = (TASKS * BATCH) as u32;
+    let lease = pool.lease(pool.budget().ticket(), slots);
+    let room = Room { align: 4096, ..Room::default() };
+    let wants: Vec<_> = (0..slots).map(|slot| Want { room, ..Want::new(slot, BLOCK) }).collect();
+    let mut all = runtime.block_on(lease.reserve(&wants))?;
+    let mut buffers: Vec<_> = (0..TASKS).map(|_| all.split_off(all.len() - BATCH)).collect();
     let mut once = |object: &Arc<dyn Object>, reads: u64| -> Result<()> {
         let blocks = object.meta().size / BLOCK;
         let each = reads / (TASKS * BATCH) as u64;
@@ -251,10 +259,10 @@ fn direct(file: &Path, repeats: usize) -> Result<Value> {
         Ok(())
     };
     objects.iter().try_for_each(|object| once(object, READS / 10))?;
-    let mut series = [Series("on", Vec::new()), Series("off", Vec::new())];
+    let mut series = ["metrics", "trace", "off"].map(|name| Series(name, Vec::new()));
     for repeat in 0..repeats {
-        for turn in 0..2 {
-            let which = (repeat + turn) % 2;
+        for turn in 0..series.len() {
+            let which = (repeat + turn) % series.len();
             series[which].time(|| once(&objects[which], READS))?;
         }
     }
@@ -262,7 +270,12 @@ fn direct(file: &Path, repeats: usize) -> Result<Value> {
     if counted < READS * repeats as u64 {
         return Err(format!("{counted} reads were counted of {} and more", READS * repeats as u64).into());
     }
-    Ok(result(&series, json!({ "samples": READS, "epochs": 1 })))
+    drop(objects);
+    let recorded = recorder.finish().ok_or("the recording ended before")?;
+    let facts = json!({
+        "samples": READS, "epochs": 1, "records": recorded.records, "dropped": recorded.dropped,
+    });
+    Ok(result(&series, facts))
 }
 
 /// CPU seconds of all threads of this process.

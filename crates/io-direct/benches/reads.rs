@@ -28,6 +28,7 @@ struct Args {
     request: Option<u64>,
     engine: Engine,
     one_by_one: bool,
+    register: bool,
 }
 
 fn args() -> Option<Args> {
@@ -41,6 +42,7 @@ fn args() -> Option<Args> {
         request: None,
         engine: Engine::Auto,
         one_by_one: false,
+        register: true,
     };
     while let Some(arg) = given.next() {
         let mut value = || given.next().unwrap_or_else(|| panic!("{arg} wants a value"));
@@ -51,6 +53,7 @@ fn args() -> Option<Args> {
             "--request" => args.request = Some(value().parse().expect("a number of bytes")),
             "--threads" => args.engine = Engine::Threads,
             "--one-by-one" => args.one_by_one = true,
+            "--plain" => args.register = false,
             _ => args.files.push(arg),
         }
     }
@@ -68,14 +71,21 @@ fn main() {
         return;
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
-    let options =
-        DirectOptions { depth: args.depth, engine: args.engine, strict: true, ..Default::default() };
+    let options = DirectOptions {
+        depth: args.depth,
+        engine: args.engine,
+        register_buffers: args.register,
+        strict: true,
+        ..Default::default()
+    };
     let store = DirectStore::new(options).expect("a store");
+    let told = store.clone();
     let (tally, seconds, cpu) = match &*args.mode {
         "random" => runtime.block_on(random(store, args)),
         "whole" => runtime.block_on(whole(store, args)),
         other => panic!("{other:?} is neither random nor whole"),
     };
+    eprintln!("{:?}", told.ring_memory());
     let Tally { samples, bytes } = tally;
     println!(r#"{{"samples":{samples},"bytes":{bytes},"seconds":{seconds},"cpu_seconds":{cpu}}}"#);
 }
@@ -90,9 +100,11 @@ async fn random(store: DirectStore, args: Args) -> (Tally, f64, f64) {
     let batch = if args.one_by_one { 1 } else { BATCH.min(args.depth as usize) };
     let tasks = (2 * args.depth as usize).div_ceil(batch);
     let pool = Pool::new(Budget::new((tasks * batch) as u64 * (args.block + 4096)).expect("a budget"));
+    // One batch in the making, read by all: its memory begins where a huge page does.
+    let mut bufs = buffers(&pool, tasks * batch, args.block).await;
     let mut all = Vec::new();
     for _ in 0..tasks {
-        all.push(buffers(&pool, batch, args.block).await);
+        all.push(bufs.split_off(bufs.len() - batch));
     }
     let (begin, before) = (Instant::now(), cpu_seconds());
     let until = begin + Duration::from_secs_f64(args.seconds);

@@ -4,6 +4,7 @@
 use crate::alignment::{Next, Part};
 use crate::bounce::{Bounce, Bounces};
 use crate::flight::{Flight, Outcome, Read};
+use crate::memory::Target;
 use crate::open_file::OpenFile;
 use rustix::io::Errno;
 use slab::Slab;
@@ -53,6 +54,8 @@ struct Op {
 pub(crate) struct Submission<'a> {
     pub(crate) op: usize,
     pub(crate) file: &'a OpenFile,
+    /// Whose memory it is; none if it is a buffer of ours.
+    pub(crate) target: Option<&'a Target>,
     pub(crate) into: *mut u8,
     pub(crate) len: u32,
     pub(crate) offset: u64,
@@ -74,6 +77,11 @@ impl Deck {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.flights.is_empty()
+    }
+
+    /// Whether more are to be sent and there is room for less than `room` of them.
+    pub(crate) fn is_full_but(&self, room: usize) -> bool {
+        !self.waiting.is_empty() && self.ops.len() + room > self.depth
     }
 
     pub(crate) fn board(&mut self, flight: Flight) {
@@ -130,12 +138,12 @@ impl Deck {
         let op = &mut self.ops[index];
         let read = &self.flights[op.flight].flight.reads[op.read];
         let done = op.done as usize;
-        let into = match (&mut op.bounce, op.part.at) {
-            (Some(bounce), _) => bounce.as_mut_slice()[done..].as_mut_ptr(),
-            (None, at) => read.target.pointer(at.unwrap_or(op.part.home) + done),
+        let (into, target) = match (&mut op.bounce, op.part.at) {
+            (Some(bounce), _) => (bounce.as_mut_slice()[done..].as_mut_ptr(), None),
+            (None, at) => (read.target.pointer(at.unwrap_or(op.part.home) + done), Some(&read.target)),
         };
         let len = (op.part.ask.end - op.part.ask.start - op.done) as u32;
-        Submission { op: index, file: &read.file, into, len, offset: op.part.ask.start + op.done }
+        Submission { op: index, file: &read.file, target, into, len, offset: op.part.ask.start + op.done }
     }
 
     /// The ring's answer to a request.

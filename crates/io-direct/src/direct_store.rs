@@ -17,6 +17,7 @@ use futures::stream::BoxStream;
 use rustix::fs::CWD;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// Files of local and mounted filesystems, past the page cache, under `direct://`. Clones share the ring
 /// and the threads.
@@ -40,6 +41,16 @@ pub struct DirectStore {
     names: FsStore,
 }
 
+/// What of the pools' memory is registered with a store's ring; see
+/// [`register_buffers`](DirectOptions::register_buffers).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RingMemory {
+    /// Bytes that are registered now.
+    pub registered: u64,
+    /// Stretches of memory that the kernel refused to register so far. They are read into all the same.
+    pub refused: u64,
+}
+
 /// Listing, asking and removing is all that the store of names does here.
 const NAMING_THREADS: usize = 2;
 
@@ -58,6 +69,14 @@ impl DirectStore {
     /// Whether reads go through an `io_uring`; else threads make them.
     pub fn uses_ring(&self) -> bool {
         self.shared.engine.has_ring()
+    }
+
+    /// What of the pools' memory the ring's kernel knows; nothing where there is no ring.
+    pub fn ring_memory(&self) -> RingMemory {
+        self.shared.engine.registered().map_or(RingMemory::default(), |counts| RingMemory {
+            registered: counts.bytes.load(Ordering::Relaxed),
+            refused: counts.refused.load(Ordering::Relaxed),
+        })
     }
 
     /// Runs a short job, and says so if its thread was lost.
@@ -192,6 +211,7 @@ impl fmt::Debug for DirectStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectStore")
             .field("ring", &self.uses_ring())
+            .field("ring_memory", &self.ring_memory())
             .field("options", &self.shared.options)
             .finish()
     }

@@ -5,6 +5,7 @@ use crate::flight::Flight;
 use crate::open_file::OpenFile;
 use crate::options::{self, DirectOptions};
 use crate::preads;
+use crate::registered::Counts;
 use crate::ring::{Ring, Seat};
 use forebay_io::Result;
 use forebay_io_fs::posix::Threads;
@@ -26,14 +27,18 @@ impl Engine {
         let bounces = Arc::new(Bounces::default());
         let ring = match options.engine {
             options::Engine::Threads => None,
-            options::Engine::Ring => Some(Ring::start(options.depth, bounces.clone())?),
-            options::Engine::Auto => match Ring::start(options.depth, bounces.clone()) {
-                Ok(ring) => Some(ring),
-                Err(error) => {
-                    tracing::info!("files are read by threads: {error}");
-                    None
+            options::Engine::Ring => {
+                Some(Ring::start(options.depth, options.register_buffers, bounces.clone())?)
+            }
+            options::Engine::Auto => {
+                match Ring::start(options.depth, options.register_buffers, bounces.clone()) {
+                    Ok(ring) => Some(ring),
+                    Err(error) => {
+                        tracing::info!("files are read by threads: {error}");
+                        None
+                    }
                 }
-            },
+            }
         };
         let usual = if ring.is_some() { BESIDE_A_RING } else { WITHOUT };
         let threads = options.threads.unwrap_or(usual);
@@ -42,6 +47,11 @@ impl Engine {
 
     pub(crate) fn has_ring(&self) -> bool {
         self.ring.is_some()
+    }
+
+    /// Of the ring's, where there is one.
+    pub(crate) fn registered(&self) -> Option<&Counts> {
+        self.ring.as_ref().map(Ring::counts)
     }
 
     pub(crate) fn submit(&self, flight: Flight) {

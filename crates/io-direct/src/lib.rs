@@ -41,11 +41,12 @@ mod options;
 #[allow(unsafe_code)]
 mod preads;
 mod put;
+mod registered;
 #[allow(unsafe_code)]
 mod ring;
 mod room;
 mod rung;
 mod shared;
 
-pub use direct_store::DirectStore;
+pub use direct_store::{DirectStore, RingMemory};
 pub use options::{DirectOptions, Engine, KEYS};

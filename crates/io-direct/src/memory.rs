@@ -4,7 +4,7 @@
 //! way: several may be, each to a stretch of its own.
 
 use crate::alignment::Ground;
-use forebay_io::Buf;
+use forebay_io::{Buf, Region};
 use std::ops::Range;
 
 /// A buffer that is being filled.
@@ -31,6 +31,11 @@ impl Target {
 
     pub(crate) fn ground(&self) -> Ground {
         self.ground
+    }
+
+    /// What of the pool's it is a part of.
+    pub(crate) fn region(&self) -> Option<Region> {
+        self.buf.region()
     }
 
     /// How many bytes its own are.

@@ -29,6 +29,11 @@ pub struct DirectOptions {
     pub engine: Engine,
     /// Requests in the ring at once, from 1 to 4096.
     pub depth: u32,
+    /// Whether memory of a pool that is read into again and again is registered with the ring, which spares the
+    /// kernel to look it up for each read. It counts in `RLIMIT_MEMLOCK` (8 MiB on most systems, nothing for
+    /// root): what that has no room for is read into as it is, and
+    /// [counted](crate::DirectStore::ring_memory).
+    pub register_buffers: bool,
     /// Threads that open, write and list files, and read where there is no ring; from 1 to 1024. None: 4
     /// with a ring, 16 without.
     pub threads: Option<usize>,
@@ -52,7 +57,7 @@ pub enum Engine {
 const MOST: u32 = 1 << 20;
 
 /// The options that can be given as text: name, and what it means.
-pub const KEYS: [(&str, &str); 7] = [
+pub const KEYS: [(&str, &str); 8] = [
     (
         "direct_io",
         "true to go past the page cache (the default), false to go through it and keep nothing there",
@@ -69,6 +74,10 @@ pub const KEYS: [(&str, &str); 7] = [
     ("sync_writes", "true to have every put survive a power cut"),
     ("io_engine", "auto, ring (io_uring, or fail) or threads (pread)"),
     ("queue_depth", "the most requests in the ring at once"),
+    (
+        "register_buffers",
+        "true to have memory that is used again and again known to the ring (the default), false not to",
+    ),
 ];
 
 impl DirectOptions {
@@ -93,6 +102,7 @@ impl DirectOptions {
             "alignment" => self.alignment = NonZeroU32::new(bytes()?),
             "min_io_size" => self.min_io_size = bytes()?,
             "sync_writes" => self.sync_writes = truth()?,
+            "register_buffers" => self.register_buffers = truth()?,
             "io_engine" => {
                 self.engine = match value {
                     "auto" => Engine::Auto,
@@ -153,6 +163,7 @@ impl Default for DirectOptions {
             sync_writes: false,
             engine: Engine::Auto,
             depth: 256,
+            register_buffers: true,
             threads: None,
             observer: None,
         }
@@ -169,6 +180,7 @@ impl fmt::Debug for DirectOptions {
             .field("sync_writes", &self.sync_writes)
             .field("engine", &self.engine)
             .field("depth", &self.depth)
+            .field("register_buffers", &self.register_buffers)
             .field("threads", &self.threads)
             .field("observer", &self.observer.is_some())
             .finish()
@@ -190,6 +202,7 @@ mod tests {
             ("sync_writes", "true"),
             ("io_engine", "threads"),
             ("queue_depth", "7"),
+            ("register_buffers", "false"),
         ] {
             assert!(options.set(key, value).unwrap(), "{key}");
             for bad in ["maybe", "-1", ""] {
@@ -197,7 +210,7 @@ mod tests {
                 assert!(error.to_string().contains(key), "{key}={bad}: {error}");
             }
         }
-        assert!(!options.direct_io && options.strict && options.sync_writes);
+        assert!(!options.direct_io && options.strict && options.sync_writes && !options.register_buffers);
         assert_eq!((options.alignment, options.min_io_size), (NonZeroU32::new(4096), 8192));
         assert_eq!((options.engine, options.depth), (Engine::Threads, 7));
         assert!(!options.set("colour", "red").unwrap());

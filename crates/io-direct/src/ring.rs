@@ -9,6 +9,7 @@ use crate::bounce::Bounces;
 use crate::deck::{Deck, Submission};
 use crate::flight::Flight;
 use crate::open_file::{DONT_CACHE, OpenFile};
+use crate::registered::{Counts, Naming, REGIONS, Registered};
 use crate::rung::Rung;
 use forebay_io::{Error, Kind, Operation, Result};
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
@@ -23,6 +24,12 @@ use std::time::Instant;
 
 /// Files that may have a seat at once; others are named by their descriptors.
 const SEATS: u32 = 1024;
+
+/// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do
+/// begins with the first two while the next are prepared, and the kernel sorts and merges the later ones. (On a
+/// virtual disk, 64 in the ring, 4 KiB: 8% more reads a second than 64 at once, and no more processor time.)
+const FIRST: usize = 2;
+const MOST: usize = 32;
 
 /// The bell's request; those of parts have their place on the deck.
 const BELL: u64 = u64::MAX;
@@ -39,6 +46,7 @@ struct Shared {
     /// The thread waits, or is about to, and must be woken.
     asleep: AtomicBool,
     bell: OwnedFd,
+    counts: Counts,
 }
 
 #[derive(Default)]
@@ -59,6 +67,8 @@ impl std::fmt::Debug for Line {
 enum Order {
     Seat(Arc<OpenFile>),
     Leave(u32),
+    /// Memory that was registered there is going.
+    Forget(u16),
 }
 
 /// A file's place in the ring's table. Given up when dropped.
@@ -96,18 +106,30 @@ impl Ring {
     ///
     /// # Errors
     /// `Unsupported` where the kernel or the container has no ring for us.
-    pub(crate) fn start(depth: u32, bounces: Arc<Bounces>) -> Result<Self> {
+    pub(crate) fn start(depth: u32, register: bool, bounces: Arc<Bounces>) -> Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| refused("eventfd", errno.into()))?;
-        let shared = Arc::new(Shared { line: Mutex::default(), asleep: AtomicBool::new(false), bell });
+        let shared = Arc::new(Shared {
+            line: Mutex::default(),
+            asleep: AtomicBool::new(false),
+            bell,
+            counts: Counts::default(),
+        });
         let (tell, told) = mpsc::sync_channel(1);
         let mine = shared.clone();
         // The thread that submits must be the one that set the ring up.
         let work = move || match begin(depth) {
             Ok((ring, seats)) => {
+                let regions = if register && ring.submitter().register_buffers_sparse(REGIONS).is_ok() {
+                    REGIONS
+                } else {
+                    0
+                };
+                let registered = Registered::new(regions);
                 mine.line().free = (0..seats).collect();
                 let _ = tell.send(Ok(()));
-                Worker { ring, shared: mine, deck: Deck::new(depth as usize, bounces) }.run();
+                let (depth, deck) = (depth as usize, Deck::new(depth as usize, bounces));
+                Worker { ring, shared: mine, deck, depth, registered }.run();
             }
             Err(error) => drop(tell.send(Err(error))),
         };
@@ -128,6 +150,11 @@ impl Ring {
             line.flights.push(flight);
         }
         self.shared.wake();
+    }
+
+    /// Of the pools' memory, what the kernel knows.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.shared.counts
     }
 
     /// A seat for a file that will be read often, if one is free; [`Ring::seated`] takes it.
@@ -206,6 +233,8 @@ struct Worker {
     ring: IoUring,
     shared: Arc<Shared>,
     deck: Deck,
+    depth: usize,
+    registered: Registered,
 }
 
 impl Worker {
@@ -224,8 +253,10 @@ impl Worker {
     fn work(&mut self) -> io::Result<()> {
         self.hang_bell();
         loop {
-            let closed = self.take();
-            self.send()?;
+            let refilled = self.refill()?;
+            // Only now: who is woken may take this processor, and the device has work meanwhile.
+            self.deck.answer();
+            let Some(closed) = refilled else { continue };
             if closed && self.deck.is_empty() {
                 return Ok(());
             }
@@ -234,17 +265,38 @@ impl Worker {
                 let line = self.shared.line();
                 line.flights.is_empty() && line.orders.is_empty() && line.closed == closed
             };
-            let entered = if wait { self.ring.submit_and_wait(1) } else { self.ring.submit() };
-            self.shared.asleep.store(false, Ordering::SeqCst);
-            match entered {
-                Ok(_) => {}
-                // Interrupted, or too much at once: what is there is taken first.
-                Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {}
-                Err(error) => return Err(error),
+            if wait {
+                let entered = self.ring.submit_and_wait(1);
+                self.shared.asleep.store(false, Ordering::SeqCst);
+                entered_or_busy(entered)?;
+                // A device tells of many at once, and the first of them wakes us: what came since is taken, too,
+                // before there is room for one request and it goes out alone.
+                self.reap();
+                if self.deck.is_full_but(2 * FIRST) {
+                    entered_or_busy(self.ring.submit())?;
+                    self.reap();
+                }
+            } else {
+                self.shared.asleep.store(false, Ordering::SeqCst);
             }
-            self.reap();
         }
+    }
+
+    /// Fills the ring with what is to be read, and takes what becomes complete meanwhile, which makes room for
+    /// more. Answers whether nothing more will come in line; none if there may be more to send.
+    fn refill(&mut self) -> io::Result<Option<bool>> {
+        let mut most = FIRST;
+        // No more often than it takes to fill the ring: else who is to be answered could wait for ever.
+        for _ in 0..=self.depth / FIRST {
+            let closed = self.take();
+            if self.push_parts(most) == 0 {
+                return Ok(Some(closed));
+            }
+            entered_or_busy(self.ring.submit())?;
+            self.reap();
+            most = (2 * most).min(MOST);
+        }
+        Ok(None)
     }
 
     fn hang_bell(&mut self) {
@@ -269,6 +321,7 @@ impl Worker {
                         let _ = seat.taken.set(());
                     }
                 }
+                Order::Forget(index) => self.forget(index),
                 Order::Leave(index) => {
                     self.put_in_table(index, -1);
                     self.shared.line().free.push(index);
@@ -279,18 +332,35 @@ impl Worker {
         closed
     }
 
+    fn forget(&mut self, index: u16) {
+        let nothing = libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 };
+        // SAFETY: it names no memory. What is being read there holds on to it in the kernel.
+        let emptied =
+            unsafe { self.ring.submitter().register_buffers_update(index.into(), &[nothing], None) };
+        match emptied {
+            Ok(()) => self.registered.forget(index, &self.shared.counts),
+            // Its place stays taken, and nothing is read there any more.
+            Err(error) => tracing::warn!("memory stays registered with the ring: {error}"),
+        }
+    }
+
     fn put_in_table(&mut self, index: u32, fd: i32) -> bool {
         self.ring.submitter().register_files_update(index, &[fd]).is_ok()
     }
 
-    /// Fills the ring with what is to be read.
-    fn send(&mut self) -> io::Result<()> {
+    /// Puts at most so many requests into the queue. Answers how many.
+    fn push_parts(&mut self, most: usize) -> usize {
         let now = Instant::now();
-        while let Some(submission) = self.deck.next(now) {
-            let entry = entry_of(&submission);
+        let mut pushed = 0;
+        while pushed < most
+            && let Some(submission) = self.deck.next(now)
+        {
+            let known = known(&mut self.registered, &self.ring, &self.shared, &submission);
+            let entry = entry_of(&submission, known);
             self.push(&entry);
+            pushed += 1;
         }
-        Ok(())
+        pushed
     }
 
     fn push(&mut self, entry: &squeue::Entry) {
@@ -302,7 +372,7 @@ impl Worker {
         }
     }
 
-    /// Takes all that is complete, and answers together who waits for it.
+    /// Takes all that is complete. Who waits for it is answered when the ring is full again.
     fn reap(&mut self) {
         let now = Instant::now();
         let mut hang_again = false;
@@ -315,21 +385,75 @@ impl Worker {
         if hang_again {
             self.hang_bell();
         }
-        self.deck.answer();
     }
 }
 
-fn entry_of(submission: &Submission<'_>) -> squeue::Entry {
-    let Submission { op, file, into, len, offset } = *submission;
+/// Interrupted, or too much at once: what is there is taken first, and then it goes on.
+fn entered_or_busy(entered: io::Result<usize>) -> io::Result<()> {
+    match entered {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+/// Where what a request reads into is registered, if it is; it may be now.
+fn known(
+    registered: &mut Registered,
+    ring: &IoUring,
+    shared: &Arc<Shared>,
+    submission: &Submission<'_>,
+) -> Option<u16> {
+    let Submission { target, into, len, .. } = *submission;
+    match registered.naming(target?, into.addr(), len as usize) {
+        Naming::Plain => None,
+        Naming::Known(index) => Some(index),
+        Naming::Register(index, region) => {
+            let memory = libc::iovec {
+                iov_base: std::ptr::with_exposed_provenance_mut(region.address()),
+                iov_len: region.len(),
+            };
+            // SAFETY: this is committed memory of a pool, of which the submission has a part; the kernel only
+            // pins its pages. It writes there when a request says so, which then holds a buffer in them, and
+            // none does once the region is gone.
+            let done = unsafe { ring.submitter().register_buffers_update(index.into(), &[memory], None) };
+            if let Err(error) = done {
+                tracing::info!("{} bytes of memory are not registered with the ring: {error}", region.len());
+                registered.refused(region, &shared.counts);
+                return None;
+            }
+            if registered.registered(index, region.clone(), &shared.counts) {
+                let shared = Arc::downgrade(shared);
+                region.when_gone(move || {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.line().orders.push(Order::Forget(index));
+                        shared.wake();
+                    }
+                });
+            }
+            Some(index)
+        }
+    }
+}
+
+fn entry_of(submission: &Submission<'_>, known: Option<u16>) -> squeue::Entry {
+    let Submission { op, file, into, len, offset, .. } = *submission;
     let flags = if file.rung == Rung::DontCache { DONT_CACHE as i32 } else { 0 };
-    let entry = match file.seat.as_ref().filter(|seat| seat.taken.get().is_some()) {
-        Some(seat) => {
-            opcode::Read::new(types::Fixed(seat.index), into, len).offset(offset).rw_flags(flags).build()
-        }
-        None => {
-            let fd = types::Fd(file.fd.as_raw_fd());
-            opcode::Read::new(fd, into, len).offset(offset).rw_flags(flags).build()
-        }
+    let seat = file.seat.as_ref().filter(|seat| seat.taken.get().is_some());
+    macro_rules! read {
+        ($fd:expr) => {
+            match known {
+                Some(index) => {
+                    opcode::ReadFixed::new($fd, into, len, index).offset(offset).rw_flags(flags).build()
+                }
+                None => opcode::Read::new($fd, into, len).offset(offset).rw_flags(flags).build(),
+            }
+        };
+    }
+    let entry = match seat {
+        Some(seat) => read!(types::Fixed(seat.index)),
+        None => read!(types::Fd(file.fd.as_raw_fd())),
     };
     entry.user_data(op as u64)
 }

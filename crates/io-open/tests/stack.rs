@@ -126,6 +126,7 @@ fn direct_files_have_options_of_their_own() {
         ("min_io_size", "4KiB"),
         ("sync_writes", "true"),
         ("strict", "true"),
+        ("register_buffers", "false"),
     ] {
         let options = parse(key, value).unwrap();
         open(&at, &options).unwrap();

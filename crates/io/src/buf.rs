@@ -1,7 +1,7 @@
 //! An owned, exclusive stretch of leased memory: what a read is given and gives back.
 
 use crate::claim::Claim;
-use crate::{Lease, Place, Pool};
+use crate::{Lease, Place, Pool, Region};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -65,6 +65,12 @@ impl Buf {
     /// what padding follows.
     pub fn after(&self) -> usize {
         self.after
+    }
+
+    /// The memory that it is a part of: what its lease has committed now, which is nothing where all its slots
+    /// are empty. Not for each read: it takes a lock.
+    pub fn region(&self) -> Option<Region> {
+        self.lease.region()
     }
 
     /// All of its memory: spare bytes, its own (from [`Buf::before`] on), spare bytes. What is left in

@@ -8,7 +8,9 @@
 use crate::lock::Mutex;
 use crate::place::SLOT_ALIGN;
 use crate::slab::Slab;
-use crate::{Buf, Error, Kind, Operation, Place, Pool, Reservation, Result, Room, Taken, Ticket, Want};
+use crate::{
+    Buf, Error, Kind, Operation, Place, Pool, Region, Reservation, Result, Room, Taken, Ticket, Want,
+};
 use futures::future::BoxFuture;
 use std::fmt;
 use std::future::poll_fn;
@@ -120,6 +122,11 @@ impl Lease {
             Poll::Ready(())
         })
         .await;
+    }
+
+    /// The memory that its slots lie in; none as long as they are empty.
+    pub(crate) fn region(&self) -> Option<Region> {
+        self.table.lock().slab.as_mut().map(|slab| slab.region())
     }
 
     /// Lends a slot again that has its memory and is not lent.

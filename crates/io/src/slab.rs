@@ -7,9 +7,11 @@
 //!
 //! This module owns the mapping; nothing else in the crate calls `mmap`.
 
+use crate::region::{Life, Region};
 use crate::{Error, Kind, Operation, Result};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap_anonymous, mprotect, munmap};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
 /// Memory is committed in steps of this many bytes, so that a slab that grows sample by sample does
 /// not make a system call for each. A multiple of every page size in use.
@@ -28,6 +30,8 @@ pub(crate) struct Slab {
     base: NonNull<u8>,
     reserved: usize,
     committed: usize,
+    /// Ends before committed memory goes. None: nobody asked since it last did.
+    life: Option<Arc<Life>>,
 }
 
 // SAFETY: a slab is plain memory that it owns alone; access to it is governed by `Lease`.
@@ -62,7 +66,7 @@ impl Slab {
         // SAFETY: the range is our own mapping, and the advice changes none of its bytes. Where the kernel
         // does not know it, pages are small.
         let _ = unsafe { madvise(base.as_ptr().cast(), reserved, Advice::LinuxHugepage) };
-        Ok(Slab { map, mapped, base, reserved, committed: 0 })
+        Ok(Slab { map, mapped, base, reserved, committed: 0, life: None })
     }
 
     /// Makes the first `bytes` accessible. Answers by how many bytes `committed` grew.
@@ -90,6 +94,7 @@ impl Slab {
         let keep = keep.next_multiple_of(STEP);
         let gone = self.committed.saturating_sub(keep);
         if gone > 0 {
+            self.end_life();
             // SAFETY: the range lies inside our own mapping, and no slot beyond `keep` is lent: the
             // only caller trims slabs that are free or about to be leased.
             unsafe {
@@ -111,6 +116,18 @@ impl Slab {
         self.base
     }
 
+    /// What is committed now, for who wants to know when it goes.
+    pub(crate) fn region(&mut self) -> Region {
+        let life = self.life.get_or_insert_default().clone();
+        Region::new(self.base.as_ptr().addr(), self.committed, life)
+    }
+
+    fn end_life(&mut self) {
+        if let Some(life) = self.life.take() {
+            life.end();
+        }
+    }
+
     /// How many bytes are accessible.
     pub(crate) fn committed(&self) -> usize {
         self.committed
@@ -125,6 +142,7 @@ fn no_memory(context: String, errno: rustix::io::Errno) -> Error {
 
 impl Drop for Slab {
     fn drop(&mut self) {
+        self.end_life();
         // SAFETY: the mapping is ours, and whoever could reach into it held the lease that owns us.
         // An error here (which the kernel does not give for a whole mapping) would only leak.
         let _ = unsafe { munmap(self.map.as_ptr().cast(), self.mapped) };
@@ -147,6 +165,36 @@ mod tests {
         assert_eq!((slab.base(), slab.committed()), (base, STEP * 2));
         // SAFETY: still committed.
         assert_eq!(unsafe { base.read() }, 7);
+    }
+
+    #[test]
+    fn a_region_hears_before_its_memory_goes_and_only_then() {
+        let mut slab = Slab::reserve(1 << 20).unwrap();
+        slab.commit(STEP).unwrap();
+        let small = slab.region();
+        slab.commit(STEP * 3).unwrap();
+        let large = slab.region();
+        assert!(small.is_same(&large) && (small.len(), large.len()) == (STEP, STEP * 3));
+        let heard = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = |region: &Region| {
+            let heard = heard.clone();
+            region.when_gone(move || {
+                heard.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            });
+        };
+        let times = || heard.load(std::sync::atomic::Ordering::SeqCst);
+        count(&small);
+        assert_eq!(slab.trim(STEP * 3), 0);
+        assert!(!small.is_gone() && times() == 0, "nothing went");
+        slab.trim(STEP);
+        assert!(small.is_gone() && large.is_gone() && times() == 1);
+        count(&large);
+        assert_eq!(times(), 2, "it is gone already");
+        let next = slab.region();
+        assert!(!next.is_gone() && !next.is_same(&large));
+        count(&next);
+        drop(slab);
+        assert!(next.is_gone() && times() == 3);
     }
 
     #[test]

@@ -41,7 +41,7 @@ impl Measured {
         self.series.get(name).with_context(|| format!("the bench has no readings of {name:?}"))
     }
 
-    fn fact(&self, name: &str) -> anyhow::Result<f64> {
+    pub(super) fn fact(&self, name: &str) -> anyhow::Result<f64> {
         self.facts.get(name).copied().with_context(|| format!("the bench does not tell {name:?}"))
     }
 
@@ -51,11 +51,11 @@ impl Measured {
         Ok(median(of.iter().zip(to).map(|(a, b)| a / b).collect()))
     }
 
-    /// Prints what "on" costs beside "off", by processor time, which a neighbour on the machine disturbs least, and by
+    /// Prints what the contender `on` costs beside "off", by processor time, which a neighbour on the machine disturbs least, and by
     /// the clock; each with the least and the most of all repeats, for a percent to be told from noise.
-    pub(super) fn price(&self, most: f64) -> anyhow::Result<()> {
+    pub(super) fn price(&self, on: &str, most: f64) -> anyhow::Result<()> {
         let ratios = |figure: fn(&Series) -> &Vec<f64>| -> anyhow::Result<Vec<f64>> {
-            let (on, off) = (figure(self.series("on")?), figure(self.series("off")?));
+            let (on, off) = (figure(self.series(on)?), figure(self.series("off")?));
             let mut ratios: Vec<_> = on.iter().zip(off).map(|(on, off)| on / off).collect();
             ratios.sort_by(f64::total_cmp);
             ensure!(!ratios.is_empty(), "the bench has no repeats");
@@ -125,7 +125,7 @@ pub(super) fn on_and_off(
     page_cache::warm(&dataset.files)?;
     let measured = measure(workspace, what, &dataset.folder, rounds)?;
     println!("\n{title}, {} cached\n{}", dataset.folder.display(), measured.table());
-    measured.price(most)?;
+    measured.price("on", most)?;
     Ok(measured)
 }
 

@@ -4,20 +4,13 @@
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use super::dataset::Shape;
 use super::loading::{self, bar};
-use super::{Args, data_folder, files, machine, page_cache, results};
+use super::{Args, data_folder, direct_price, files, machine, results};
 use crate::shell;
 use crate::workspace::Workspace;
 
 /// With fewer, a percent cannot be told from noise.
 const ROUNDS: usize = 7;
-
-/// What is read past the page cache.
-const DIRECT: Shape = Shape { name: "metrics-direct", size: 256 << 20, count: 1 };
-
-/// The rate at which the price of metrics counts.
-const IOPS: f64 = 80_000.0;
 
 pub(super) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     let data = data_folder(workspace)?;
@@ -38,7 +31,7 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         all.push(serde_json::to_value(measured)?);
     }
     if args.only.is_empty() {
-        all.push(direct(workspace, &DIRECT.make(&data)?.files[0], rounds)?);
+        all.push(serde_json::to_value(direct_price::run(workspace, &data, rounds)?)?);
     }
     results::write(workspace, "metrics", &machine::describe(workspace.root(), &data), &all)
 }
@@ -82,27 +75,4 @@ fn accuracy(workspace: &Workspace) -> anyhow::Result<Value> {
     }
     anyhow::ensure!(found.len() == 20, "{} of 20 readings of accuracy in {output:?}", found.len());
     Ok(json!({ "accuracy": found }))
-}
-
-/// Random reads past the page cache, as fast as the device goes.
-fn direct(workspace: &Workspace, file: &std::path::Path, rounds: usize) -> anyhow::Result<Value> {
-    page_cache::evict(&[file.to_owned()])?;
-    let measured = loading::measure(workspace, "direct", file, rounds)?;
-    println!("\nmetrics on and off, random reads of 4 KiB past the page cache");
-    match &measured.skipped {
-        Some(why) => println!("skipped: {why}"),
-        None => {
-            print!("{}", measured.table());
-            let seconds = super::reading::median(measured.series("off")?.seconds.clone());
-            let rate = measured.facts.get("samples").context("the bench does not tell its reads")? / seconds;
-            println!("       {rate:.0} reads/s without metrics; the price counts at {IOPS:.0}");
-            measured.price(1.01)?;
-            if rate < IOPS {
-                println!(
-                    "       the device is slower than that: the CPU time of a read is what can be compared"
-                );
-            }
-        }
-    }
-    Ok(serde_json::to_value(measured)?)
 }

@@ -3,6 +3,8 @@
 mod contest;
 mod dataset;
 mod direct;
+mod direct_peers;
+mod direct_price;
 mod feeding;
 mod files;
 pub(crate) mod fio;
