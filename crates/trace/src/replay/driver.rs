@@ -77,8 +77,9 @@ pub fn replay(
 ) -> Result<Fidelity> {
     options.validate()?;
     let _inside = runtime.enter();
-    let mut timer = Timer::new(options.priority)?;
     let mut driver = Driver::new(plan, options, stores)?;
+    // Not before: sorting a long trace is nothing to do ahead of all others.
+    let mut timer = Timer::new(options.priority)?;
     let waker = waker(Arc::new(Wake(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut told = driver.begin;
