@@ -25,7 +25,7 @@ use rustix::io::Errno;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// Files from which a batch is divided among threads. Batches of the usual size are not: several are
 /// under way at once, and each is one job and one wake-up.
@@ -183,6 +183,10 @@ impl Store for FsStore {
                 return requests.iter().map(refuse).collect();
             }
             let _under_way = self.files.kept.begin();
+            place.pool().served_by(|| {
+                let crew: Weak<Pool> = Arc::downgrade(&self.pool);
+                crew
+            });
             let files = requests.len();
             let parts =
                 if files < DIVIDE_FROM { 1 } else { self.pool.threads().min(files * 2 / DIVIDE_FROM) };

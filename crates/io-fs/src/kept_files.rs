@@ -5,7 +5,8 @@
 //! is another), so it is opened anew by its name. All are closed when no batch is under way, so that
 //! nobody wonders where the space of deleted files is.
 
-use forebay_io::{Location, PageCacheMode};
+use crate::version::Stamp;
+use forebay_io::{GetRequest, Location, PageCacheMode, Version};
 use rustix::fd::OwnedFd;
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashMap;
@@ -34,8 +35,29 @@ struct State {
 
 #[derive(Debug)]
 struct Kept {
-    fd: Arc<OwnedFd>,
+    file: Arc<KeptFile>,
     used: u64,
+    /// In which look for several it was found last, and as which of them.
+    found: (u64, usize),
+}
+
+/// An open file, and which version of it was opened.
+#[derive(Debug)]
+pub(crate) struct KeptFile {
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) version: Version,
+    /// The same in numbers: that a file still is what it was is asked for each batch that reads of it.
+    pub(crate) stamp: Stamp,
+}
+
+/// What a look for the file of one of several requests came to.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is not kept, or not of the version that is asked for.
+    No,
+    First(Arc<KeptFile>),
+    /// The same as that of an earlier one of the requests.
+    Same(usize),
 }
 
 impl KeptFiles {
@@ -56,25 +78,45 @@ impl KeptFiles {
         Batch(self)
     }
 
-    /// The open file, if it is kept.
-    pub(crate) fn find(&self, mode: PageCacheMode, location: &Location) -> Option<Arc<OwnedFd>> {
+    /// The open files of ranges that are pinned to a version, if they are kept. The lock is taken once for all.
+    pub(crate) fn find(&self, mode: PageCacheMode, requests: &[GetRequest]) -> Vec<Found> {
+        if !requests.iter().any(is_pinned) {
+            return requests.iter().map(|_| Found::No).collect();
+        }
         let mut state = self.state();
         state.clock += 1;
         let now = state.clock;
-        let kept = state.files.get_mut(&mode)?.get_mut(location)?;
-        kept.used = now;
-        Some(kept.fd.clone())
+        let Some(files) = state.files.get_mut(&mode) else {
+            return requests.iter().map(|_| Found::No).collect();
+        };
+        let mut find = |(index, request): (usize, &GetRequest)| {
+            let Some(wanted) = request.if_version.as_ref().filter(|_| is_pinned(request)) else {
+                return Found::No;
+            };
+            match files.get_mut(&request.location) {
+                Some(kept) if kept.file.version == *wanted => {
+                    kept.used = now;
+                    if kept.found.0 == now {
+                        return Found::Same(kept.found.1);
+                    }
+                    kept.found = (now, index);
+                    Found::First(kept.file.clone())
+                }
+                _ => Found::No,
+            }
+        };
+        requests.iter().enumerate().map(&mut find).collect()
     }
 
     /// Keeps a file, in the place of the one that was not used for longest.
-    pub(crate) fn keep(&self, mode: PageCacheMode, location: &Location, fd: &Arc<OwnedFd>) {
+    pub(crate) fn keep(&self, mode: PageCacheMode, location: &Location, file: &Arc<KeptFile>) {
         let mut state = self.state();
         if state.batches == 0 || self.most == 0 {
             return;
         }
         let gone = if state.count >= self.most { state.evict() } else { None };
         state.clock += 1;
-        let kept = Kept { fd: fd.clone(), used: state.clock };
+        let kept = Kept { file: file.clone(), used: state.clock, found: (0, 0) };
         let before = state.files.entry(mode).or_default().insert(location.clone(), kept);
         state.count += usize::from(before.is_none());
         drop(state);
@@ -90,6 +132,11 @@ impl KeptFiles {
         drop(state);
         drop(gone);
     }
+}
+
+/// Whether a request is for a range of one version of a file. Only those are kept open.
+pub(crate) fn is_pinned(request: &GetRequest) -> bool {
+    request.range.is_some() && request.if_version.is_some()
 }
 
 impl State {
@@ -122,8 +169,16 @@ impl Drop for Batch<'_> {
 mod tests {
     use super::*;
 
-    fn file() -> Arc<OwnedFd> {
-        Arc::new(std::fs::File::open("/dev/null").unwrap().into())
+    fn file() -> Arc<KeptFile> {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let stat = rustix::fs::fstat(&file).unwrap();
+        let (version, stamp) = (crate::version::version_of(&stat), Stamp::of(&stat));
+        Arc::new(KeptFile { fd: Arc::new(file.into()), version, stamp })
+    }
+
+    fn request(location: &Location) -> GetRequest {
+        let if_version = Some(file().version.clone());
+        GetRequest { range: Some(0..1), if_version, ..GetRequest::whole(location.clone(), 0) }
     }
 
     #[test]
@@ -131,16 +186,17 @@ mod tests {
         let kept = KeptFiles { most: 2, state: Mutex::default() };
         let mode = PageCacheMode::Default;
         let at = ["file:///a", "file:///b", "file:///c"].map(|text| text.parse::<Location>().unwrap());
-        let there = || at.each_ref().map(|location| kept.find(mode, location).is_some());
+        let is = |mode, location| matches!(kept.find(mode, &[request(location)])[..], [Found::First(_)]);
+        let there = || at.each_ref().map(|location| is(mode, location));
         kept.keep(mode, &at[0], &file());
         assert_eq!(there(), [false; 3], "no batch is under way");
         let batches = (kept.begin(), kept.begin());
         kept.keep(mode, &at[0], &file());
         kept.keep(mode, &at[1], &file());
-        kept.find(mode, &at[0]);
+        is(mode, &at[0]);
         kept.keep(mode, &at[2], &file());
         assert_eq!(there(), [true, false, true]);
-        assert!(kept.find(PageCacheMode::FadviseRandom, &at[0]).is_none(), "advised otherwise");
+        assert!(!is(PageCacheMode::FadviseRandom, &at[0]), "advised otherwise");
         kept.forget(mode, &at[0]);
         assert_eq!(there(), [false, false, true]);
         drop(batches.0);
@@ -148,5 +204,19 @@ mod tests {
         drop(batches.1);
         assert_eq!(there(), [false; 3]);
         assert_eq!(kept.state().count, 0);
+    }
+
+    #[test]
+    fn of_several_requests_each_file_is_found_once_and_only_its_version() {
+        let kept = KeptFiles { most: 2, state: Mutex::default() };
+        let mode = PageCacheMode::Default;
+        let _batch = kept.begin();
+        let at: Location = "file:///a".parse().unwrap();
+        kept.keep(mode, &at, &file());
+        let other = GetRequest { if_version: Some(Version::new("other")), ..request(&at) };
+        let whole = GetRequest { range: None, ..request(&at) };
+        let found = kept.find(mode, &[whole, request(&at), other, request(&at)]);
+        assert!(matches!(found[..], [Found::No, Found::First(_), Found::No, Found::Same(1)]), "{found:?}");
+        assert!(matches!(kept.find(mode, &[request(&at)])[..], [Found::First(_)]), "each look by itself");
     }
 }

@@ -1,5 +1,6 @@
 //! A file of a batch that is open, and whose descriptor that is.
 
+use crate::kept_files::KeptFile;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ops::Range;
 use std::sync::Arc;
@@ -18,14 +19,14 @@ pub(crate) struct OpenFile {
 /// A file's descriptor: this batch's own, or one that is kept for others too.
 pub(crate) enum Descriptor {
     Own(OwnedFd),
-    Kept(Arc<OwnedFd>),
+    Kept(Arc<KeptFile>),
 }
 
 impl Descriptor {
     pub(crate) fn shared(self) -> Arc<OwnedFd> {
         match self {
             Descriptor::Own(fd) => Arc::new(fd),
-            Descriptor::Kept(fd) => fd,
+            Descriptor::Kept(file) => file.fd.clone(),
         }
     }
 }
@@ -34,7 +35,7 @@ impl AsFd for Descriptor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Descriptor::Own(fd) => fd.as_fd(),
-            Descriptor::Kept(fd) => fd.as_fd(),
+            Descriptor::Kept(file) => file.fd.as_fd(),
         }
     }
 }

@@ -11,15 +11,26 @@
 //! given to several threads counts until they have begun all of it ([`Pool::occupy`]): were the next ones let in before,
 //! each would take memory that it fills much later, and memory touched for the first time is slow.
 //!
+//! A consumer's thread that waits for a batch lends a hand ([`Crew`]): it reads out of the page cache itself, and
+//! one thread of the pool fewer does, so that readers and consumer together are as many as there are cores, and
+//! none of them is switched off a core to let another on. It never waits for a device on behalf of the pool but
+//! for the one file that turned out not to be cached; what is left of that batch goes back into the line.
+//!
 //! Not here: what the jobs do.
 
-use forebay_io::{Error, Kind, Operation, Result};
+use forebay_io::{Crew, Error, Kind, Operation, Result};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a consumer that went away with a batch is thought to come back at once and to read then. One that takes
+/// the next batch without doing much is back within some tens of microseconds; one that stays away for longer works
+/// or waits elsewhere, and has no use for a core that is kept free for it.
+const SOON: Duration = Duration::from_micros(300);
 
 enum Job {
     /// Keeps a core busy, as long as it finds its bytes in the page cache.
@@ -53,6 +64,12 @@ struct Line {
     at_once: usize,
     /// The read that told or ended last had met the device.
     met_device: bool,
+    /// The last read found all it wanted in the page cache.
+    cached: bool,
+    /// When a consumer was here last.
+    consumer: Option<Instant>,
+    /// How long it is expected back.
+    soon: Duration,
     closed: bool,
 }
 
@@ -61,18 +78,19 @@ struct Line {
 pub(crate) struct Turn<'a> {
     gave_up: &'a dyn Fn() -> bool,
     meets_device: &'a dyn Fn(),
+    goes_back: &'a dyn Fn() -> bool,
     met_device: bool,
 }
 
 impl<'a> Turn<'a> {
-    /// A turn that can be given up and told on, of a read that took its seat.
-    pub(crate) fn new(gave_up: &'a dyn Fn() -> bool, meets_device: &'a dyn Fn(), seat: &Seat<'_>) -> Self {
-        Turn { gave_up, meets_device, met_device: seat.met_device }
-    }
-
-    /// A turn on a thread that is not counted.
-    pub(crate) fn uncounted(gave_up: &'a dyn Fn() -> bool) -> Self {
-        Turn { gave_up, meets_device: &|| {}, met_device: false }
+    /// A turn that can be given up and told on, of a read that took its seat when reads met the device or not.
+    pub(crate) fn new(
+        gave_up: &'a dyn Fn() -> bool,
+        meets_device: &'a dyn Fn(),
+        goes_back: &'a dyn Fn() -> bool,
+        met_device: bool,
+    ) -> Self {
+        Turn { gave_up, meets_device, goes_back, met_device }
     }
 
     /// Whether nobody waits for the result any more.
@@ -89,6 +107,12 @@ impl<'a> Turn<'a> {
     pub(crate) fn meets_device(&self) {
         (self.meets_device)();
     }
+
+    /// Whether what is left of this read is to go back into the line: it has met the device, on a thread that must not
+    /// wait for that.
+    pub(crate) fn goes_back(&self) -> bool {
+        (self.goes_back)()
+    }
 }
 
 /// A place among the reads that may run, for one that goes on as jobs of its own.
@@ -104,19 +128,32 @@ impl Drop for Occupied {
 /// The place of one running read among those that may.
 pub(crate) struct Seat<'a> {
     shared: &'a Shared,
+    /// Of a consumer's thread, and not counted.
+    guest: bool,
     left: Cell<bool>,
     /// When it was taken, reads met the device.
     met_device: bool,
 }
 
 impl Seat<'_> {
+    /// See [`Turn::met_device`].
+    pub(crate) fn met_device(&self) -> bool {
+        self.met_device
+    }
+
+    /// See [`Turn::goes_back`].
+    pub(crate) fn goes_back(&self) -> bool {
+        self.guest && self.left.get()
+    }
+
     /// Others may run meanwhile.
     pub(crate) fn leave(&self) {
         if !self.left.replace(true) {
             let mut line = self.shared.line();
-            line.reading -= 1;
+            line.reading -= usize::from(!self.guest);
             line.at_once = self.shared.threads;
             line.met_device = true;
+            line.cached = false;
             drop(line);
             self.shared.arrived.notify_all();
         }
@@ -142,21 +179,38 @@ impl Shared {
                 }
                 Some(Job::Read(job)) => {
                     line.reading += 1;
+                    // A core that was kept for a consumer who is not back.
+                    let more = !line.jobs.is_empty() && line.may_read();
                     let met_device = line.met_device;
                     drop(line);
-                    let seat = Seat { shared: self, left: Cell::new(false), met_device };
-                    let _ = catch_unwind(AssertUnwindSafe(|| job(&seat)));
-                    line = self.line();
-                    if !seat.left.get() {
-                        line.reading -= 1;
-                        line.at_once = self.cores;
-                        line.met_device = false;
+                    if more {
+                        self.arrived.notify_one();
                     }
+                    line = self.read(job, false, met_device);
                 }
                 None if line.closed && line.jobs.is_empty() => return,
                 None => line = self.arrived.wait(line).unwrap_or_else(PoisonError::into_inner),
             }
         }
+    }
+
+    /// Runs a read, whose seat is counted already if it has one.
+    fn read(
+        &self,
+        job: Box<dyn FnOnce(&Seat<'_>) + Send>,
+        guest: bool,
+        met_device: bool,
+    ) -> MutexGuard<'_, Line> {
+        let seat = Seat { shared: self, guest, left: Cell::new(false), met_device };
+        let _ = catch_unwind(AssertUnwindSafe(|| job(&seat)));
+        let mut line = self.line();
+        if !seat.left.get() {
+            line.reading -= usize::from(!guest);
+            line.at_once = self.cores;
+            line.cached = true;
+            line.met_device = false;
+        }
+        line
     }
 
     fn submit(&self, job: Job, first: bool) {
@@ -176,8 +230,12 @@ impl Shared {
 }
 
 impl Line {
+    /// Whether one thread more may. One always may, with a consumer or without.
     fn may_read(&self) -> bool {
-        self.reading < self.at_once
+        let here = || self.consumer.is_some_and(|seen| seen.elapsed() < self.soon);
+        // The last core is the consumer's.
+        let last = self.cached && self.reading > 0 && self.reading + 1 == self.at_once;
+        self.reading < self.at_once && !(last && here())
     }
 
     /// The first job that may begin now.
@@ -204,7 +262,7 @@ impl Pool {
     /// `Unavailable` if the system starts no more threads.
     pub fn new(name: &str, threads: usize, cores: usize) -> Result<Self> {
         let cores = cores.clamp(1, threads.max(1));
-        let line = Mutex::new(Line { at_once: cores, ..Line::default() });
+        let line = Mutex::new(Line { at_once: cores, soon: SOON, ..Line::default() });
         let pool = Pool { shared: Arc::new(Shared { threads, cores, line, arrived: Condvar::new() }) };
         for index in 0..threads {
             let shared = pool.shared.clone();
@@ -271,6 +329,26 @@ impl Pool {
     }
 }
 
+impl Crew for Pool {
+    fn seen(&self) {
+        let now = Instant::now();
+        self.shared.line().consumer = Some(now);
+    }
+
+    fn lend_a_hand(&self) -> bool {
+        let mut line = self.shared.line();
+        if !line.cached || line.reading >= self.shared.cores {
+            return false;
+        }
+        let first = line.jobs.iter().position(|job| matches!(job, Job::Read(_)));
+        let Some(Job::Read(job)) = first.and_then(|first| line.jobs.remove(first)) else { return false };
+        drop(line);
+        let mut line = self.shared.read(job, true, false);
+        line.consumer = Some(Instant::now());
+        true
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.line().closed = true;
@@ -329,6 +407,66 @@ mod tests {
     fn cached_reads_run_on_the_cores_and_waiting_ones_on_all_threads() {
         assert_eq!(begun_at_once(6, false), 6);
         assert_eq!(begun_at_once(8, true), 8);
+    }
+
+    /// A pool of two threads that has read from the page cache, of whose cores one is taken until the gate opens.
+    fn half_busy(soon: Duration) -> (Pool, std::sync::mpsc::Sender<()>) {
+        let pool = Pool::new("test", 2, 2).unwrap();
+        pool.shared.line().soon = soon;
+        pool.read(false, |_| {});
+        while !pool.shared.line().cached {
+            std::thread::yield_now();
+        }
+        let (open, gate) = std::sync::mpsc::channel();
+        let (tell, begun) = std::sync::mpsc::channel();
+        pool.read(false, move |_| {
+            tell.send(()).unwrap();
+            let _ = gate.recv();
+        });
+        begun.recv().unwrap();
+        (pool, open)
+    }
+
+    #[test]
+    fn a_consumer_reads_in_place_of_a_thread() {
+        let (pool, _gate) = half_busy(Duration::MAX);
+        assert!(!pool.lend_a_hand(), "there is nothing to read");
+        pool.seen();
+        let (tell, ran) = std::sync::mpsc::channel();
+        pool.read(false, move |_| tell.send(std::thread::current().id()).unwrap());
+        assert!(pool.lend_a_hand());
+        assert_eq!(ran.recv().unwrap(), std::thread::current().id());
+        assert!(!pool.lend_a_hand());
+    }
+
+    #[test]
+    fn a_consumer_leaves_what_meets_the_device_to_the_threads() {
+        let (pool, _gate) = half_busy(Duration::MAX);
+        pool.seen();
+        let (tell, told) = std::sync::mpsc::channel();
+        pool.read(false, move |seat| {
+            let before = seat.goes_back();
+            seat.leave();
+            tell.send((before, seat.goes_back())).unwrap();
+        });
+        assert!(pool.lend_a_hand());
+        assert_eq!(told.recv().unwrap(), (false, true));
+        assert!(!pool.shared.line().cached && pool.shared.line().reading == 1);
+        let (tell, told) = std::sync::mpsc::channel();
+        pool.read(false, move |seat| {
+            seat.leave();
+            tell.send(seat.goes_back()).unwrap();
+        });
+        assert!(!told.recv().unwrap(), "a thread of the pool goes on");
+    }
+
+    #[test]
+    fn a_consumer_that_stays_away_leaves_its_core_to_the_threads() {
+        let (pool, _gate) = half_busy(Duration::ZERO);
+        pool.seen();
+        let (tell, ran) = std::sync::mpsc::channel();
+        pool.read(false, move |_| tell.send(()).unwrap());
+        ran.recv().unwrap();
     }
 
     #[test]

@@ -7,11 +7,12 @@
 //! A batch knows nothing of threads or futures: [`ReadBatch::run`] works until it is done or cannot go
 //! on, and says which.
 
+mod opening;
+
 use crate::announce::announce;
 use crate::descriptors::{Descriptors, Held};
 use crate::failure;
-use crate::file::{self, Beyond, Filled, Stopped, Tried};
-use crate::folder::Folder;
+use crate::file::{self, Beyond, Filled, Tried};
 use crate::kept_files::KeptFiles;
 use crate::mapping::{Mappings, Probe};
 use crate::open_file::{Descriptor, OpenFile};
@@ -29,16 +30,12 @@ use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Files opened before the first of them is read. Sizes are asked for in one go per group, so larger
 /// ones save locks of the place (about 2 ns a file are left of it at 64); smaller ones save descriptors
 /// (a process may have 1024 by default, and each thread of the pool holds one group).
 pub(crate) const GROUP: usize = 64;
-
-/// Opening a file whose inode is in memory takes 2 to 5 us; one that has to be fetched takes a device's
-/// latency, 50 us and more. Files that took longer than this on average met the device.
-const OPENED_FROM_CACHE: Duration = Duration::from_micros(30);
 
 /// Reads neighbours of one file, which are in the order of their offsets, with one request. False if that
 /// did not fill them all. What lies between them goes to `scratch`.
@@ -120,6 +117,8 @@ pub(crate) enum Stop {
     Done(Vec<Result<Served>>),
     /// [`ReadBatch::wants`] must be reserved first.
     Wait(Box<ReadBatch>),
+    /// Another thread is to go on with it, with this room for the first of its open files.
+    Back(Box<ReadBatch>, Option<Vec<Buf>>),
     /// These reads are large enough for several threads; [`ReadBatch::settle`] takes the results.
     Split(Box<ReadBatch>, Vec<(OpenFile, Region)>),
 }
@@ -184,7 +183,10 @@ impl ReadBatch {
                         let regions = self.regions(bufs);
                         return Stop::Split(self, regions);
                     }
-                    self.read(bufs, turn);
+                    let left = self.read(bufs, turn);
+                    if turn.goes_back() {
+                        return Stop::Back(self, (!left.is_empty()).then_some(left));
+                    }
                 }
                 Some(Err(error)) => self.refused(error),
                 None => {}
@@ -215,86 +217,6 @@ impl ReadBatch {
         }
     }
 
-    /// Opens the next files. False if there are none left.
-    fn open_group(&mut self, turn: Turn<'_>) -> bool {
-        if self.next == self.part.end {
-            return false;
-        }
-        self.one_by_one = false;
-        let (requests, files) = (self.requests.clone(), self.files.clone());
-        let mut folder = Folder::default();
-        let (first, start) = (self.next, Instant::now());
-        let mut begin = start;
-        while self.next < self.part.end && self.opened.len() < self.files.descriptors.group() {
-            let index = self.next;
-            let opened = self.open_one(index, || folder.locate(&requests[index].location));
-            // Read and close what is open first; then there are descriptors for this one.
-            if let Err(Stopped::OutOfFiles(_)) = &opened
-                && !self.opened.is_empty()
-            {
-                break;
-            }
-            self.next += 1;
-            let mut end = Instant::now();
-            match opened {
-                Ok((fd, span)) => {
-                    let spent = end - begin;
-                    // Before any of the group is read, or announced.
-                    if let Some(lookout) = &files.lookout
-                        && lookout.is_due(self.number.wrapping_add(index as u64))
-                    {
-                        self.parts.looked(lookout.look(fd.as_fd(), &span));
-                        end = Instant::now();
-                    }
-                    self.opened.push(OpenFile { index, fd: Some(fd), span, spent })
-                }
-                Err(stopped) => self.settle_one(index, Err(stopped.into())),
-            }
-            begin = end;
-        }
-        if begin - start > OPENED_FROM_CACHE * (self.next - first) as u32 {
-            turn.meets_device();
-        }
-        true
-    }
-
-    /// `path` is asked for only where the file is not open already.
-    fn open_one<'p>(
-        &self,
-        index: usize,
-        path: impl FnOnce() -> (BorrowedFd<'p>, &'p [u8]),
-    ) -> Result<(Descriptor, Range<u64>), Stopped> {
-        let request = &self.requests[index];
-        let pinned = request.range.is_some() && request.if_version.is_some();
-        if pinned && let Some(kept) = self.open_kept(request)? {
-            return Ok(kept);
-        }
-        let (fd, stat) = file::open_file(Operation::Get, &request.location, path())?;
-        file::check_version(request.if_version.as_ref(), &stat, &request.location)?;
-        let span = file::span(request.range.as_ref(), stat.st_size as u64, &request.location)?;
-        file::advise_before(self.terms.mode, fd.as_fd(), Operation::Get, &request.location)?;
-        if !pinned {
-            return Ok((Descriptor::Own(fd), span));
-        }
-        let fd = Arc::new(fd);
-        self.files.kept.keep(self.terms.mode, &request.location, &fd);
-        Ok((Descriptor::Kept(fd), span))
-    }
-
-    /// The file of a pinned range, if it is open and still what is asked for.
-    fn open_kept(&self, request: &GetRequest) -> Result<Option<(Descriptor, Range<u64>)>> {
-        let (mode, location) = (self.terms.mode, &request.location);
-        let Some(fd) = self.files.kept.find(mode, location) else { return Ok(None) };
-        let stat = fstat(&fd).map_err(|errno| failure::os(Operation::Get, errno, location))?;
-        // Its name may lead to the right one.
-        if stat.st_nlink == 0 || file::check_version(request.if_version.as_ref(), &stat, location).is_err() {
-            self.files.kept.forget(mode, location);
-            return Ok(None);
-        }
-        let span = file::span(request.range.as_ref(), stat.st_size as u64, location)?;
-        Ok(Some((Descriptor::Kept(fd), span)))
-    }
-
     fn ask(&mut self) -> Option<Reservation> {
         let asked = if self.one_by_one { 1 } else { self.opened.len() };
         self.wants.clear();
@@ -323,8 +245,8 @@ impl ReadBatch {
     /// As long as all of it is in the page cache, no more is done than to read it. At the first file of
     /// which something is missing, the rest is announced to the kernel, so that the device works on all
     /// of it at once while this thread waits for one after the other. Where the device was met just before,
-    /// all is announced at once.
-    fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) {
+    /// all is announced at once. Answers the buffers that are left for another thread.
+    fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) -> Vec<Buf> {
         let bufs = match self.terms.target {
             Some(target) if bufs.len() > 1 => self.read_neighbours(bufs, target, turn),
             _ => bufs,
@@ -343,7 +265,10 @@ impl ReadBatch {
             self.announce(files.as_slice());
         }
         let mut begin = Instant::now();
-        for mut buf in bufs {
+        let mut bufs = bufs.into_iter();
+        while !turn.goes_back()
+            && let Some(mut buf) = bufs.next()
+        {
             let Some(mut file) = files.next() else { break };
             if turn.gave_up() {
                 break;
@@ -387,10 +312,17 @@ impl ReadBatch {
                 Some(result.map(|cache| Served { bytes, elapsed, first_byte: None, cache }));
             begin = end;
         }
-        drop(files);
+        if turn.goes_back() {
+            let mut left: Vec<_> = files.collect();
+            left.append(&mut opened);
+            opened = left;
+        } else {
+            drop(files);
+        }
         self.opened = opened;
         self.parts = parts;
         self.tell_parts();
+        if turn.goes_back() { bufs.collect() } else { Vec::new() }
     }
 
     /// Reads what lies close together in one file as one request, each sample to where it belongs, and
@@ -405,7 +337,7 @@ impl ReadBatch {
         let mut members: Vec<_> = std::mem::take(&mut self.opened).into_iter().zip(bufs).map(Some).collect();
         let mut scratch = Vec::new();
         for group in groups {
-            if turn.gave_up() {
+            if turn.gave_up() || turn.goes_back() {
                 break;
             }
             let mut run: Vec<_> = group.iter().filter_map(|&member| members[member].take()).collect();
@@ -574,3 +506,6 @@ impl ReadBatch {
         self.results.into_iter().map(|result| result.expect("every file was read or failed")).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,28 @@ fn write_version(stat: &Stat, to: &mut impl Write) -> fmt::Result {
     Ok(())
 }
 
+/// What a version of a file is made of, in numbers: two that are equal have equal versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp([i128; 5]);
+
+impl Stamp {
+    pub(crate) fn of(stat: &Stat) -> Stamp {
+        let nanos = |seconds: i64, nanos| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+        Stamp([
+            i128::from(stat.st_dev),
+            i128::from(stat.st_ino),
+            i128::from(stat.st_size),
+            nanos(stat.st_mtime, stat.st_mtime_nsec),
+            nanos(stat.st_ctime, stat.st_ctime_nsec),
+        ])
+    }
+
+    /// Of the file, in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.0[2] as u64
+    }
+}
+
 /// The version of a file.
 pub fn version_of(stat: &Stat) -> Version {
     let mut text = String::with_capacity(80);

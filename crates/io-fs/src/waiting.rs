@@ -83,13 +83,15 @@ impl Waiting {
         }
         let gave_up = || answer.is_canceled();
         let meets_device = || seat.into_iter().for_each(Seat::leave);
-        let turn = match seat {
-            Some(seat) => Turn::new(&gave_up, &meets_device, seat),
-            None => Turn::uncounted(&gave_up),
-        };
-        match batch.run(room, turn) {
+        let goes_back = || seat.is_some_and(Seat::goes_back);
+        let met_device = seat.is_some_and(Seat::met_device);
+        match batch.run(room, Turn::new(&gave_up, &meets_device, &goes_back, met_device)) {
             Stop::Wait(batch) => self.wait(batch, answer, seat),
             Stop::Split(batch, reads) => self.split(batch, reads, answer),
+            Stop::Back(batch, room) => {
+                let pool = self.pool.clone();
+                pool.read(true, move |seat| self.go_on(batch, room.map(Ok), answer, Some(seat)));
+            }
             // Where the caller went away meanwhile, they are dropped here.
             Stop::Done(results) => drop(answer.send(results)),
         }

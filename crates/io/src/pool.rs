@@ -8,9 +8,9 @@
 
 use crate::lock::Mutex;
 use crate::slab::Slab;
-use crate::{Budget, Buf, Lease, Place, Result, Ticket, Want};
+use crate::{Budget, Buf, Crew, Lease, Place, Result, Ticket, Want};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 /// A source of leases under one budget. Clones share it.
 #[derive(Clone)]
@@ -19,6 +19,7 @@ pub struct Pool(Arc<Shared>);
 struct Shared {
     budget: Budget,
     slabs: Arc<Slabs>,
+    crew: OnceLock<Weak<dyn Crew>>,
 }
 
 /// The slabs of a pool, or of all pools under one [`MemoryCap`](crate::MemoryCap).
@@ -49,12 +50,22 @@ impl Pool {
             Some(cap) => cap.slabs().clone(),
             None => Arc::new(Slabs { cap: budget.cap(), shared: false, state: Mutex::default() }),
         };
-        Pool(Arc::new(Shared { budget, slabs }))
+        Pool(Arc::new(Shared { budget, slabs, crew: OnceLock::new() }))
     }
 
     /// The budget that leases are charged to.
     pub fn budget(&self) -> &Budget {
         &self.0.budget
+    }
+
+    /// Says whose threads read into this memory. The first who do are kept in mind.
+    pub fn served_by(&self, crew: impl FnOnce() -> Weak<dyn Crew>) {
+        self.0.crew.get_or_init(crew);
+    }
+
+    /// The threads that read into this memory, if some do and said so.
+    pub fn crew(&self) -> Option<Arc<dyn Crew>> {
+        self.0.crew.get()?.upgrade()
     }
 
     /// A lease with `slots` slots, charged through `ticket`, whose place in the line decides when

@@ -1,6 +1,7 @@
 //! What there is to load: samples with ids, in bytewise order of their names, then as they lie in them.
 
 mod largest;
+mod look;
 
 use crate::checksum::Check;
 use crate::damage::{self, Damage};

@@ -61,6 +61,7 @@ mod epoch;
 mod extent;
 mod fingerprint;
 mod format;
+mod hand;
 mod honoured;
 mod index;
 mod index_mode;

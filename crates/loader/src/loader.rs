@@ -2,6 +2,7 @@
 
 mod saved;
 
+use crate::hand::Hand;
 use crate::honoured;
 use crate::listing::{self, Mark};
 use crate::memory::Memory;
@@ -268,6 +269,7 @@ impl Loader {
             LoadingMode::Ordered | LoadingMode::Streaming => pipeline::Order::Delivery,
         };
         let (workers, prefetch) = shared.width()?;
+        let hand = Arc::new(Hand(pool.clone()));
         let sink = shared
             .shown(Pipeline::source("index", 0..batches))
             .map("read", workers, order, move |index| {
@@ -279,7 +281,8 @@ impl Loader {
                 reader.clone().read(index, ids, lease)
             })
             .sink(prefetch)
-            .spawn(runtime);
+            .spawn(runtime)
+            .assisting(hand);
         if batches == 0 {
             shared.cursor().end();
         }
@@ -296,6 +299,7 @@ impl Loader {
         let (root, verify) = (listing.root().clone(), listing.verifies());
         let (reading, pool) = (shared.clone(), shared.memory.of_epoch(shared.options.persistent_workers));
         let (workers, prefetch) = shared.width()?;
+        let hand = Arc::new(Hand(pool.clone()));
         let sink = shared
             .shown(Pipeline::stream("list", batches))
             .map("read", workers, pipeline::Order::Delivery, move |assigned| {
@@ -307,7 +311,8 @@ impl Loader {
                 async move { Ok(reader.read(index, ids, lease).await?.streamed(origin)) }
             })
             .sink(prefetch)
-            .spawn(runtime);
+            .spawn(runtime)
+            .assisting(hand);
         Ok(Epoch::new(sink, runtime.clone(), shared.clone(), run, epoch, total))
     }
 

@@ -77,6 +77,7 @@ impl Reader {
         options: &ReadOptions,
         place: Arc<dyn Place>,
     ) -> Result<Batch> {
+        self.samples.look_at(&ids);
         let request = |(slot, &id): (usize, &u64)| self.request(id, slot as u32);
         let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
         let results = self.get(requests, options, &place).await;

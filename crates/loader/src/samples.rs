@@ -19,6 +19,13 @@ pub(crate) enum Samples {
 }
 
 impl Samples {
+    /// As [`Dataset::look_at`].
+    pub(crate) fn look_at(&self, ids: &[u64]) {
+        if let Samples::Dataset(dataset) = self {
+            dataset.look_at(ids);
+        }
+    }
+
     /// As [`Dataset::request`].
     pub(crate) fn request(&self, id: u64, slot: u32) -> Result<GetRequest> {
         match self {

@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod aggregate;
+mod assist;
 mod builder;
 mod clock;
 mod control;
@@ -62,6 +63,7 @@ mod stats;
 mod task;
 mod watch;
 
+pub use assist::Assist;
 pub use builder::{Pipeline, Runnable};
 pub use clock::{Clock, ManualClock};
 pub use control::Control;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::feed::Fed;
 use crate::queue::{Got, Queue, Wait};
 use crate::shift::Shift;
-use crate::{Clock, Control, PipelineError, PipelineStats};
+use crate::{Assist, Clock, Control, PipelineError, PipelineStats};
 
 /// What a pipeline yields: an item, or why there is none in its place.
 pub type Item<T, E> = Result<T, PipelineError<E>>;
@@ -23,6 +23,7 @@ pub struct Sink<T, E> {
     shift: Arc<Shift<T, E>>,
     clock: Clock,
     control: Control,
+    assist: Option<Arc<dyn Assist>>,
 }
 
 /// What a wait with a limit came to.
@@ -43,7 +44,15 @@ impl<T, E> Sink<T, E> {
         clock: Clock,
         control: Control,
     ) -> Self {
-        Self { queue, shift, clock, control }
+        Self { queue, shift, clock, control, assist: None }
+    }
+
+    /// Has threads that attend take a part in `assist` before they sleep, in place of others who would do it. A wait
+    /// with a limit may then last for as long as one piece of it.
+    #[must_use]
+    pub fn assisting(mut self, assist: Arc<dyn Assist>) -> Self {
+        self.assist = Some(assist);
+        self
     }
 
     /// The next item, `None` at the end. The future can be dropped at any time without losing one.
@@ -77,7 +86,11 @@ impl<T, E> Sink<T, E> {
     ///
     /// One thread at a time can be; another one only waits.
     pub fn attend(&self) -> Attending<'_, T, E> {
-        Attending { sink: self, works: self.shift.attend() }
+        let works = self.shift.attend();
+        if works && let Some(assist) = &self.assist {
+            assist.attends();
+        }
+        Attending { sink: self, works }
     }
 
     /// A handle to watch or end the pipeline from elsewhere.
@@ -144,7 +157,7 @@ impl<T, E> Attending<'_, T, E> {
     }
 
     fn get(&self, deadline: Option<Instant>) -> Got<Fed<T, E>> {
-        let Sink { queue, shift, clock, .. } = self.sink;
+        let Sink { queue, shift, clock, assist, .. } = self.sink;
         if !self.works {
             return queue.get_blocking(clock, deadline);
         }
@@ -160,7 +173,11 @@ impl<T, E> Attending<'_, T, E> {
                 queue.give_up(clock, &mut wait);
                 return Got::TimedOut;
             }
-            if shift.is_rung() { shift.work() } else { shift.sleep(deadline) }
+            if shift.is_rung() {
+                shift.work();
+            } else if !assist.as_ref().is_some_and(|assist| assist.assist()) {
+                shift.sleep(deadline);
+            }
         }
     }
 }
@@ -169,6 +186,9 @@ impl<T, E> Drop for Attending<'_, T, E> {
     fn drop(&mut self) {
         if self.works {
             self.sink.shift.leave();
+            if let Some(assist) = &self.sink.assist {
+                assist.attends();
+            }
         }
     }
 }

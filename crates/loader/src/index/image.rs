@@ -30,6 +30,14 @@ impl Image {
         }
     }
 
+    /// The byte at `offset`, if it is there and in this process's own memory.
+    pub(crate) fn peek(&self, offset: u64) -> Option<u8> {
+        match self {
+            Image::Memory(bytes) => bytes.get(usize::try_from(offset).ok()?).copied(),
+            Image::File(..) => None,
+        }
+    }
+
     /// Fills `out` from `offset`.
     pub(crate) fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), String> {
         match self {

@@ -124,6 +124,12 @@ impl Index {
         self.fixed(Column::Samples, row).map(Row::from_bytes)
     }
 
+    /// The first byte of a row of the samples, if it is in this process's own memory.
+    pub(crate) fn peek(&self, row: u64) -> Option<u8> {
+        let (block, inside, _) = self.find(Column::Samples, row).ok()?;
+        self.image.peek(block.offset + inside * Column::Samples.width()? as u64)
+    }
+
     /// A row of the strides.
     pub(crate) fn stride(&self, row: u64) -> Result<[u64; 3], String> {
         let bytes: [u8; 24] = self.fixed(Column::Strides, row)?;

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use forebay_pipeline::{Concurrency, Order, Pipeline, Waited};
+use forebay_pipeline::{Assist, Concurrency, Order, Pipeline, Waited};
 use tokio::runtime::Runtime;
 
 use crate::gates::{Gates, concurrency, count};
@@ -193,6 +193,55 @@ fn who_leaves_does_what_its_taking_made_possible() {
     assert!(matches!(attending.next_timeout(NEVER), Waited::Ready(Ok(0))));
     drop(attending);
     assert_eq!(gates.begun(), [0, 1]);
+}
+
+/// Opens the gates in turn, each as a piece of work.
+struct Opens {
+    gates: Gates,
+    pieces: u64,
+    done: AtomicU64,
+    attended: AtomicU64,
+}
+
+impl Assist for Opens {
+    fn attends(&self) {
+        self.attended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn assist(&self) -> bool {
+        let piece = self.done.load(Ordering::Relaxed);
+        if piece == self.pieces {
+            return false;
+        }
+        self.gates.open(piece as u32);
+        self.done.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+}
+
+#[test]
+fn who_waits_takes_a_part_in_what_the_stages_wait_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let gates = Gates::default();
+    let (done, attended) = (AtomicU64::new(0), AtomicU64::new(0));
+    let opens = std::sync::Arc::new(Opens { gates: gates.clone(), pieces: 3, done, attended });
+    let sink = Pipeline::source("index", 0..4)
+        .map("read", concurrency(2), Order::Delivery, gates.work())
+        .sink(count(1))
+        .spawn(runtime.handle())
+        .assisting(opens.clone());
+    assert!(
+        matches!(sink.next_timeout(Duration::ZERO), Waited::TimedOut),
+        "who does not wait does not assist"
+    );
+    assert_eq!(opens.done.load(Ordering::Relaxed), 0);
+    // Nobody else runs.
+    for n in 0..3 {
+        assert!(matches!(sink.next_timeout(NEVER), Waited::Ready(Ok(item)) if item == n));
+    }
+    assert_eq!(opens.attended.load(Ordering::Relaxed), 2 * 4, "at the begin and the end of each wait");
+    // There is nothing left to assist in.
+    assert!(matches!(sink.next_timeout(Duration::from_millis(1)), Waited::TimedOut));
 }
 
 #[test]
