@@ -135,8 +135,8 @@ proptest! {
             shuffle: window.is_some(), shuffle_window: window.and_then(NonZeroU64::new),
             ..Default::default()
         });
-        // As many as every rank has whole.
-        let batches = batches.min(n as usize / world / batch_size);
+        // As many as every rank has whole, and something is left: who has read all of an epoch is in the next.
+        let batches = batches.min((n as usize / world).saturating_sub(1) / batch_size);
         let (mut seen, mut states) = (Vec::new(), Vec::new());
         for rank in 0..world {
             let loader = of(rank, world, batch_size);
