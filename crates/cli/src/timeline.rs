@@ -88,7 +88,7 @@ impl Observe for Several {
         self.0.iter().for_each(|observer| observer.attempted(attempts));
     }
 
-    fn noted(&self, event: Event) {
-        self.0.iter().for_each(|observer| observer.noted(event));
+    fn noted(&self, scheme: Option<&str>, event: Event) {
+        self.0.iter().for_each(|observer| observer.noted(scheme, event));
     }
 }

@@ -89,6 +89,7 @@ fn last(lines: &[Value]) -> &Value {
 fn every_command_works(service: &Service) {
     let folder = tempfile::tempdir().expect("a folder");
     let (here, root) = (folder.path(), format!("{}/set", service.root));
+    let (scheme, _) = root.split_once("://").expect("a URI");
     let made = service.json(here, &["gen", &root, "--files", "20", "--sizes", "fixed:10KiB", "--seed", "3"]);
     assert_eq!((&last(&made)["files"], &last(&made)["bytes"]), (&20.into(), &204_800.into()));
     assert_eq!(service.json(here, &["ls", &root]).len(), 20);
@@ -106,6 +107,10 @@ fn every_command_works(service: &Service) {
         assert_eq!(summary["facts"]["samples"], 20);
         let counters = &summary["metrics"]["backend_counters"];
         assert_eq!(counters["gets"], 20);
+        let backend = &summary["metrics"]["backends"][scheme]["counters"];
+        let connections = backend["connections"].as_u64();
+        assert_eq!(connections.is_some_and(|n| n > 0), scheme != "direct", "{backend}");
+        assert_eq!(backend, counters, "one backend did it all");
         // 10 KiB in requests of 4 KiB. A request whose batch has to wait for memory may be given up and made again.
         let requests = &summary["metrics"]["operations"]["get"]["attempts"];
         let number = |value: &Value| value.as_u64().expect("a number");

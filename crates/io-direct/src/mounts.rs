@@ -89,7 +89,7 @@ impl Mounts {
             return Err(Error::new(Kind::Unsupported, operation, context).at(location));
         }
         if let Some(observer) = &options.observer {
-            observer.noted(Event::Downgraded { from: asked, to: rung.cache() });
+            observer.noted(Some("direct"), Event::Downgraded { from: asked, to: rung.cache() });
         }
         Ok(())
     }

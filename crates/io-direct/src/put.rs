@@ -74,7 +74,10 @@ impl DirectDraft {
             return Err(Error::new(Kind::Unsupported, Operation::Put, context).at(&self.target));
         }
         if let Some(observer) = &self.options.observer {
-            observer.noted(Event::Downgraded { from, to: CacheUse::Applied(PageCacheMode::Default) });
+            observer.noted(
+                Some("direct"),
+                Event::Downgraded { from, to: CacheUse::Applied(PageCacheMode::Default) },
+            );
         }
         Ok(())
     }

@@ -133,10 +133,10 @@ impl Parts {
         let Some(observer) = &self.observer else { return };
         let Held { reads, hit, miss, unknown } = std::mem::take(&mut self.held);
         if reads > 0 {
-            observer.noted(Event::PageCache { reads, hit, miss, unknown });
+            observer.noted(Some("file"), Event::PageCache { reads, hit, miss, unknown });
         }
         if let Some((made @ 1.., advised)) = self.mappings.as_ref().map(|mappings| mappings.take_counts()) {
-            observer.noted(Event::Mapped { made, advised });
+            observer.noted(Some("file"), Event::Mapped { made, advised });
         }
         if self.made.is_empty() {
             return;

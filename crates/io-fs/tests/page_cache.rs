@@ -26,7 +26,7 @@ impl Observe for Told {
     fn started(&self, _: &[Op<'_>]) {}
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
     fn attempted(&self, _: &[Attempt<'_>]) {}
-    fn noted(&self, event: Event) {
+    fn noted(&self, _: Option<&str>, event: Event) {
         if let Event::PageCache { reads, hit, miss, unknown } = event {
             let mut sums = self.0.lock().unwrap();
             sums.iter_mut().zip([reads, hit, miss, unknown]).for_each(|(sum, n)| *sum += n);

@@ -29,7 +29,7 @@ impl Direct {
     pub(crate) fn options(&self, options: &StoreOptions) -> Result<DirectOptions> {
         let mut direct = DirectOptions {
             threads: options.threads,
-            observer: options.is_observed().then(|| options.attempts()),
+            observer: options.is_observed().then(|| options.attempts("direct")),
             ..DirectOptions::default()
         };
         for (key, value) in &self.values {

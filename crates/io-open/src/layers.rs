@@ -161,11 +161,12 @@ impl StoreOptions {
             Choice::or(layers.breaker_failures, scheme.is_remote().then_some(usual.failures))
         {
             let cooldown = layers.breaker_cooldown.unwrap_or(usual.cooldown);
-            store = Arc::new(Breaker::new(store, BreakerPolicy { failures, cooldown }, self.events()));
+            store =
+                Arc::new(Breaker::new(store, BreakerPolicy { failures, cooldown }, self.events(scheme.name)));
         }
         if let Some(most) = Choice::or(layers.adaptive_concurrency, self.concurrency(scheme)?) {
             let limit = AdaptiveLimit { most, ..AdaptiveLimit::default() };
-            store = Arc::new(Limited::adaptive(store, limit, self.events()));
+            store = Arc::new(Limited::adaptive(store, limit, self.events(scheme.name)));
         }
         Ok(store)
     }
@@ -181,7 +182,7 @@ impl StoreOptions {
         let endpoints = u32::try_from(doors.len()).unwrap_or(u32::MAX);
         let mut store = match <[_; 1]>::try_from(doors) {
             Ok([only]) => only,
-            Err(doors) => Arc::new(Balanced::new(doors, self.events(), self.seed)?),
+            Err(doors) => Arc::new(Balanced::new(doors, self.events(scheme.name), self.seed)?),
         };
         let mut limits = self.limits;
         if let Some(quantile) = Choice::or(layers.hedge_quantile, None) {
@@ -191,7 +192,7 @@ impl StoreOptions {
                 min_delay: layers.hedge_min_delay.unwrap_or(usual.min_delay),
                 spare_bytes: layers.hedge_memory.map_or(usual.spare_bytes, NonZeroU64::get),
             };
-            store = Arc::new(Hedged::new(store, policy, self.events())?);
+            store = Arc::new(Hedged::new(store, policy, self.events(scheme.name))?);
             // A request that stands in a queue beneath is late without being slow: let it stand above.
             let most = self.concurrency(scheme)?.map(|each| each.saturating_mul(endpoints_of(endpoints)));
             limits.concurrency = limits.concurrency.or(most);
@@ -237,7 +238,7 @@ impl StoreOptions {
         });
         let max_attempts = NonZeroU32::MIN.saturating_add(retries);
         let policy = RetryPolicy { max_attempts, budget, seed: self.seed, ..RetryPolicy::default() };
-        (retries > 0).then(|| Arc::new(Retries::new(policy, self.events())))
+        (retries > 0).then(|| Arc::new(Retries::new(policy, self.events(scheme.name))))
     }
 
     /// How many requests the backend of a service sends at once.

@@ -38,7 +38,7 @@ fn backend(
             let default = FsOptions::default();
             if let (Some(shared), None) = (&options.files, options.threads) {
                 let sampling = Choice::or(options.page_cache_sampling, default.page_cache_sampling);
-                let observer = options.is_observed().then(|| options.attempts());
+                let observer = options.is_observed().then(|| options.attempts(scheme.name));
                 return Ok(Arc::new(shared.with_these_threads(sampling, observer)));
             }
             let files = FsOptions {
@@ -46,7 +46,7 @@ fn backend(
                 page_cache_sampling: Choice::or(options.page_cache_sampling, default.page_cache_sampling),
             };
             let store = match options.is_observed() {
-                true => FsStore::observed(files, options.attempts()),
+                true => FsStore::observed(files, options.attempts(scheme.name)),
                 false => FsStore::new(files),
             };
             Ok(Arc::new(store.map_err(|e| e.at(location))?))
@@ -62,13 +62,16 @@ fn backend(
                                clock (StoreOptions::with_surroundings); do so, or set anonymous=true";
                 return Err(Error::invalid(context).at(location));
             }
-            Ok(object(forebay_io_s3::open(location, &s3, &around, options.attempts())?, retries))
+            Ok(object(forebay_io_s3::open(location, &s3, &around, options.attempts(scheme.name))?, retries))
         }
         "az" | "https" => {
             let services = &options.services;
             let (az, http) = (services.az(location)?, services.http()?);
             let around = services.around();
-            Ok(object(forebay_io_az::open(location, &az, http, &around, options.attempts())?, retries))
+            Ok(object(
+                forebay_io_az::open(location, &az, http, &around, options.attempts(scheme.name))?,
+                retries,
+            ))
         }
         "mem" => {
             // One made here would be empty, and nobody could ever put anything there.

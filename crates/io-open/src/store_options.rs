@@ -6,7 +6,7 @@ use crate::nearest::did_you_mean;
 use crate::services::Services;
 use crate::{Choice, KEYS, LayerOptions};
 use forebay_io::layer::Limits;
-use forebay_io::{Error, Location, MemoryStore, Observe, Result, Unobserved};
+use forebay_io::{Error, Location, MemoryStore, Observe, OfScheme, Result, Unobserved};
 use forebay_io_az::TokenSource;
 use forebay_io_fs::FsStore;
 use forebay_io_object::Surroundings;
@@ -132,11 +132,9 @@ impl StoreOptions {
     }
 
     /// Who hears of each request that a backend makes: who asked for just that, else whoever watches the
-    /// device, else the caller's observer. For the construction of backends.
-    pub fn attempts(&self) -> Arc<dyn Observe> {
-        let observers = [&self.requests, &self.device, &self.caller];
-        let observer = observers.into_iter().flatten().next().cloned();
-        observer.unwrap_or_else(|| Arc::new(Unobserved))
+    /// device, else the caller's observer; told that they are of this scheme. For the construction of backends.
+    pub fn attempts(&self, scheme: &str) -> Arc<dyn Observe> {
+        first(scheme, [&self.requests, &self.device, &self.caller])
     }
 
     /// Whether somebody hears of them.
@@ -145,10 +143,16 @@ impl StoreOptions {
     }
 
     /// Who hears of retries and what else the layers do about trouble.
-    pub(crate) fn events(&self) -> Arc<dyn Observe> {
-        let observers = [&self.requests, &self.caller, &self.device];
-        let observer = observers.into_iter().flatten().next().cloned();
-        observer.unwrap_or_else(|| Arc::new(Unobserved))
+    pub(crate) fn events(&self, scheme: &str) -> Arc<dyn Observe> {
+        first(scheme, [&self.requests, &self.caller, &self.device])
+    }
+}
+
+/// The first of them that is there, who is told of whose stores it hears.
+fn first(scheme: &str, observers: [&Option<Arc<dyn Observe>>; 3]) -> Arc<dyn Observe> {
+    match observers.into_iter().flatten().next() {
+        Some(observer) => Arc::new(OfScheme::new(scheme, observer.clone())),
+        None => Arc::new(Unobserved),
     }
 }
 

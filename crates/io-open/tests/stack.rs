@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Default)]
 struct Seen {
     ended: Mutex<Vec<(Operation, bool)>>,
-    retried: Mutex<Vec<Kind>>,
+    retried: Mutex<Vec<(Option<String>, Kind)>>,
 }
 
 impl Observe for Seen {
@@ -25,9 +25,10 @@ impl Observe for Seen {
     }
 
     fn attempted(&self, _: &[forebay_io::Attempt<'_>]) {}
-    fn noted(&self, event: Event) {
+    fn noted(&self, scheme: Option<&str>, event: Event) {
         if let Event::Retried(kind) = event {
-            self.retried.lock().push(kind);
+            assert!(scheme.is_some_and(|scheme| !scheme.is_empty()), "whose it is, is told");
+            self.retried.lock().push((scheme.map(str::to_owned), kind));
         }
     }
 }
@@ -135,4 +136,19 @@ fn direct_files_have_options_of_their_own() {
     }
     let error = parse("alignment", "1000").unwrap_err();
     assert!(error.to_string().contains("power of two from 512"), "{error}");
+}
+
+#[test]
+fn layers_tell_whose_trouble_they_had() {
+    // Nobody listens there: the port is taken and let go.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let given = [("endpoint", &*endpoint), ("anonymous", "true"), ("retries", "1")];
+    let caller = Arc::new(Seen::default());
+    let options = StoreOptions { caller: Some(caller.clone()), ..StoreOptions::parse(given).unwrap() };
+    let location: Location = "s3://bucket/key".parse().unwrap();
+    let store = open(&location, &options).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(read(&*store, &location, None, ReadOptions::default(), &pool())).unwrap_err();
+    assert_eq!(*caller.retried.lock(), [(Some("s3".to_owned()), Kind::Unavailable)]);
 }

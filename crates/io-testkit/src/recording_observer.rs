@@ -185,7 +185,7 @@ impl Observe for RecordingObserver {
         self.state.lock().requests.extend(attempts.iter().map(Request::of));
     }
 
-    fn noted(&self, event: Event) {
+    fn noted(&self, _: Option<&str>, event: Event) {
         self.state.lock().events.push(event);
     }
 }

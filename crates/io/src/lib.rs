@@ -65,7 +65,7 @@ pub use memory::MemoryStore;
 pub use memory_cap::{CapReading, MemoryCap};
 pub use meta::{EntryKind, Meta, Version};
 pub use neighbours::neighbours;
-pub use observe::{Attempt, End, Event, Observe, Op, Unobserved};
+pub use observe::{Attempt, End, Event, Observe, OfScheme, Op, Unobserved};
 pub use options::{Body, GetRequest, PutMode, PutOptions, ReadOptions, Served};
 pub use place::{Place, Reservation, Room, SLOT_ALIGN, Want};
 pub use pool::Pool;

@@ -4,7 +4,9 @@
 //! Calls come in slices so that a batch of reads costs one call, one flush and one lock at most.
 
 use crate::{CacheUse, Kind, Location, Operation, Served};
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// One operation, as its caller asked for it.
@@ -133,8 +135,9 @@ pub trait Observe: Send + Sync {
     /// A backend made these requests, which are over.
     fn attempted(&self, attempts: &[Attempt<'_>]);
 
-    /// Something worth counting happened.
-    fn noted(&self, event: Event);
+    /// Something worth counting happened, in a store of this scheme. Layers and clients of services do not know
+    /// whose they are and say none; [`OfScheme`] says it for them.
+    fn noted(&self, scheme: Option<&str>, event: Event);
 }
 
 /// Sees nothing: for callers that do not measure.
@@ -145,5 +148,43 @@ impl Observe for Unobserved {
     fn started(&self, _: &[Op<'_>]) {}
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
     fn attempted(&self, _: &[Attempt<'_>]) {}
-    fn noted(&self, _: Event) {}
+    fn noted(&self, _: Option<&str>, _: Event) {}
+}
+
+/// What the layers of one store tell, with the scheme of what they stand around.
+#[derive(Clone)]
+pub struct OfScheme {
+    scheme: Box<str>,
+    observer: Arc<dyn Observe>,
+}
+
+impl OfScheme {
+    /// Passes everything on to `observer`.
+    pub fn new(scheme: &str, observer: Arc<dyn Observe>) -> Self {
+        OfScheme { scheme: scheme.into(), observer }
+    }
+}
+
+impl Observe for OfScheme {
+    fn started(&self, ops: &[Op<'_>]) {
+        self.observer.started(ops);
+    }
+
+    fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
+        self.observer.ended(ops, ends);
+    }
+
+    fn attempted(&self, attempts: &[Attempt<'_>]) {
+        self.observer.attempted(attempts);
+    }
+
+    fn noted(&self, scheme: Option<&str>, event: Event) {
+        self.observer.noted(scheme.or(Some(&*self.scheme)), event);
+    }
+}
+
+impl fmt::Debug for OfScheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OfScheme").field("scheme", &self.scheme).finish_non_exhaustive()
+    }
 }

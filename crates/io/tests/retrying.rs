@@ -219,7 +219,7 @@ impl Observe for Times {
     }
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
     fn attempted(&self, _: &[forebay_io::Attempt<'_>]) {}
-    fn noted(&self, _: Event) {}
+    fn noted(&self, _: Option<&str>, _: Event) {}
 }
 
 #[tokio::test(start_paused = true)]

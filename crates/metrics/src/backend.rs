@@ -1,32 +1,32 @@
 //! What one backend did: the series of a snapshot that are kept apart by file, direct, s3, az and memory.
 //!
-//! They are what all backends did together, taken apart: each operation is in exactly one of them. Counters that
-//! are not of operations or requests (retries, hedges, throttling, connections) are told by layers around backends
-//! and are kept over all of them only.
+//! They are what all backends did together, taken apart: each operation is in exactly one of them, and so is what
+//! layers around them did about trouble. What is told without saying of whom is `other`'s.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use crate::collector::Told;
 use crate::diff::{diff_operations, subtract};
 use crate::names::Counter;
-use crate::operation::Operation;
+use crate::operation::{Happening, Operation};
 use crate::snapshot::{OperationSummary, SnapshotError, add_up, merge_operations};
 
 /// One backend's part of a snapshot.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BackendSummary {
-    /// Those of `backend_counters` that can be told of a backend; see [`Counter::is_per_backend`]. `requests` and
-    /// `failed_requests` are without retries where the backend reports no requests.
+    /// Those of `backend_counters`, of this backend alone.
     pub counters: BTreeMap<String, u64>,
     /// By [`Operation`] name, those that ended or made a request at least once.
     pub operations: BTreeMap<String, OperationSummary>,
 }
 
 impl BackendSummary {
-    /// A counter's value; none for one that is kept over all backends only.
-    pub fn counter(&self, counter: Counter) -> Option<u64> {
-        counter.is_per_backend().then(|| self.counters.get(counter.definition().name).copied().unwrap_or(0))
+    /// A counter's value.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters.get(counter.definition().name).copied().unwrap_or(0)
     }
 
     /// One kind of operation, if it ever ended.
@@ -71,7 +71,7 @@ struct Requests {
 }
 
 impl Requests {
-    fn of(operations: &BTreeMap<String, OperationSummary>, retries: u64) -> Requests {
+    fn of(operations: &BTreeMap<String, OperationSummary>, told: &Told, reported: bool) -> Requests {
         let mut totals = Requests::default();
         for operation in operations.values() {
             let (made, failed, bytes) = match &operation.attempts {
@@ -85,8 +85,10 @@ impl Requests {
             totals.failed += failed;
             totals.bytes += bytes;
         }
-        // Reported requests have the repeated ones among them.
-        if operations.values().all(|operation| operation.attempts.is_none()) {
+        // Reported requests have the repeated ones among them. Retries of nobody's operations are somebody's.
+        let reports = |operation: &OperationSummary| operation.attempts.is_some();
+        if !(if operations.is_empty() { reported } else { operations.values().any(reports) }) {
+            let retries = told.retries.load(Ordering::Relaxed);
             totals.made += retries;
             totals.failed += retries;
         }
@@ -94,17 +96,20 @@ impl Requests {
     }
 }
 
-/// The counter of these operations, if it is one that operations and requests alone tell.
-pub(crate) fn told(
+/// A counter of one backend; `reported` says whether any of them reports its requests.
+pub(crate) fn count(
     counter: Counter,
     operations: &BTreeMap<String, OperationSummary>,
     reads: Reads,
-    retries: u64,
-) -> Option<u64> {
+    told: &Told,
+    reported: bool,
+) -> u64 {
+    let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let happened = |happening: Happening| load(&told.happenings[happening as usize]);
     let ops = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.ops);
     let bytes = |operation: Operation| operations.get(operation.name()).map_or(0, |o| o.bytes);
-    let requests = || Requests::of(operations, retries);
-    Some(match counter {
+    let requests = || Requests::of(operations, told, reported);
+    match counter {
         Counter::Gets => ops(Operation::Get),
         Counter::RangeGets => reads.range_gets,
         Counter::Lists => ops(Operation::List),
@@ -121,14 +126,19 @@ pub(crate) fn told(
         Counter::Errors => operations.values().map(|o| o.failures.values().sum::<u64>()).sum(),
         Counter::Cancelled => operations.values().map(|o| o.cancelled).sum(),
         Counter::Clamped => operations.values().map(OperationSummary::clamped).sum(),
-        _ => return None,
-    })
-}
-
-impl Counter {
-    /// Whether it is also kept for each backend by itself: what operations and requests tell. The others are told by
-    /// the layers around backends.
-    pub fn is_per_backend(self) -> bool {
-        told(self, &BTreeMap::new(), Reads::default(), 0).is_some()
+        Counter::Retries => load(&told.retries),
+        Counter::Throttles => load(&told.throttles),
+        Counter::Downgrades => load(&told.downgrades),
+        Counter::RetriesWithheld => happened(Happening::RetryWithheld),
+        Counter::Hedges => happened(Happening::Hedged),
+        Counter::HedgesWon => happened(Happening::HedgeWon),
+        Counter::HedgesDenied => happened(Happening::HedgeDenied),
+        Counter::BreakerOpens => happened(Happening::BreakerOpened),
+        Counter::BreakerRefusals => happened(Happening::BreakerRefused),
+        Counter::Failovers => happened(Happening::FailedOver),
+        Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
+        Counter::Connections => happened(Happening::Connected),
+        Counter::Mappings => happened(Happening::Mapped),
+        Counter::MappingsAdvised => happened(Happening::MappingAdvised),
     }
 }

@@ -40,12 +40,20 @@ pub struct MetricsCollector {
     queue_depth: Gauge,
     inflight_bytes: Gauge,
     concurrency_limit: Gauge,
-    pub(crate) happenings: [AtomicU64; Happening::COUNT],
+    /// What was told of each backend beside its operations.
+    pub(crate) told: [Told; Backend::COUNT],
     pub(crate) cached: Cached,
-    pub(crate) retries: AtomicU64,
-    pub(crate) throttles: AtomicU64,
     /// `[asked for][used]`.
     pub(crate) downgrades: [[AtomicU64; CacheUse::COUNT]; CacheUse::COUNT],
+}
+
+/// What layers around one backend did about trouble, and it about connections.
+#[derive(Default)]
+pub(crate) struct Told {
+    pub(crate) happenings: [AtomicU64; Happening::COUNT],
+    pub(crate) retries: AtomicU64,
+    pub(crate) throttles: AtomicU64,
+    pub(crate) downgrades: AtomicU64,
 }
 
 /// Bytes of reads before which a store looked into the page cache, and these reads. Told once a batch.
@@ -114,10 +122,8 @@ impl MetricsCollector {
             queue_depth: Gauge::new(),
             inflight_bytes: Gauge::new(),
             concurrency_limit: Gauge::new(),
-            happenings: [const { AtomicU64::new(0) }; Happening::COUNT],
+            told: Default::default(),
             cached: Cached::default(),
-            retries: AtomicU64::new(0),
-            throttles: AtomicU64::new(0),
             downgrades: [const { [const { AtomicU64::new(0) }; CacheUse::COUNT] }; CacheUse::COUNT],
         }
     }
@@ -146,7 +152,7 @@ impl MetricsCollector {
                 }
             };
             if run.ended(&self.plans, extent, outcome, writer) == Some(Failure::Throttled) {
-                self.throttles.fetch_add(1, Ordering::Relaxed);
+                self.told[backend as usize].throttles.fetch_add(1, Ordering::Relaxed);
             }
         }
         if let Some(run) = run {
@@ -175,26 +181,28 @@ impl MetricsCollector {
         }
     }
 
-    /// A wrapper did something about trouble, or a backend opened a connection.
-    pub fn happened(&self, happening: Happening) {
-        self.happened_often(happening, 1);
+    /// A wrapper did something about trouble at this backend, or the backend opened a connection.
+    pub fn happened(&self, backend: Backend, happening: Happening) {
+        self.happened_often(backend, happening, 1);
     }
 
     /// So many times.
-    pub fn happened_often(&self, happening: Happening, times: u64) {
-        self.happenings[happening as usize].fetch_add(times, Ordering::Relaxed);
+    pub fn happened_often(&self, backend: Backend, happening: Happening, times: u64) {
+        self.told[backend as usize].happenings[happening as usize].fetch_add(times, Ordering::Relaxed);
     }
 
     /// An attempt failed for this reason and will be made again.
-    pub fn retried(&self, failure: Failure) {
-        self.retries.fetch_add(1, Ordering::Relaxed);
+    pub fn retried(&self, backend: Backend, failure: Failure) {
+        let told = &self.told[backend as usize];
+        told.retries.fetch_add(1, Ordering::Relaxed);
         if failure == Failure::Throttled {
-            self.throttles.fetch_add(1, Ordering::Relaxed);
+            told.throttles.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     /// A page-cache policy could not be obeyed for one read.
-    pub fn downgraded(&self, from: CacheUse, to: CacheUse) {
+    pub fn downgraded(&self, backend: Backend, from: CacheUse, to: CacheUse) {
+        self.told[backend as usize].downgrades.fetch_add(1, Ordering::Relaxed);
         self.downgrades[from as usize][to as usize].fetch_add(1, Ordering::Relaxed);
     }
 

@@ -38,21 +38,23 @@ impl io::Observe for MetricsCollector {
         );
     }
 
-    fn noted(&self, event: io::Event) {
+    fn noted(&self, scheme: Option<&str>, event: io::Event) {
+        let backend = scheme.map_or(Backend::Other, backend_of);
+        let happened = |happening| self.happened(backend, happening);
         match event {
-            io::Event::Retried(kind) => self.retried(kind.into()),
-            io::Event::Downgraded { from, to } => self.downgraded(from.into(), to.into()),
-            io::Event::RetryWithheld(_) => self.happened(Happening::RetryWithheld),
-            io::Event::Hedged => self.happened(Happening::Hedged),
-            io::Event::HedgeWon => self.happened(Happening::HedgeWon),
-            io::Event::HedgeDenied => self.happened(Happening::HedgeDenied),
-            io::Event::BreakerOpened => self.happened(Happening::BreakerOpened),
-            io::Event::BreakerRefused => self.happened(Happening::BreakerRefused),
-            io::Event::FailedOver => self.happened(Happening::FailedOver),
-            io::Event::Connected => self.happened(Happening::Connected),
+            io::Event::Retried(kind) => self.retried(backend, kind.into()),
+            io::Event::Downgraded { from, to } => self.downgraded(backend, from.into(), to.into()),
+            io::Event::RetryWithheld(_) => happened(Happening::RetryWithheld),
+            io::Event::Hedged => happened(Happening::Hedged),
+            io::Event::HedgeWon => happened(Happening::HedgeWon),
+            io::Event::HedgeDenied => happened(Happening::HedgeDenied),
+            io::Event::BreakerOpened => happened(Happening::BreakerOpened),
+            io::Event::BreakerRefused => happened(Happening::BreakerRefused),
+            io::Event::FailedOver => happened(Happening::FailedOver),
+            io::Event::Connected => happened(Happening::Connected),
             io::Event::Mapped { made, advised } => {
-                self.happened_often(Happening::Mapped, made);
-                self.happened_often(Happening::MappingAdvised, advised);
+                self.happened_often(backend, Happening::Mapped, made);
+                self.happened_often(backend, Happening::MappingAdvised, advised);
             }
             io::Event::PageCache { reads, hit, miss, unknown } => self.cached(reads, hit, miss, unknown),
             io::Event::ConcurrencyLimit { from, to } if to >= from => {
@@ -62,7 +64,7 @@ impl io::Observe for MetricsCollector {
                 self.concurrency_limit().sub(u64::from(from - to));
                 // At 0 the limit is gone, not lowered.
                 if to > 0 {
-                    self.happened(Happening::ConcurrencyCut);
+                    happened(Happening::ConcurrencyCut);
                 }
             }
             // The enum grows with `io`; an event without a counter here is nothing to count.
@@ -274,11 +276,14 @@ mod tests {
                 io::End::Cancelled,
             ],
         );
-        observer.noted(io::Event::Retried(io::Kind::Throttled));
-        observer.noted(io::Event::Downgraded {
-            from: io::CacheUse::Applied(io::PageCacheMode::DirectIO),
-            to: io::CacheUse::Applied(io::PageCacheMode::DontNeed),
-        });
+        observer.noted(None, io::Event::Retried(io::Kind::Throttled));
+        observer.noted(
+            None,
+            io::Event::Downgraded {
+                from: io::CacheUse::Applied(io::PageCacheMode::DirectIO),
+                to: io::CacheUse::Applied(io::PageCacheMode::DontNeed),
+            },
+        );
 
         let attempt = io::Attempt {
             operation: io::Operation::Get,
@@ -291,10 +296,10 @@ mod tests {
             failed: None,
         };
         observer.attempted(&[attempt.clone(), io::Attempt { failed: Some(io::Kind::Corrupt), ..attempt }]);
-        observer.noted(io::Event::Hedged);
-        observer.noted(io::Event::HedgeDenied);
-        observer.noted(io::Event::ConcurrencyLimit { from: 0, to: 8 });
-        observer.noted(io::Event::ConcurrencyLimit { from: 8, to: 4 });
+        observer.noted(None, io::Event::Hedged);
+        observer.noted(None, io::Event::HedgeDenied);
+        observer.noted(None, io::Event::ConcurrencyLimit { from: 0, to: 8 });
+        observer.noted(None, io::Event::ConcurrencyLimit { from: 8, to: 4 });
 
         let snapshot = collector.snapshot();
         assert_eq!((snapshot.concurrency_limit.level, snapshot.concurrency_limit.peak), (4, 8));
@@ -327,5 +332,24 @@ mod tests {
         assert_eq!((gets.request_bytes.min(), gets.request_bytes.max()), (Some(0), Some(10)));
         assert_eq!(snapshot.page_cache.applied, [("dont_need".to_owned(), 2)].into());
         assert_eq!(snapshot.page_cache.downgrades[0].from, "direct_io");
+    }
+
+    #[test]
+    fn what_layers_tell_is_counted_for_the_backend_they_stand_around() {
+        let collector = MetricsCollector::new();
+        let retried = io::Event::Retried(io::Kind::Throttled);
+        for scheme in [Some("s3"), Some("az"), Some("https"), None] {
+            io::Observe::noted(&collector, scheme, retried);
+            io::Observe::noted(&collector, scheme, io::Event::Connected);
+        }
+        let snapshot = collector.snapshot();
+        for (name, n) in [("s3", 1), ("az", 2), ("other", 1)] {
+            let backend = &snapshot.backends[name];
+            assert_eq!((backend.counter(Counter::Retries), backend.counter(Counter::Connections)), (n, n));
+            assert_eq!((backend.counter(Counter::Throttles), backend.counter(Counter::Hedges)), (n, 0));
+        }
+        assert_eq!(snapshot.backends.len(), 3, "nothing happened at the others");
+        assert_eq!((snapshot.counter(Counter::Retries), snapshot.counter(Counter::Connections)), (4, 4));
+        assert_eq!(snapshot.counter(Counter::Requests), 4, "each retry is a request that nobody reported");
     }
 }

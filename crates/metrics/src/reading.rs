@@ -7,9 +7,9 @@ use crate::attempts::{self, AttemptShard, AttemptSummary};
 use crate::backend::{self, BackendSummary, Reads};
 use crate::collector::MetricsCollector;
 use crate::names::Counter;
-use crate::operation::{Backend, CacheUse, Happening, Operation};
+use crate::operation::{Backend, CacheUse, Operation};
 use crate::operation_series::Series;
-use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache, merge_operations};
+use crate::snapshot::{Downgrade, MetricsSnapshot, OperationSummary, PageCache, add_up, merge_operations};
 
 impl MetricsCollector {
     /// Everything until now. Stages and queues are left for a pipeline to fill in.
@@ -17,55 +17,30 @@ impl MetricsCollector {
     /// Writers are not stopped, so a batch that is being written may be in it in part.
     pub fn snapshot(&self) -> MetricsSnapshot {
         let mut operations = BTreeMap::new();
-        let mut reads = Reads::default();
         let mut backends = BTreeMap::new();
-        for &backend in Backend::ALL {
-            let theirs = self.operations(backend);
-            if theirs.is_empty() {
+        // Where no backend tells of connections, none is not a number of them.
+        let is_known = |counter: Counter, n| counter != Counter::Connections || n > 0;
+        let names = Counter::ALL.iter().filter(|&&counter| is_known(counter, 0));
+        let mut backend_counters: BTreeMap<String, u64> =
+            names.map(|counter| (counter.definition().name.to_owned(), 0)).collect();
+        let each: Vec<_> = Backend::ALL.iter().map(|&backend| (backend, self.operations(backend))).collect();
+        let reported = each.iter().any(|(_, theirs)| theirs.values().any(|of| of.attempts.is_some()));
+        for (backend, theirs) in each {
+            let reads = self.reads(backend);
+            let count = |&counter: &Counter| {
+                let n = backend::count(counter, &theirs, reads, &self.told[backend as usize], reported);
+                is_known(counter, n).then(|| (counter.definition().name.to_owned(), n))
+            };
+            let counters: BTreeMap<String, u64> = Counter::ALL.iter().filter_map(count).collect();
+            if theirs.is_empty() && counters.values().all(|&n| n == 0) {
                 continue;
             }
-            let of_these = self.reads(backend);
             merge_operations(&mut operations, &theirs, "operations").expect("one collector has one layout");
-            reads.range_gets += of_these.range_gets;
-            reads.hints += of_these.hints;
-            let counter = |&counter: &Counter| {
-                let n = backend::told(counter, &theirs, of_these, 0)?;
-                Some((counter.definition().name.to_owned(), n))
-            };
-            let counters = Counter::ALL.iter().filter_map(counter).collect();
+            add_up(&mut backend_counters, &counters);
             backends.insert(backend.name().to_owned(), BackendSummary { counters, operations: theirs });
         }
         let downgrades = self.downgrades();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let happened = |happening: Happening| load(&self.happenings[happening as usize]);
-        let retries = load(&self.retries);
-        let backend_counters = Counter::ALL
-            .iter()
-            .map(|&counter| {
-                let n =
-                    backend::told(counter, &operations, reads, retries).unwrap_or_else(|| match counter {
-                        Counter::Retries => retries,
-                        Counter::Throttles => load(&self.throttles),
-                        Counter::Downgrades => downgrades.iter().map(|d| d.n).sum(),
-                        Counter::RetriesWithheld => happened(Happening::RetryWithheld),
-                        Counter::Hedges => happened(Happening::Hedged),
-                        Counter::HedgesWon => happened(Happening::HedgeWon),
-                        Counter::HedgesDenied => happened(Happening::HedgeDenied),
-                        Counter::BreakerOpens => happened(Happening::BreakerOpened),
-                        Counter::BreakerRefusals => happened(Happening::BreakerRefused),
-                        Counter::Failovers => happened(Happening::FailedOver),
-                        Counter::ConcurrencyCuts => happened(Happening::ConcurrencyCut),
-                        Counter::Connections => happened(Happening::Connected),
-                        Counter::Mappings => happened(Happening::Mapped),
-                        Counter::MappingsAdvised => happened(Happening::MappingAdvised),
-                        other => unreachable!("{other:?} is told by operations"),
-                    });
-                (counter, n)
-            })
-            // Where no backend tells of connections, none is not a number of them.
-            .filter(|&(counter, n)| counter != Counter::Connections || n > 0)
-            .map(|(counter, n)| (counter.definition().name.to_owned(), n))
-            .collect();
         let applied: BTreeMap<String, u64> = CacheUse::ALL
             .iter()
             .map(|&used| (used, self.all_series().map(|series| series.used(used)).sum()))

@@ -31,19 +31,12 @@ pub fn markdown() -> String {
         "\n## Backends\n\n\
          `backends` has the same taken apart by what served it: `file`, `direct`, `s3`, `az` (also by `https`), `memory`, \
          `other`. Each operation is in exactly one of them, so together they are the whole. Each has `operations`, as the \
-         one at the top, and `counters`: those that operations and requests tell, which are ",
-    );
-    let each = Counter::ALL.iter().filter(|counter| counter.is_per_backend());
-    let each: Vec<_> = each.map(|counter| format!("`{}`", counter.definition().name)).collect();
-    let _ = writeln!(
-        text,
-        "{}. The others (retries, hedges, throttles, connections and the like) are told by what stands around backends \
-         and are in `backend_counters` alone. `requests` and `failed_requests` of a backend that reports no requests \
-         are without retries. In Prometheus' form they have names of their own (`forebay_backend_…`, with the labels \
+         one at the top, and `counters`, all of them: what layers around a backend do about trouble (retries, hedges, \
+         throttling) is told of the backend that they stand around, and what is told without saying of whom is \
+         `other`'s. In Prometheus' form they have names of their own (`forebay_backend_…`, with the labels \
          `backend` and `operation`), so that a sum over a metric's labels counts nothing twice; in the table form the \
          sections `backend`, `backend_operation` and `backend_attempt`; in the log the tags \
-         `backend_operation.s3.get.latency_ns` and so on.",
-        each.join(", ")
+         `backend_operation.s3.get.latency_ns` and so on.\n",
     );
     table(
         &mut text,

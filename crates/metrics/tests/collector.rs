@@ -148,7 +148,7 @@ fn requests_are_counted_beside_operations() {
         attempt(None, 0, None, Some(Failure::Unavailable)),
         attempt(None, 0, Some(999), Some(Failure::Corrupt)),
     ]);
-    collector.retried(Failure::Throttled);
+    collector.retried(Backend::File, Failure::Throttled);
     collector.ended([done(Operation::Get, 104, 90), done(Operation::Stat, 0, 5)]);
     let snapshot = collector.snapshot();
     let get = snapshot.operation(Operation::Get).unwrap();
@@ -175,8 +175,8 @@ fn requests_are_counted_beside_operations() {
 fn an_operation_counts_as_one_request_where_none_are_reported() {
     let collector = MetricsCollector::new();
     collector.started(3);
-    collector.retried(Failure::Unavailable);
-    collector.retried(Failure::Unavailable);
+    collector.retried(Backend::File, Failure::Unavailable);
+    collector.retried(Backend::File, Failure::Unavailable);
     collector.ended([
         done(Operation::Get, 10, 1),
         failed(Operation::Get, Failure::Unavailable),
@@ -192,7 +192,7 @@ fn an_operation_counts_as_one_request_where_none_are_reported() {
 fn every_happening_has_a_counter_of_its_name() {
     let collector = MetricsCollector::new();
     for (i, happening) in Happening::ALL.iter().enumerate() {
-        (0..=i).for_each(|_| collector.happened(*happening));
+        (0..=i).for_each(|_| collector.happened(Backend::File, *happening));
     }
     let snapshot = collector.snapshot();
     for (i, happening) in Happening::ALL.iter().enumerate() {
@@ -239,8 +239,8 @@ fn merged_snapshots_are_those_of_one_collector() {
         for each in [collector, &both] {
             each.started(operations.len() as u64);
             each.ended(operations.iter().copied());
-            each.retried(Failure::Throttled);
-            each.downgraded(CacheUse::DirectIO, CacheUse::Default);
+            each.retried(Backend::File, Failure::Throttled);
+            each.downgraded(Backend::File, CacheUse::DirectIO, CacheUse::Default);
             each.attempted(operations.iter().map(|_| attempt(Some(9), 9, Some(206), None)));
             each.inflight_bytes().set_cap(64);
             each.inflight_bytes().reached(operations.len() as u64 * 10);
@@ -287,7 +287,7 @@ fn other_schemas_and_other_texts_are_refused_by_name() {
 #[test]
 fn connections_are_counted_only_where_somebody_tells_of_them() {
     let (tells, silent) = (MetricsCollector::new(), MetricsCollector::new());
-    tells.happened(Happening::Connected);
+    tells.happened(Backend::File, Happening::Connected);
     let mut snapshot = silent.snapshot();
     assert!(!snapshot.to_json().contains("connections"));
     snapshot.merge(&tells.snapshot()).unwrap();

@@ -49,8 +49,8 @@ fn small() -> MetricsSnapshot {
             },
         },
     ]);
-    collector.retried(Failure::Unavailable);
-    collector.downgraded(CacheUse::DirectIO, CacheUse::DontNeed);
+    collector.retried(Backend::File, Failure::Unavailable);
+    collector.downgraded(Backend::File, CacheUse::DirectIO, CacheUse::DontNeed);
     collector.inflight_bytes().set_cap(1 << 20);
     collector.inflight_bytes().add(69_632);
     let mut snapshot = collector.snapshot();
@@ -118,8 +118,8 @@ fn large() -> (MetricsSnapshot, RunFacts) {
         Ended { outcome: Outcome::Cancelled, ..get(0, 0) },
     ]);
     for _ in 0..12 {
-        collector.retried(Failure::Throttled);
-        collector.downgraded(CacheUse::DirectIO, CacheUse::DontNeed);
+        collector.retried(Backend::File, Failure::Throttled);
+        collector.downgraded(Backend::File, CacheUse::DirectIO, CacheUse::DontNeed);
     }
     let mut snapshot = collector.snapshot();
     snapshot.stages = vec![
@@ -230,7 +230,7 @@ fn from_a_service() -> MetricsSnapshot {
         if i % 10 == 0 {
             let throttled = Some(Failure::Throttled);
             collector.attempted([Attempted { bytes: 0, status: Some(503), failure: throttled, ..part }]);
-            collector.retried(Failure::Throttled);
+            collector.retried(Backend::S3, Failure::Throttled);
         }
         collector.ended([Ended { backend: Backend::S3, ..get(4 << 20, 11_000_000) }]);
     }
@@ -239,9 +239,9 @@ fn from_a_service() -> MetricsSnapshot {
     collector.ended([get(4 << 10, 12_000), get(4 << 10, 13_000)]);
     let reset = Attempted { bytes: 70_000, status: None, failure: Some(Failure::Unavailable), ..part };
     collector.attempted([reset]);
-    collector.retried(Failure::Unavailable);
+    collector.retried(Backend::S3, Failure::Unavailable);
     for happening in Happening::ALL {
-        collector.happened(*happening);
+        collector.happened(Backend::S3, *happening);
     }
     collector.concurrency_limit().add(32);
     collector.concurrency_limit().sub(20);

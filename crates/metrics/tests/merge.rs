@@ -1,8 +1,8 @@
 //! Merging is exact to the bucket, whoever counted what; and what was merged can be taken apart again.
 
 use forebay_metrics::{
-    Attempted, Backend, CacheUse, Counter, Ended, Extent, Failure, MetricsCollector, MetricsSnapshot,
-    Operation, Outcome, SnapshotError,
+    Attempted, Backend, CacheUse, Counter, Ended, Extent, Failure, Happening, MetricsCollector,
+    MetricsSnapshot, Operation, Outcome, SnapshotError,
 };
 use proptest::prelude::*;
 
@@ -50,8 +50,11 @@ fn count(collector: &MetricsCollector, operation: Ended) {
         status,
         failure,
     }]);
+    let backend = operation.backend;
     collector.ended([operation]);
-    collector.downgraded(CacheUse::DirectIO, CacheUse::Default);
+    collector.retried(backend, Failure::Throttled);
+    collector.happened(backend, Happening::Hedged);
+    collector.downgraded(backend, CacheUse::DirectIO, CacheUse::Default);
 }
 
 proptest! {
@@ -80,8 +83,8 @@ proptest! {
         let collector = MetricsCollector::new();
         work.iter().for_each(|&operation| count(&collector, operation));
         let snapshot = collector.snapshot();
-        for counter in Counter::ALL.iter().filter(|counter| counter.is_per_backend()) {
-            let each = snapshot.backends.values().filter_map(|backend| backend.counter(*counter));
+        for counter in Counter::ALL {
+            let each = snapshot.backends.values().map(|backend| backend.counter(*counter));
             prop_assert_eq!(each.sum::<u64>(), snapshot.counter(*counter), "{:?}", counter);
         }
         let mut sum = MetricsSnapshot::default();

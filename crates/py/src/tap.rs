@@ -60,8 +60,8 @@ impl Observe for Tap {
         Observe::attempted(&self.collector, attempts);
     }
 
-    fn noted(&self, event: Event) {
-        Observe::noted(&self.collector, event);
+    fn noted(&self, scheme: Option<&str>, event: Event) {
+        Observe::noted(&self.collector, scheme, event);
     }
 }
 
@@ -88,9 +88,9 @@ impl Observe for Shared {
         Observe::attempted(&*self.collector, attempts);
     }
 
-    fn noted(&self, event: Event) {
-        self.tap.noted(event);
-        Observe::noted(&*self.collector, event);
+    fn noted(&self, scheme: Option<&str>, event: Event) {
+        self.tap.noted(scheme, event);
+        Observe::noted(&*self.collector, scheme, event);
     }
 }
 
@@ -112,5 +112,5 @@ impl Observe for Unmetered {
 
     fn attempted(&self, _: &[Attempt<'_>]) {}
 
-    fn noted(&self, _: Event) {}
+    fn noted(&self, _: Option<&str>, _: Event) {}
 }

@@ -22,7 +22,7 @@ impl Observe for Told {
     fn started(&self, _: &[Op<'_>]) {}
     fn ended(&self, _: &[Op<'_>], _: &[End]) {}
     fn attempted(&self, _: &[Attempt<'_>]) {}
-    fn noted(&self, event: Event) {
+    fn noted(&self, _: Option<&str>, event: Event) {
         if let Event::PageCache { hit, miss, .. } = event {
             let mut sums = self.0.lock().unwrap();
             *sums = (sums.0 + hit, sums.1 + miss);

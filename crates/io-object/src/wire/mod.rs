@@ -116,7 +116,7 @@ impl Wire {
             Failure::new(Kind::TimedOut, said)
         })??;
         self.pool.count();
-        self.observer.noted(Event::Connected);
+        self.observer.noted(None, Event::Connected);
         Ok(made)
     }
 }

@@ -232,7 +232,7 @@ impl Observe for Attempts {
         let mut all = self.0.lock().unwrap();
         all.extend(attempts.iter().map(|attempt| (attempt.status, attempt.failed)));
     }
-    fn noted(&self, _: Event) {}
+    fn noted(&self, _: Option<&str>, _: Event) {}
 }
 
 /// A thousand objects under faults of every usual kind: all bytes right, and every request that was made is

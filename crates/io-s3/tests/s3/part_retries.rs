@@ -41,7 +41,7 @@ impl Observe for Counts {
         self.requests.fetch_add(attempts.len() as u64, Ordering::Relaxed);
         self.failed.fetch_add(failed as u64, Ordering::Relaxed);
     }
-    fn noted(&self, event: Event) {
+    fn noted(&self, _: Option<&str>, event: Event) {
         match event {
             Event::Retried(_) => self.retried.fetch_add(1, Ordering::Relaxed),
             Event::RetryWithheld(_) => self.withheld.fetch_add(1, Ordering::Relaxed),

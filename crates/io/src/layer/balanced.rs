@@ -74,7 +74,7 @@ impl Shared {
             match elsewhere.then(|| self.endpoints.choose(bytes, &tried)).flatten() {
                 None => return result.map(|value| (value, index)),
                 Some(next) => {
-                    self.observer.noted(Event::FailedOver);
+                    self.observer.noted(None, Event::FailedOver);
                     visit = next;
                 }
             }
@@ -155,7 +155,7 @@ impl Store for Balanced {
                     match elsewhere.then(|| endpoints.choose(bytes, &tried[member])).flatten() {
                         None => results[member] = Some(answer),
                         Some(next) => {
-                            self.shared.observer.noted(Event::FailedOver);
+                            self.shared.observer.noted(None, Event::FailedOver);
                             visits[member] = Some(next);
                             again = true;
                         }
@@ -269,7 +269,7 @@ impl BalancedObject {
     async fn elsewhere(&self, tried: &mut Vec<usize>) -> Option<Result<Arc<dyn Object>>> {
         loop {
             let visit = self.shared.endpoints.choose(Some(0), tried)?;
-            self.shared.observer.noted(Event::FailedOver);
+            self.shared.observer.noted(None, Event::FailedOver);
             tried.push(visit.index);
             let opened = visit.door.store.open(&self.location, self.options.clone()).await;
             let closed = visit.door.ended(&opened);

@@ -102,7 +102,7 @@ impl Circuit {
 
     /// Refuses an operation while the next probe is so far away.
     fn refusal(&self, operation: Operation, left: Duration) -> Error {
-        self.observer.noted(Event::BreakerRefused);
+        self.observer.noted(None, Event::BreakerRefused);
         let context = format!(
             "not sent: {} operations in a row failed here, the next may go in {:.1} s",
             self.policy.failures,
@@ -133,7 +133,7 @@ impl Circuit {
                     let until = Some(Instant::now() + self.policy.cooldown);
                     *state = State { failed: 0, opened: state.opened + 1, until };
                     drop(state);
-                    self.observer.noted(Event::BreakerOpened);
+                    self.observer.noted(None, Event::BreakerOpened);
                 }
             }
         }

@@ -61,7 +61,7 @@ impl HedgeMemory {
 
     /// No second read for want of memory.
     pub(super) fn denied(&self) {
-        self.observer.noted(Event::HedgeDenied);
+        self.observer.noted(None, Event::HedgeDenied);
     }
 }
 

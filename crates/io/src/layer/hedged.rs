@@ -179,7 +179,7 @@ impl Hedges {
             self.ended(recent, watch, &attempt);
             return (Which::First, attempt);
         };
-        self.observer.noted(Event::Hedged);
+        self.observer.noted(None, Event::Hedged);
         let (came, attempt) = tokio::select! {
             biased;
             attempt = &mut first => (Which::First, attempt),
@@ -197,7 +197,7 @@ impl Hedges {
         };
         self.ended(recent, watch, &attempt);
         if winner == Which::Second && attempt.0.is_ok() {
-            self.observer.noted(Event::HedgeWon);
+            self.observer.noted(None, Event::HedgeWon);
         }
         (winner, attempt)
     }

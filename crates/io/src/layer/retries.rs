@@ -104,10 +104,10 @@ impl Retries {
     /// The error itself, with a word about the budget if that is spent.
     fn pay(&self, error: Error, made: u32) -> Result<()> {
         let Some(purse) = self.purse.as_ref().filter(|purse| !purse.take()) else {
-            self.observer.noted(Event::Retried(error.kind()));
+            self.observer.noted(None, Event::Retried(error.kind()));
             return Ok(());
         };
-        self.observer.noted(Event::RetryWithheld(error.kind()));
+        self.observer.noted(None, Event::RetryWithheld(error.kind()));
         let budget = purse.budget();
         let words = format_args!("not tried again, the retry budget is spent ({budget})");
         Err(last(error.context(words).given_up_by(self.id()), made))

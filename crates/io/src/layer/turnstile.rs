@@ -155,7 +155,7 @@ impl Turnstile {
 
     pub(super) fn adaptive(adaptive: AdaptiveLimit, observer: Arc<dyn Observe>) -> Arc<Self> {
         let limit = adaptive.most.max(adaptive.least);
-        observer.noted(Event::ConcurrencyLimit { from: 0, to: limit.get() });
+        observer.noted(None, Event::ConcurrencyLimit { from: 0, to: limit.get() });
         Arc::new(Turnstile { state: Mutex::new(State::new(limit)), adaptive: Some((adaptive, observer)) })
     }
 
@@ -273,7 +273,7 @@ impl Permit {
         drop(state);
         next.inspect(Waker::wake_by_ref);
         if to != from {
-            observer.noted(Event::ConcurrencyLimit { from, to });
+            observer.noted(None, Event::ConcurrencyLimit { from, to });
         }
     }
 }
@@ -291,7 +291,7 @@ impl Drop for Permit {
 impl Drop for Turnstile {
     fn drop(&mut self) {
         if let Some((_, observer)) = &self.adaptive {
-            observer.noted(Event::ConcurrencyLimit { from: self.state.get_mut().limit, to: 0 });
+            observer.noted(None, Event::ConcurrencyLimit { from: self.state.get_mut().limit, to: 0 });
         }
     }
 }

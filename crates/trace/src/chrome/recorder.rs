@@ -200,7 +200,7 @@ impl Observe for TimelineRecorder {
     /// A timeline is of operations: their tries are in the metrics.
     fn attempted(&self, _: &[Attempt<'_>]) {}
 
-    fn noted(&self, _: Event) {}
+    fn noted(&self, _: Option<&str>, _: Event) {}
 }
 
 impl fmt::Debug for TimelineRecorder {
