@@ -9,6 +9,8 @@ import time
 import forebay
 
 UNCAPPED = 4 << 30
+# Long enough to fill what is read ahead: a consumer that always waits takes batches as they come.
+RUN_AHEAD = 0.5
 
 
 def loader(args, cap):
@@ -32,6 +34,14 @@ def epochs(loader, seconds):
             return samples / wall, samples / (time.process_time() - cpu)
 
 
+def working_set(loader):
+    """Bytes in flight of a loader that was left to run ahead as far as it does."""
+    for number, _ in enumerate(loader):
+        if number == 0:
+            time.sleep(RUN_AHEAD)
+    return loader.snapshot()["peak_inflight"]
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder")
@@ -42,11 +52,10 @@ def main():
     parser.add_argument("--rounds", type=int, required=True)
     args = parser.parse_args()
     free = loader(args, UNCAPPED)
-    epochs(free, 0)
-    working_set = free.snapshot()["peak_inflight"]
-    capped = loader(args, working_set // 8)
+    ahead = working_set(free)
+    capped = loader(args, ahead // 8)
     epochs(capped, 0)
-    told = {"working_set": working_set, "cap": working_set // 8, "uncapped": [], "capped": []}
+    told = {"working_set": ahead, "cap": ahead // 8, "uncapped": [], "capped": []}
     for number in range(args.rounds):
         pair = [("uncapped", free), ("capped", capped)]
         for name, one in pair if number % 2 == 0 else reversed(pair):

@@ -1,7 +1,7 @@
 //! Files that stay open from one batch to the next: shards, of which each batch reads a few samples.
 //!
-//! Only for ranges that are pinned to a version: a file that is kept is looked at again before each read,
-//! and one that was written to, replaced, renamed or deleted since has another version (its change time
+//! Only for ranges that are pinned to a version: a file that is kept is looked at again before it is read
+//! (see [`KeptFiles::is_fresh`]), and one that was written to, replaced, renamed or deleted since has another version (its change time
 //! is another), so it is opened anew by its name. All are closed when no batch is under way, so that
 //! nobody wonders where the space of deleted files is.
 
@@ -10,16 +10,26 @@ use forebay_io::{GetRequest, Location, PageCacheMode, Version};
 use rustix::fd::OwnedFd;
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// More would save little: to open a file takes about as long as to read 16 KiB of it.
 const MOST: usize = 1024;
+
+/// How long a look at a file speaks for those that asked before it: less than the steps in which most file
+/// systems tell the time of a change (1 to 10 ms, the kernel's tick), so that no look at all would tell more.
+const FRESH: Duration = Duration::from_millis(1);
 
 /// The files that are kept.
 #[derive(Debug)]
 pub(crate) struct KeptFiles {
     most: usize,
     state: Mutex<State>,
+    /// Counts batches that were asked for.
+    asked: AtomicU64,
+    /// From when looks are timed.
+    born: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +58,20 @@ pub(crate) struct KeptFile {
     pub(crate) version: Version,
     /// The same in numbers: that a file still is what it was is asked for each batch that reads of it.
     pub(crate) stamp: Stamp,
+    /// At which moment it was last looked at, and how many nanoseconds after the first of all. The two are written
+    /// one after the other: of two looks at once, either's time goes with either's moment.
+    looked: [AtomicU64; 2],
+}
+
+/// Between two batches that are asked for; see [`KeptFiles::ask`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(u64);
+
+impl KeptFile {
+    /// Not looked at since it was opened.
+    pub(crate) fn new(fd: OwnedFd, version: Version, stamp: Stamp) -> Self {
+        KeptFile { fd: Arc::new(fd), version, stamp, looked: Default::default() }
+    }
 }
 
 /// What a look for the file of one of several requests came to.
@@ -65,11 +89,43 @@ impl KeptFiles {
     pub(crate) fn new() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let most = usize::try_from(limit / 8).unwrap_or(MOST).min(MOST);
-        KeptFiles { most, state: Mutex::default() }
+        KeptFiles::of(most)
+    }
+
+    fn of(most: usize) -> Self {
+        KeptFiles { most, state: Mutex::default(), asked: AtomicU64::new(0), born: Instant::now() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch is asked for: looks of moments from this one on come after.
+    pub(crate) fn ask(&self) -> Moment {
+        Moment(self.asked.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// This moment: it comes after all batches that were asked for so far.
+    pub(crate) fn moment(&self) -> Moment {
+        Moment(self.asked.load(Ordering::SeqCst))
+    }
+
+    /// A file was looked at, or opened, after this moment and instant, and is what it was.
+    pub(crate) fn looked(&self, file: &KeptFile, moment: Moment, at: Instant) {
+        file.looked[0].store(moment.0, Ordering::Relaxed);
+        file.looked[1].store(self.nanos(at), Ordering::Relaxed);
+    }
+
+    /// Whether a batch that was asked for at a moment need not look at a file again: it was looked at since then,
+    /// and just now. So what is written before a batch is asked for is always seen, and what is written later
+    /// unless it comes within a millisecond before the read.
+    pub(crate) fn is_fresh(&self, file: &KeptFile, asked: Moment, now: Instant) -> bool {
+        let [moment, at] = file.looked.each_ref().map(|value| value.load(Ordering::Relaxed));
+        moment >= asked.0 && self.nanos(now).saturating_sub(at) <= FRESH.as_nanos() as u64
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.born).as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// A batch is under way until the answer is dropped.
@@ -173,7 +229,7 @@ mod tests {
         let file = std::fs::File::open("/dev/null").unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();
         let (version, stamp) = (crate::version::version_of(&stat), Stamp::of(&stat));
-        Arc::new(KeptFile { fd: Arc::new(file.into()), version, stamp })
+        Arc::new(KeptFile::new(file.into(), version, stamp))
     }
 
     fn request(location: &Location) -> GetRequest {
@@ -183,7 +239,7 @@ mod tests {
 
     #[test]
     fn the_one_unused_for_longest_goes_and_all_go_with_the_last_batch() {
-        let kept = KeptFiles { most: 2, state: Mutex::default() };
+        let kept = KeptFiles::of(2);
         let mode = PageCacheMode::Default;
         let at = ["file:///a", "file:///b", "file:///c"].map(|text| text.parse::<Location>().unwrap());
         let is = |mode, location| matches!(kept.find(mode, &[request(location)])[..], [Found::First(_)]);
@@ -208,7 +264,7 @@ mod tests {
 
     #[test]
     fn of_several_requests_each_file_is_found_once_and_only_its_version() {
-        let kept = KeptFiles { most: 2, state: Mutex::default() };
+        let kept = KeptFiles::of(2);
         let mode = PageCacheMode::Default;
         let _batch = kept.begin();
         let at: Location = "file:///a".parse().unwrap();
@@ -218,5 +274,19 @@ mod tests {
         let found = kept.find(mode, &[whole, request(&at), other, request(&at)]);
         assert!(matches!(found[..], [Found::No, Found::First(_), Found::No, Found::Same(1)]), "{found:?}");
         assert!(matches!(kept.find(mode, &[request(&at)])[..], [Found::First(_)]), "each look by itself");
+    }
+
+    #[test]
+    fn a_look_speaks_for_those_who_asked_before_it_and_not_for_long() {
+        let (kept, file) = (KeptFiles::of(2), file());
+        let (before, now) = (kept.ask(), Instant::now());
+        assert!(!kept.is_fresh(&file, before, now), "nobody looked");
+        kept.looked(&file, kept.moment(), now);
+        assert!(kept.is_fresh(&file, before, now) && kept.is_fresh(&file, before, now + FRESH));
+        assert!(!kept.is_fresh(&file, before, now + FRESH + Duration::from_nanos(1)));
+        let after = kept.ask();
+        assert!(!kept.is_fresh(&file, after, now), "asked after the look");
+        kept.looked(&file, kept.moment(), now);
+        assert!(kept.is_fresh(&file, after, now) && kept.is_fresh(&file, before, now));
     }
 }

@@ -13,7 +13,7 @@ use crate::announce::announce;
 use crate::descriptors::{Descriptors, Held};
 use crate::failure;
 use crate::file::{self, Beyond, Filled, Tried};
-use crate::kept_files::KeptFiles;
+use crate::kept_files::{KeptFiles, Moment};
 use crate::mapping::{Mappings, Probe};
 use crate::open_file::{Descriptor, OpenFile};
 use crate::parts::{Part, Parts};
@@ -76,6 +76,8 @@ pub(crate) struct ReadBatch {
     terms: Terms,
     place: Arc<dyn Place>,
     files: Arc<Files>,
+    /// When it was asked for.
+    asked: Moment,
     parts: Parts,
     /// Counts the open files while no thread works on the batch.
     held: Option<Held>,
@@ -142,6 +144,7 @@ impl ReadBatch {
             part,
             terms,
             place,
+            asked: files.kept.ask(),
             files,
             parts,
             held: None,

@@ -31,6 +31,7 @@ impl ReadBatch {
         let (first, start) = (self.next, Instant::now());
         let room = self.files.descriptors.group() - self.opened.len();
         let group = &requests[first..self.part.end.min(first + room)];
+        let moment = files.kept.moment();
         let mut kept: Vec<Option<Arc<KeptFile>>> = Vec::with_capacity(group.len());
         // Files that were only looked at have no reading of the clock each.
         let (mut begin, mut unclocked) = (start, 0);
@@ -38,7 +39,11 @@ impl ReadBatch {
             let index = self.next;
             kept.push(match found {
                 Found::No => None,
-                Found::First(file) => self.unchanged(file, &requests[index].location),
+                Found::First(file) if files.kept.is_fresh(&file, self.asked, start) => Some(file),
+                Found::First(file) => {
+                    let file = self.unchanged(file, &requests[index].location);
+                    file.inspect(|file| files.kept.looked(file, moment, start))
+                }
                 Found::Same(earlier) => kept[earlier].clone(),
             });
             let by_name = kept.last().is_none_or(Option::is_none);
@@ -109,7 +114,7 @@ impl ReadBatch {
         match request.if_version.clone().filter(|_| is_pinned(request)) {
             None => Ok((Descriptor::Own(fd), span)),
             Some(version) => {
-                let file = Arc::new(KeptFile { fd: Arc::new(fd), version, stamp: Stamp::of(&stat) });
+                let file = Arc::new(KeptFile::new(fd, version, Stamp::of(&stat)));
                 self.files.kept.keep(self.terms.mode, &request.location, &file);
                 Ok((Descriptor::Kept(file), span))
             }
