@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// More would save little: to open a file takes about as long as to read 16 KiB of it.
 const MOST: usize = 1024;
 
-/// How long a look at a file speaks for those that asked before it: less than the steps in which most file
-/// systems tell the time of a change (1 to 10 ms, the kernel's tick), so that no look at all would tell more.
+/// How long a look at a file speaks for those that asked before it. What is written in that time goes unseen until
+/// the next look, as what is written between a look and the read behind it always does.
 const FRESH: Duration = Duration::from_millis(1);
 
 /// The files that are kept.
@@ -64,7 +64,7 @@ pub(crate) struct KeptFile {
 }
 
 /// Between two batches that are asked for; see [`KeptFiles::ask`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment(u64);
 
 impl KeptFile {
@@ -110,7 +110,7 @@ impl KeptFiles {
         Moment(self.asked.load(Ordering::SeqCst))
     }
 
-    /// A file was looked at, or opened, after this moment and instant, and is what it was.
+    /// A file was looked at after this moment and instant, and is what it was.
     pub(crate) fn looked(&self, file: &KeptFile, moment: Moment, at: Instant) {
         file.looked[0].store(moment.0, Ordering::Relaxed);
         file.looked[1].store(self.nanos(at), Ordering::Relaxed);
@@ -118,7 +118,7 @@ impl KeptFiles {
 
     /// Whether a batch that was asked for at a moment need not look at a file again: it was looked at since then,
     /// and just now. So what is written before a batch is asked for is always seen, and what is written later
-    /// unless it comes within a millisecond before the read.
+    /// unless it comes after the last look, which is at most [`FRESH`] before the batch begins to read.
     pub(crate) fn is_fresh(&self, file: &KeptFile, asked: Moment, now: Instant) -> bool {
         let [moment, at] = file.looked.each_ref().map(|value| value.load(Ordering::Relaxed));
         moment >= asked.0 && self.nanos(now).saturating_sub(at) <= FRESH.as_nanos() as u64

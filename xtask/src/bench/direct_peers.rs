@@ -6,8 +6,6 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::ensure;
-
 use super::dataset::{Dataset, Shape};
 use super::fio;
 use super::reading::Reading;
@@ -97,15 +95,7 @@ impl Way {
         fio.args(["--rw=read", "--file_service_type=sequential"]);
         let files: Vec<_> = data.files.iter().map(|file| file.display().to_string()).collect();
         fio.arg(format!("--filename={}", files.join(":")));
-        let reading = fio::parse(&shell::read(&mut fio)?, shape)?;
-        ensure!(
-            reading.bytes == shape.bytes(),
-            "{} read {} of {} bytes",
-            self.name,
-            reading.bytes,
-            shape.bytes()
-        );
-        Ok(reading)
+        fio::read_all(&mut fio, self.name, shape)
     }
 }
 

@@ -4,6 +4,7 @@
 //! shuffled reader can; nothing is taken off its result for that.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, ensure};
 use serde::Deserialize;
@@ -58,15 +59,7 @@ impl Variant {
         for folder in self.folders(&dataset.folder)? {
             fio.arg(format!("--name={}", folder.display())).arg(format!("--opendir={}", folder.display()));
         }
-        let reading = parse(&shell::read(&mut fio)?, shape)?;
-        ensure!(
-            reading.bytes == shape.bytes(),
-            "{} read {} of {} bytes",
-            self.name,
-            reading.bytes,
-            shape.bytes()
-        );
-        Ok(reading)
+        read_all(&mut fio, self.name, shape)
     }
 
     /// A folder a job, together the whole data set.
@@ -109,6 +102,13 @@ struct ReadFigures {
     runtime: f64,
     /// Bytes per second, over the unrounded time.
     bw_bytes: f64,
+}
+
+/// Runs fio as `name` over a whole data set, all of which it must have read.
+pub(super) fn read_all(fio: &mut Command, name: &str, shape: &Shape) -> anyhow::Result<Reading> {
+    let reading = parse(&shell::read(fio)?, shape)?;
+    ensure!(reading.bytes == shape.bytes(), "{name} read {} of {} bytes", reading.bytes, shape.bytes());
+    Ok(reading)
 }
 
 /// What fio says it did, in samples of the shape's size.
