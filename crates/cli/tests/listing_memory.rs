@@ -1,7 +1,10 @@
 //! The memory of listings: a million names go by, and nothing is kept of them. A process of its own, because the peak is that
 //! of a process; the server is in this one, so that its is not counted.
 
+mod peak;
+
 use forebay_io_testkit::servers::{FastServer, S3Server};
+use peak::peak_rss;
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
@@ -87,27 +90,13 @@ fn loading_over_a_listing_under_way_is_flat() {
 fn run(arguments: &[&str], environment: &[(&str, String)]) -> (u64, Vec<u8>) {
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let out = folder.path().join("out");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
-        .args(arguments)
-        .env_clear()
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(File::create(&out).unwrap())
-        .spawn()
-        .unwrap();
-    let path = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    // `VmHWM` only grows, and the last reading before the process is gone counts; while it is being reaped the line is missing.
-    loop {
-        let text = fs::read_to_string(&path).unwrap_or_default();
-        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kib) = high.and_then(|rest| rest.trim().strip_suffix(" kB")) {
-            peak = peak.max(kib.trim().parse::<u64>().unwrap() << 10);
-        }
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{arguments:?}: {status}");
-            return (peak, fs::read(&out).unwrap());
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    let peak = peak_rss(
+        Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(arguments)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).unwrap()),
+    );
+    (peak, fs::read(&out).unwrap())
 }

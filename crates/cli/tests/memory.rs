@@ -1,7 +1,10 @@
 //! The cap in memory, on every scheme: peak RSS of an epoch far larger than it. A process of its own, because
 //! the peak is that of a process; servers are in this one, so that theirs is not counted.
 
+mod peak;
+
 use forebay_io_testkit::servers::{FastServer, S3Server};
+use peak::peak_rss;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
@@ -38,8 +41,8 @@ fn stays_under_the_cap_with(
     large: &str,
     environment: &[(&str, String)],
 ) {
-    let base = peak_rss(small, &[], environment);
-    let peak = peak_rss(large, arguments, environment);
+    let base = peak_of_load(small, &[], environment);
+    let peak = peak_of_load(large, arguments, environment);
     let bound = base + CAP + BATCH * 2 * MIB + 16 * MIB;
     println!("{scheme}: base {} MiB, peak {} MiB, bound {} MiB", base / MIB, peak / MIB, bound / MIB);
     assert!(peak < bound, "{scheme}: peak {peak} bytes, bound {bound}");
@@ -130,31 +133,15 @@ fn a_gib_of_azure_through_a_cap_of_64_mib_stays_under_it() {
     stays_under_the_cap("az", &format!("{root}/small/"), &format!("{root}/large/"), &environment);
 }
 
-/// Runs `forebay load` to its end; the peak that the kernel counted for it.
-fn peak_rss(root: &str, arguments: &[&str], environment: &[(&str, String)]) -> u64 {
+/// The peak of `forebay load`.
+fn peak_of_load(root: &str, arguments: &[&str], environment: &[(&str, String)]) -> u64 {
     let batch = BATCH.to_string();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_forebay"))
-        .args(["load", root, "--shuffle", "--batch-size", &batch, "--max-bytes-in-flight", "64MiB"])
-        .args(["--num-workers", "8", "--prefetch", "16", "--json"])
-        .args(arguments)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", child.id());
-    let mut peak = 0;
-    // `VmHWM` only grows, and the last reading before the process is gone counts; while it is being
-    // reaped the line is missing, so it is read until then.
-    loop {
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let high = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        if let Some(kib) = high.and_then(|rest| rest.trim().strip_suffix(" kB")) {
-            peak = peak.max(kib.trim().parse::<u64>().unwrap() << 10);
-        }
-        if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "{status}");
-            return peak;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1));
-    }
+    peak_rss(
+        Command::new(env!("CARGO_BIN_EXE_forebay"))
+            .args(["load", root, "--shuffle", "--batch-size", &batch, "--max-bytes-in-flight", "64MiB"])
+            .args(["--num-workers", "8", "--prefetch", "16", "--json"])
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdout(std::process::Stdio::null()),
+    )
 }
