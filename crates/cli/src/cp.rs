@@ -60,7 +60,6 @@ impl Args {
     /// The files that it names.
     pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
         named.reads(&self.src);
-        self.metrics.name_files(named);
     }
 }
 

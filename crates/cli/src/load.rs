@@ -80,7 +80,6 @@ impl Args {
         }
         self.dataset.name_files(named);
         self.chrome_trace.iter().for_each(|file| named.writes("--chrome-trace", file));
-        self.metrics.name_files(named);
     }
 
     /// How the run is measured.

@@ -266,6 +266,7 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
     signals::listen(sender.clone(), Event::Signal).map_err(|e| cannot_start("listen for signals", e))?;
     let mut named = NamedFiles::new(&cwd);
     command.name_files(&mut named);
+    command.metrics().into_iter().for_each(|flags| flags.name_files(&mut named));
     trace.iter().for_each(|file| named.writes("--trace", file));
     named.check()?;
     let own = match &command {

@@ -58,7 +58,6 @@ impl Args {
     /// The files that it names.
     pub(crate) fn name_files(&self, named: &mut NamedFiles<'_>) {
         named.reads_with_manifest(&self.dir, self.manifest.as_deref());
-        self.metrics.name_files(named);
     }
 }
 

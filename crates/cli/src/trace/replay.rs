@@ -121,7 +121,6 @@ impl Args {
     /// The files that it names.
     pub(super) fn name_files(&self, named: &mut NamedFiles<'_>) {
         named.reads(&self.file);
-        self.metrics.name_files(named);
     }
 
     fn options(&self) -> Result<ReplayOptions> {
