@@ -15,11 +15,13 @@
 //! * `unsafe` is in `buffer` (and where a class answers `__getbuffer__` with it), `dlpack`, `born`
 //!   (`pthread_atfork`) and `cpu` (`getrusage`).
 
+mod answer;
 mod arrays;
 mod batch;
 mod begin;
 mod born;
 mod buffer;
+mod call;
 mod collector;
 mod cpu;
 mod credentials;
@@ -38,11 +40,13 @@ mod options;
 mod pending;
 mod process;
 mod progress;
+mod reads;
 mod scheduling;
 mod settings;
 mod store;
 mod stores;
 mod tap;
+mod target;
 mod trace;
 mod trace_replay;
 mod value;

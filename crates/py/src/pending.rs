@@ -1,9 +1,10 @@
 //! A call that goes on while an event loop does other things: a future on the runtime, and a bell that tells
 //! the loop when it is over. No thread of ours calls into the loop.
 
+use crate::answer::Answer;
 use crate::born::Born;
-use crate::process;
 use crate::waker::Bell;
+use crate::{errors, process};
 use forebay_io::Result;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -12,16 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 use tokio::task::AbortHandle;
 
-/// What a finished call leaves: how to make the Python value of it, or the exception.
-type Left = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
-
 /// A call that is under way. Made by what `forebay.aio` calls.
 #[pyclass(frozen, module = "forebay")]
 pub(crate) struct Pending(Born<Running>);
 
 struct Running {
-    /// Locked for a moment only, by the one who leaves and the one who takes.
-    left: Arc<Mutex<Option<Left>>>,
+    /// What the call came to. Locked for a moment only, by the one who leaves and the one who takes.
+    left: Arc<Mutex<Option<Result<Answer>>>>,
     bell: Arc<Bell>,
     task: AbortHandle,
 }
@@ -35,19 +33,14 @@ impl Drop for RingOnDrop {
 }
 
 impl Pending {
-    /// Begins `call`; `value` makes of its result what Python gets.
-    pub(crate) fn begin<T: Send + 'static>(
-        call: impl Future<Output = Result<T>> + Send + 'static,
-        value: impl FnOnce(Python<'_>, Result<T>) -> PyResult<Py<PyAny>> + Send + 'static,
-    ) -> PyResult<Self> {
-        let (bell, left) = (Bell::new()?, Arc::new(Mutex::new(None::<Left>)));
+    pub(crate) fn begin(call: impl Future<Output = Result<Answer>> + Send + 'static) -> PyResult<Self> {
+        let (bell, left) = (Bell::new()?, Arc::new(Mutex::new(None)));
         // Rung when the call is over, however it ends.
         let (ring, leave) = (RingOnDrop(bell.clone()), left.clone());
         let task = process::current()?.runtime().spawn(async move {
             let _ring = ring;
             let result = call.await;
-            let made: Left = Box::new(move |py| value(py, result));
-            *leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+            *leave.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         });
         Ok(Pending(Born::here(Running { left, bell, task: task.abort_handle() })))
     }
@@ -68,7 +61,8 @@ impl Pending {
     fn result(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let left = self.running(py)?.left.lock().unwrap_or_else(PoisonError::into_inner).take();
         match left {
-            Some(make) => make(py),
+            Some(Ok(answer)) => answer(py),
+            Some(Err(error)) => Err(errors::raise(py, &error)),
             None => Err(PyRuntimeError::new_err("the call is not over, or its result was taken already")),
         }
     }
