@@ -3,7 +3,7 @@
 //! that it prints is the reading, for `cargo xtask bench direct`.
 //!
 //! ```text
-//! cargo bench -p forebay-io-direct --bench reads -- random FILE --block 4096 --depth 64 --seconds 3
+//! cargo bench -p forebay-io-direct --bench reads -- random FILE --block 4096 --depth 64 --ahead 64 --seconds 3
 //! cargo bench -p forebay-io-direct --bench reads -- whole --depth 16 FILE...
 //! ```
 #![allow(missing_docs)]
@@ -19,11 +19,16 @@ use std::time::{Duration, Instant};
 /// Ranges that a task submits together, as a loader does with a batch.
 const BATCH: usize = 16;
 
+/// Where memory is small pages, a read of 16 KiB is four pieces to a device.
+const HUGE_PAGE: usize = 2 << 20;
+
 struct Args {
     mode: String,
     files: Vec<String>,
     block: u64,
     depth: u32,
+    /// Reads that wait for a place in the ring.
+    ahead: u32,
     seconds: f64,
     request: Option<u64>,
     engine: Engine,
@@ -38,6 +43,7 @@ fn args() -> Option<Args> {
         files: Vec::new(),
         block: 4096,
         depth: 64,
+        ahead: 64,
         seconds: 3.0,
         request: None,
         engine: Engine::Auto,
@@ -49,6 +55,7 @@ fn args() -> Option<Args> {
         match &*arg {
             "--block" => args.block = value().parse().expect("a number of bytes"),
             "--depth" => args.depth = value().parse().expect("a number of requests"),
+            "--ahead" => args.ahead = value().parse().expect("a number of reads"),
             "--seconds" => args.seconds = value().parse().expect("a number of seconds"),
             "--request" => args.request = Some(value().parse().expect("a number of bytes")),
             "--threads" => args.engine = Engine::Threads,
@@ -90,18 +97,20 @@ fn main() {
     println!(r#"{{"samples":{samples},"bytes":{bytes},"seconds":{seconds},"cpu_seconds":{cpu}}}"#);
 }
 
-/// Blocks at random places of one opened file; twice as many submitted as may be in the ring at once, so
-/// that it is kept full.
+/// Blocks at random places of one opened file; more submitted than may be in the ring at once, so that it is kept
+/// full, if `--ahead` says so.
 async fn random(store: DirectStore, args: Args) -> (Tally, f64, f64) {
     let at: Location = format!("direct://{}", args.files[0]).parse().expect("an absolute path");
     let object = store.open(&at, ReadOptions::default()).await.expect("a file");
     let blocks = object.meta().size / args.block;
     assert!(blocks > 0, "{} is smaller than a block", args.files[0]);
     let batch = if args.one_by_one { 1 } else { BATCH.min(args.depth as usize) };
-    let tasks = (2 * args.depth as usize).div_ceil(batch);
-    let pool = Pool::new(Budget::new((tasks * batch) as u64 * (args.block + 4096)).expect("a budget"));
-    // One batch in the making, read by all: its memory begins where a huge page does.
-    let mut bufs = buffers(&pool, tasks * batch, args.block).await;
+    let tasks = (args.depth as usize + args.ahead as usize).div_ceil(batch);
+    // One batch in the making, read by all: its memory begins where a huge page does, and fills it.
+    let slots = (tasks * batch).max(HUGE_PAGE.div_ceil(args.block as usize));
+    let pool = Pool::new(Budget::new(slots as u64 * (args.block + 4096)).expect("a budget"));
+    let mut bufs = buffers(&pool, slots, args.block).await;
+    let spare = bufs.split_off(tasks * batch);
     let mut all = Vec::new();
     for _ in 0..tasks {
         all.push(bufs.split_off(bufs.len() - batch));
@@ -133,7 +142,9 @@ async fn random(store: DirectStore, args: Args) -> (Tally, f64, f64) {
         all.samples += one.samples;
         all.bytes += one.bytes;
     }
-    (all, begin.elapsed().as_secs_f64(), cpu_seconds() - before)
+    let measured = (begin.elapsed().as_secs_f64(), cpu_seconds() - before);
+    drop(spare);
+    (all, measured.0, measured.1)
 }
 
 async fn buffers(pool: &Pool, count: usize, len: u64) -> Vec<Buf> {

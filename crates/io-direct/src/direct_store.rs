@@ -47,7 +47,8 @@ pub struct DirectStore {
 pub struct RingMemory {
     /// Bytes that are registered now.
     pub registered: u64,
-    /// Stretches of memory that the kernel refused to register so far. They are read into all the same.
+    /// Stretches of memory that could not be registered so far, of which the observer hears
+    /// ([`Event::Unregistered`](forebay_io::Event)). They are read into all the same.
     pub refused: u64,
 }
 
@@ -93,7 +94,7 @@ impl DirectStore {
 
 impl Store for DirectStore {
     fn capability(&self) -> Capability {
-        self.names.capability()
+        Capability { mappings: false, ..self.names.capability() }
     }
 
     fn get<'a>(

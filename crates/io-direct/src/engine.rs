@@ -27,18 +27,14 @@ impl Engine {
         let bounces = Arc::new(Bounces::default());
         let ring = match options.engine {
             options::Engine::Threads => None,
-            options::Engine::Ring => {
-                Some(Ring::start(options.depth, options.register_buffers, bounces.clone())?)
-            }
-            options::Engine::Auto => {
-                match Ring::start(options.depth, options.register_buffers, bounces.clone()) {
-                    Ok(ring) => Some(ring),
-                    Err(error) => {
-                        tracing::info!("files are read by threads: {error}");
-                        None
-                    }
+            options::Engine::Ring => Some(Ring::start(options, bounces.clone())?),
+            options::Engine::Auto => match Ring::start(options, bounces.clone()) {
+                Ok(ring) => Some(ring),
+                Err(error) => {
+                    tracing::info!("files are read by threads: {error}");
+                    None
                 }
-            }
+            },
         };
         let usual = if ring.is_some() { BESIDE_A_RING } else { WITHOUT };
         let threads = options.threads.unwrap_or(usual);

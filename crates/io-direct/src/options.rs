@@ -32,12 +32,12 @@ pub struct DirectOptions {
     /// Whether memory of a pool that is read into again and again is registered with the ring, which spares the
     /// kernel to look it up for each read. It counts in `RLIMIT_MEMLOCK` (8 MiB on most systems, nothing for
     /// root): what that has no room for is read into as it is, and
-    /// [counted](crate::DirectStore::ring_memory).
+    /// [counted](crate::DirectStore::ring_memory), and the observer is told.
     pub register_buffers: bool,
     /// Threads that open, write and list files, and read where there is no ring; from 1 to 1024. None: 4
     /// with a ring, 16 without.
     pub threads: Option<usize>,
-    /// Hears of each request and each downgrade.
+    /// Hears of each request, each downgrade and all memory that could not be registered.
     pub observer: Option<Arc<dyn Observe>>,
 }
 

@@ -8,7 +8,8 @@
 //! It makes no system call; see `ring` for those.
 
 use crate::memory::Target;
-use forebay_io::Region;
+use forebay_io::{Event, Observe, Region};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Regions that may be registered at once. A pool has as many slabs as batches are under way.
@@ -21,10 +22,33 @@ const LONGEST: usize = 1 << 30;
 const WATCHED: usize = 256;
 
 /// What is registered now, and what was refused.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Counts {
     pub(crate) bytes: AtomicU64,
     pub(crate) refused: AtomicU64,
+    observer: Option<Arc<dyn Observe>>,
+}
+
+impl Counts {
+    /// Whose refusals `observer` hears of.
+    pub(crate) fn told_to(observer: Option<Arc<dyn Observe>>) -> Self {
+        Counts { observer, ..Counts::default() }
+    }
+
+    /// So many bytes are not registered; none: nothing can be.
+    pub(crate) fn refuse(&self, bytes: u64) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        if let Some(observer) = &self.observer {
+            observer.noted(Some("direct"), Event::Unregistered { bytes });
+        }
+    }
+}
+
+impl std::fmt::Debug for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { bytes, refused, observer: _ } = self;
+        f.debug_struct("Counts").field("bytes", bytes).field("refused", refused).finish_non_exhaustive()
+    }
 }
 
 pub(crate) struct Registered {
@@ -59,8 +83,13 @@ impl Registered {
         Registered { known: vec![None; regions as usize], last: 0, watched: Vec::new() }
     }
 
-    /// How memory of `target` is named: `len` bytes from `address` on.
-    pub(crate) fn naming(&mut self, target: &Target, address: usize, len: usize) -> Naming {
+    /// How memory of `target` is named, by its address and length.
+    pub(crate) fn naming(
+        &mut self,
+        target: &Target,
+        (address, len): (usize, usize),
+        counts: &Counts,
+    ) -> Naming {
         if self.known.is_empty() {
             return Naming::Plain;
         }
@@ -98,6 +127,7 @@ impl Registered {
             }
             _ => {
                 found.refused = true;
+                counts.refuse(found.region.len() as u64);
                 Naming::Plain
             }
         }
@@ -114,7 +144,7 @@ impl Registered {
 
     /// The kernel refused to register it. It is not asked again.
     pub(crate) fn refused(&mut self, region: Region, counts: &Counts) {
-        counts.refused.fetch_add(1, Ordering::Relaxed);
+        counts.refuse(region.len() as u64);
         self.watched.push(Watched { region, bytes: 0, refused: true });
     }
 
@@ -136,7 +166,7 @@ fn holds(region: &Region, address: usize, len: usize) -> bool {
 mod tests {
     use super::*;
     use forebay_io::{Budget, Lease, Place, Pool, Reservation, Want};
-    use std::sync::Arc;
+    use forebay_io_testkit::RecordingObserver;
 
     const STEP: u64 = 64 << 10;
 
@@ -152,8 +182,8 @@ mod tests {
     }
 
     /// Names all of a target's memory.
-    fn name(all: &mut Registered, target: &Target) -> Naming {
-        all.naming(target, target.pointer(0).addr(), target.len())
+    fn name(all: &mut Registered, target: &Target, counts: &Counts) -> Naming {
+        all.naming(target, (target.pointer(0).addr(), target.len()), counts)
     }
 
     #[test]
@@ -161,13 +191,13 @@ mod tests {
         let pool = Pool::new(Budget::new(1 << 20).unwrap());
         let (mut all, counts) = (Registered::new(2), Counts::default());
         let half = target(&lease(&pool, 1), 0, STEP / 2);
-        assert!(matches!(name(&mut all, &half), Naming::Plain));
-        let Naming::Register(0, region) = name(&mut all, &half) else { panic!("it was filled") };
+        assert!(matches!(name(&mut all, &half, &counts), Naming::Plain));
+        let Naming::Register(0, region) = name(&mut all, &half, &counts) else { panic!("it was filled") };
         assert!(all.registered(0, region, &counts));
-        assert!(matches!(name(&mut all, &half), Naming::Known(0)));
+        assert!(matches!(name(&mut all, &half, &counts), Naming::Known(0)));
         assert_eq!(counts.bytes.load(Ordering::Relaxed), STEP);
         let other = target(&lease(&pool, 1), 0, STEP);
-        assert!(matches!(name(&mut all, &other), Naming::Register(1, _)), "memory of its own");
+        assert!(matches!(name(&mut all, &other, &counts), Naming::Register(1, _)), "memory of its own");
     }
 
     #[test]
@@ -176,14 +206,18 @@ mod tests {
         let (mut all, counts) = (Registered::new(2), Counts::default());
         let lease = lease(&pool, 2);
         let first = target(&lease, 0, STEP);
-        let Naming::Register(index, region) = name(&mut all, &first) else { panic!("it was filled") };
+        let Naming::Register(index, region) = name(&mut all, &first, &counts) else {
+            panic!("it was filled")
+        };
         assert!(all.registered(index, region, &counts));
         let second = target(&lease, 1, STEP);
-        assert!(matches!(name(&mut all, &second), Naming::Plain));
-        let Naming::Register(again, region) = name(&mut all, &second) else { panic!("filled again") };
+        assert!(matches!(name(&mut all, &second, &counts), Naming::Plain));
+        let Naming::Register(again, region) = name(&mut all, &second, &counts) else {
+            panic!("filled again")
+        };
         assert_eq!((again, region.len() as u64), (index, 2 * STEP));
         assert!(!all.registered(again, region, &counts), "it had the place");
-        assert!(matches!(name(&mut all, &first), Naming::Known(_)));
+        assert!(matches!(name(&mut all, &first, &counts), Naming::Known(_)));
         assert_eq!(counts.bytes.load(Ordering::Relaxed), 2 * STEP);
     }
 
@@ -192,29 +226,53 @@ mod tests {
         let pool = Pool::new(Budget::new(STEP).unwrap());
         let (mut all, counts) = (Registered::new(1), Counts::default());
         let first = target(&lease(&pool, 1), 0, STEP);
-        let Naming::Register(index, region) = name(&mut all, &first) else { panic!("it was filled") };
+        let Naming::Register(index, region) = name(&mut all, &first, &counts) else {
+            panic!("it was filled")
+        };
         all.registered(index, region.clone(), &counts);
         drop((first, pool));
         assert!(region.is_gone());
         let next = Pool::new(Budget::new(STEP).unwrap());
         let next = target(&lease(&next, 1), 0, STEP);
-        assert!(matches!(name(&mut all, &next), Naming::Plain), "no place is free, wherever it lies");
+        assert!(
+            matches!(name(&mut all, &next, &counts), Naming::Plain),
+            "no place is free, wherever it lies"
+        );
         all.forget(index, &counts);
         assert_eq!(counts.bytes.load(Ordering::Relaxed), 0);
     }
 
     #[test]
-    fn what_was_refused_is_not_asked_for_again() {
+    fn what_finds_no_place_is_told_too() {
         let pool = Pool::new(Budget::new(1 << 20).unwrap());
-        let (mut all, counts) = (Registered::new(2), Counts::default());
+        let told = Arc::new(RecordingObserver::new());
+        let (mut all, counts) = (Registered::new(1), Counts::told_to(Some(told.clone())));
+        let first = target(&lease(&pool, 1), 0, STEP);
+        let Naming::Register(index, region) = name(&mut all, &first, &counts) else {
+            panic!("it was filled")
+        };
+        all.registered(index, region, &counts);
+        let second = target(&lease(&pool, 1), 0, STEP);
+        for _ in 0..3 {
+            assert!(matches!(name(&mut all, &second, &counts), Naming::Plain));
+        }
+        assert_eq!(told.events(), [Event::Unregistered { bytes: STEP }]);
+    }
+
+    #[test]
+    fn what_was_refused_is_told_once_and_not_asked_for_again() {
+        let pool = Pool::new(Budget::new(1 << 20).unwrap());
+        let told = Arc::new(RecordingObserver::new());
+        let (mut all, counts) = (Registered::new(2), Counts::told_to(Some(told.clone())));
         let only = target(&lease(&pool, 1), 0, STEP);
-        let Naming::Register(_, region) = name(&mut all, &only) else { panic!("it was filled") };
+        let Naming::Register(_, region) = name(&mut all, &only, &counts) else { panic!("it was filled") };
         all.refused(region, &counts);
         for _ in 0..9 {
-            assert!(matches!(name(&mut all, &only), Naming::Plain));
+            assert!(matches!(name(&mut all, &only, &counts), Naming::Plain));
         }
         assert_eq!(counts.refused.load(Ordering::Relaxed), 1);
+        assert_eq!(told.events(), [Event::Unregistered { bytes: STEP }]);
         let mut none = Registered::new(0);
-        assert!(matches!(name(&mut none, &only), Naming::Plain));
+        assert!(matches!(name(&mut none, &only, &counts), Naming::Plain));
     }
 }

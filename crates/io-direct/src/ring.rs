@@ -9,6 +9,7 @@ use crate::bounce::Bounces;
 use crate::deck::{Deck, Submission};
 use crate::flight::Flight;
 use crate::open_file::{DONT_CACHE, OpenFile};
+use crate::options::DirectOptions;
 use crate::registered::{Counts, Naming, REGIONS, Registered};
 use crate::rung::Rung;
 use forebay_io::{Error, Kind, Operation, Result};
@@ -102,29 +103,34 @@ impl Shared {
 }
 
 impl Ring {
-    /// A ring with at most `depth` requests in it, through which a file was read.
+    /// A ring with at most as many requests in it as the options say, through which a file was read.
     ///
     /// # Errors
     /// `Unsupported` where the kernel or the container has no ring for us.
-    pub(crate) fn start(depth: u32, register: bool, bounces: Arc<Bounces>) -> Result<Self> {
+    pub(crate) fn start(options: &DirectOptions, bounces: Arc<Bounces>) -> Result<Self> {
+        let (depth, register) = (options.depth, options.register_buffers);
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|errno| refused("eventfd", errno.into()))?;
         let shared = Arc::new(Shared {
             line: Mutex::default(),
             asleep: AtomicBool::new(false),
             bell,
-            counts: Counts::default(),
+            counts: Counts::told_to(options.observer.clone()),
         });
         let (tell, told) = mpsc::sync_channel(1);
         let mine = shared.clone();
         // The thread that submits must be the one that set the ring up.
         let work = move || match begin(depth) {
             Ok((ring, seats)) => {
-                let regions = if register && ring.submitter().register_buffers_sparse(REGIONS).is_ok() {
-                    REGIONS
-                } else {
-                    0
+                let room = match register {
+                    true => ring.submitter().register_buffers_sparse(REGIONS),
+                    false => Ok(()),
                 };
+                if let Err(error) = &room {
+                    tracing::info!("no memory is registered with the ring: {error}");
+                    mine.counts.refuse(0);
+                }
+                let regions = if register && room.is_ok() { REGIONS } else { 0 };
                 let registered = Registered::new(regions);
                 mine.line().free = (0..seats).collect();
                 let _ = tell.send(Ok(()));
@@ -406,7 +412,7 @@ fn known(
     submission: &Submission<'_>,
 ) -> Option<u16> {
     let Submission { target, into, len, .. } = *submission;
-    match registered.naming(target?, into.addr(), len as usize) {
+    match registered.naming(target?, (into.addr(), len as usize), &shared.counts) {
         Naming::Plain => None,
         Naming::Known(index) => Some(index),
         Naming::Register(index, region) => {

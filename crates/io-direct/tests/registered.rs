@@ -2,9 +2,11 @@
 //! meanwhile, and it is given back.
 
 use forebay_io::{
-    Budget, GetRequest, Lease, Location, Object, Place, Pool, ReadOptions, Reservation, Room, Store, Want,
+    Budget, Event, GetRequest, Lease, Location, Object, Place, Pool, ReadOptions, Reservation, Room, Store,
+    Want,
 };
 use forebay_io_direct::{DirectOptions, DirectStore, RingMemory};
+use forebay_io_testkit::RecordingObserver;
 use futures::executor::block_on;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -74,6 +76,30 @@ fn memory_that_is_used_again_is_registered_and_forgotten_when_it_goes() {
     // The ring hears of what went before it hears of what is asked of it afterwards.
     read(&file, &*object, &lease(&Pool::new(Budget::new(1 << 20).unwrap()), 1), 1);
     assert_eq!(store.ring_memory().registered, 0);
+}
+
+/// More stretches of memory at once than the ring has places for: those without one are read into all the same.
+#[test]
+fn what_could_not_be_registered_is_counted_and_told_and_read_into_all_the_same() {
+    let file = File::new();
+    let observer = Arc::new(RecordingObserver::new());
+    let options = DirectOptions { observer: Some(observer.clone()), ..DirectOptions::default() };
+    let store = DirectStore::new(options).unwrap();
+    let object = file.open(&store);
+    let pool = Pool::new(Budget::new(64 << 20).unwrap());
+    let held: Vec<_> = (0..300)
+        .map(|_| {
+            let lease = lease(&pool, 16);
+            read(&file, &*object, &lease, 16);
+            lease
+        })
+        .collect();
+    drop(held);
+    let RingMemory { refused, .. } = store.ring_memory();
+    let told = observer.events();
+    assert_eq!(told.len() as u64, refused);
+    assert!(told.iter().all(|event| matches!(event, Event::Unregistered { .. })), "{told:?}");
+    assert!(!store.uses_ring() || refused > 0);
 }
 
 #[test]

@@ -154,6 +154,7 @@ impl Store for FsStore {
             native_batch: true,
             delete_batch: 1,
             ordered_listing: false,
+            mappings: true,
             byte_keys: true,
         }
     }

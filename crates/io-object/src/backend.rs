@@ -216,6 +216,7 @@ impl Store for ObjectBackend {
             native_batch: false,
             delete_batch: u32::try_from(facts.delete_batch.max(1)).unwrap_or(u32::MAX),
             ordered_listing: true,
+            mappings: false,
             byte_keys: false,
         }
     }

@@ -22,6 +22,9 @@ pub struct Capability {
     /// Listings come in the bytewise order of keys, and so in the same one for everybody. Where false, the order is
     /// the storage's own (that of directories), which two machines may see differently.
     pub ordered_listing: bool,
+    /// Reads through a mapping ([`Through::Mapping`](crate::Through)) are made; where false they are refused. True of a
+    /// store over many, each of which answers for itself.
+    pub mappings: bool,
     /// Keys are any bytes without NUL; where false they must be UTF-8.
     pub byte_keys: bool,
 }

@@ -128,6 +128,7 @@ impl Store for MemoryStore {
             native_batch: true,
             delete_batch: 1,
             ordered_listing: true,
+            mappings: false,
             byte_keys: true,
         }
     }

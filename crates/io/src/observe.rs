@@ -114,6 +114,11 @@ pub enum Event {
         /// Those of which the kernel was told how their pages would be wanted.
         advised: u64,
     },
+    /// Memory that is read into again and again could not be registered with a ring: it is looked up anew for each read.
+    Unregistered {
+        /// Of how many bytes; 0 if the ring takes none at all.
+        bytes: u64,
+    },
     /// A policy could not be obeyed and the next best was used.
     Downgraded {
         /// What was asked for, or found impossible before.

@@ -1,9 +1,9 @@
-//! What a loader itself cannot honour is refused here, with the reason: an option is never taken and
+//! What a loader itself, or the store that it reads from, cannot honour is refused here, with the reason: an option is never taken and
 //! then ignored.
 
 use crate::LoaderOptions;
-use crate::choice::{Collate, Wish};
-use forebay_io::{Error, Result};
+use crate::choice::{Collate, ReaderMode, Wish};
+use forebay_io::{Error, Location, Result, Store};
 
 /// Refuses options that are not a loader's to honour.
 ///
@@ -46,4 +46,19 @@ pub(crate) fn by_loader(options: &LoaderOptions) -> Result<()> {
             Err(Error::invalid(format!("{name}={value} cannot be honoured by this loader: {why}")))
         }
     }
+}
+
+/// Refuses options that the store of `root` would refuse with the first read.
+///
+/// # Errors
+/// `InvalidConfig` naming the option, its value and what is valid.
+pub(crate) fn by_store(options: &LoaderOptions, store: &dyn Store, root: &Location) -> Result<()> {
+    if options.reader_mode == ReaderMode::Mmap && !store.capability().mappings {
+        let scheme = root.scheme();
+        return Err(Error::invalid(format!(
+            "reader_mode=mmap maps files of the page cache, which {scheme}:// does not read through: use sequential or \
+             range, or read files as file://"
+        )));
+    }
+    Ok(())
 }

@@ -119,6 +119,7 @@ impl Loader {
         options.validate()?;
         honoured::by_loader(&options)?;
         source.honours(&options)?;
+        honoured::by_store(&options, &*store, source.root())?;
         if let Source::Listing(listing) = &source
             && listing.splits_by_name(&*store, &options)
         {

@@ -257,14 +257,16 @@ const EFFECTS: &[Effect] = &[
         let size = (8 << 20) + (1 << 19);
         assert_eq!(requests(json!({ "reader_mode": "range" }), size), 3);
         assert_ne!(requests(json!({ "reader_mode": "sequential" }), size), 3);
-        // A mapping for each sample, of which the kernel is told what page_cache_mode says; memory has no file to map.
+        // A mapping for each sample, of which the kernel is told what page_cache_mode says.
         assert_eq!(mappings(json!({ "reader_mode": "mmap" })), (3, 0));
         let advised = json!({ "reader_mode": "mmap", "page_cache_mode": "fadvise_random" });
         assert_eq!(mappings(advised), (3, 3));
         assert_eq!(mappings(json!({ "reader_mode": "sequential" })), (0, 0));
-        let loader = scene.loader(json!({ "reader_mode": "mmap", "on_error": "skip:9" })).unwrap();
-        let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
-        assert!(error.kind() == Kind::Unsupported && error.to_string().contains("file://"), "{error}");
+        // Memory has no file to map, which is said before anything is read.
+        let error = scene.loader(json!({ "reader_mode": "mmap", "on_error": "skip:9" })).unwrap_err();
+        let text = error.to_string();
+        assert!(error.kind() == Kind::InvalidConfig && text.contains("reader_mode=mmap"), "{text}");
+        assert!(text.contains("mem://") && text.contains("sequential or range"), "{text}");
         for other in [json!({ "target_request_bytes": 4096 }), json!({ "page_cache_mode": "direct_io" })] {
             let mut options = other;
             options["reader_mode"] = "mmap".into();

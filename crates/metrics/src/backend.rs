@@ -140,5 +140,6 @@ pub(crate) fn count(
         Counter::Connections => happened(Happening::Connected),
         Counter::Mappings => happened(Happening::Mapped),
         Counter::MappingsAdvised => happened(Happening::MappingAdvised),
+        Counter::Unregistered => happened(Happening::Unregistered),
     }
 }

@@ -209,6 +209,9 @@ counters! {
     MappingsAdvised, "mappings_advised", Events, Stable,
         "Those of `mappings` of which the kernel was told by `madvise` how their pages would be wanted: all with `page_cache_mode` `fadvise_sequential` or `fadvise_random`, none with others.",
         "Fewer than `mappings`: several loaders with different modes count here.";
+    Unregistered, "unregistered", Events, Stable,
+        "Stretches of memory that could not be registered with the ring of `direct://`. They are read into all the same.",
+        "Above 0: each read there costs the kernel more: raise the limit of locked memory (`ulimit -l`), or give register_buffers=false.";
     Errors, "errors", Operations, Stable,
         "Operations that ended in failure. A failed attempt that a retry made good is not one.",
         "Above 0: see `operations` for which kind.";

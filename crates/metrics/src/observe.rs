@@ -52,6 +52,7 @@ impl io::Observe for MetricsCollector {
             io::Event::BreakerRefused => happened(Happening::BreakerRefused),
             io::Event::FailedOver => happened(Happening::FailedOver),
             io::Event::Connected => happened(Happening::Connected),
+            io::Event::Unregistered { .. } => happened(Happening::Unregistered),
             io::Event::Mapped { made, advised } => {
                 self.happened_often(backend, Happening::Mapped, made);
                 self.happened_often(backend, Happening::MappingAdvised, advised);
@@ -298,6 +299,7 @@ mod tests {
         observer.attempted(&[attempt.clone(), io::Attempt { failed: Some(io::Kind::Corrupt), ..attempt }]);
         observer.noted(None, io::Event::Hedged);
         observer.noted(None, io::Event::HedgeDenied);
+        observer.noted(Some("direct"), io::Event::Unregistered { bytes: 4096 });
         observer.noted(None, io::Event::ConcurrencyLimit { from: 0, to: 8 });
         observer.noted(None, io::Event::ConcurrencyLimit { from: 8, to: 4 });
 
@@ -319,6 +321,7 @@ mod tests {
             (Counter::Bytes, 20),
             (Counter::Hedges, 1),
             (Counter::HedgesDenied, 1),
+            (Counter::Unregistered, 1),
             (Counter::ConcurrencyCuts, 1),
         ] {
             assert_eq!(snapshot.counter(counter), n, "{counter:?}");

@@ -138,6 +138,8 @@ named! {
         Mapped = "mappings",
         /// The kernel was told how the pages of a mapping would be wanted.
         MappingAdvised = "mappings_advised",
+        /// Memory could not be registered with a ring.
+        Unregistered = "unregistered",
     }
 }
 

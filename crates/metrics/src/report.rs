@@ -413,6 +413,7 @@ impl<'a> Report<'a> {
             Counter::Retries,
             Counter::Throttles,
             Counter::Downgrades,
+            Counter::Unregistered,
             Counter::Clamped,
         ] {
             let n = self.snapshot.counter(counter);

@@ -9,7 +9,7 @@ use crate::report::{Report, figure, fit};
 use crate::units;
 
 /// What layers around a backend did, where they did.
-const TROUBLE: [Counter; 7] = [
+const TROUBLE: [Counter; 8] = [
     Counter::Connections,
     Counter::Retries,
     Counter::Throttles,
@@ -17,6 +17,7 @@ const TROUBLE: [Counter; 7] = [
     Counter::BreakerOpens,
     Counter::Failovers,
     Counter::Downgrades,
+    Counter::Unregistered,
 ];
 
 impl Report<'_> {

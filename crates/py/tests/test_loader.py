@@ -363,6 +363,12 @@ def test_files_are_read_through_mappings(folder):
     assert after["mappings_advised"] - before["mappings_advised"] == 3
     with pytest.raises(ValueError, match="target_request_bytes=1 could size"):
         forebay.create_async_loader(folder([1], "other"), {"reader_mode": "mmap", "target_request_bytes": 1})
+    past = f"direct://{folder([1], 'past')}"
+    with pytest.raises(ValueError, match="reader_mode=mmap .* direct:// .* use sequential or range"):
+        forebay.create_async_loader(past, {"reader_mode": "mmap"})
+    dataset = forebay.create_dataset(past)
+    with pytest.raises(ValueError, match="reader_mode=mmap"):
+        forebay.Loader(dataset, {"reader_mode": "mmap"})
 
 
 def test_streaming_lists_while_it_loads(folder):

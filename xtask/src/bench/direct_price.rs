@@ -18,8 +18,8 @@ const IOPS: f64 = 80_000.0;
 const METRICS: f64 = 1.01;
 const TRACE: f64 = 1.02;
 
-/// With fewer, a percent cannot be told from noise.
-const ROUNDS: usize = 7;
+/// Of a quarter of a second each. With fewer, a percent cannot be told from noise: single rounds are 5% apart.
+const ROUNDS: usize = 96;
 
 /// Measures and prints it.
 pub(super) fn run(workspace: &Workspace, data: &Path, rounds: usize) -> anyhow::Result<Measured> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataset::Dataset;
 use super::page_cache;
-use super::reading::median;
+use super::reading::{interval, median};
 use crate::shell;
 use crate::workspace::Workspace;
 
@@ -52,23 +52,25 @@ impl Measured {
     }
 
     /// Prints what the contender `on` costs beside "off", by processor time, which a neighbour on the machine disturbs least, and by
-    /// the clock; each with the least and the most of all repeats, for a percent to be told from noise.
+    /// the clock; each with the interval that the median of many more repeats would be in, for a percent to be told from noise.
     pub(super) fn price(&self, on: &str, most: f64) -> anyhow::Result<()> {
         let ratios = |figure: fn(&Series) -> &Vec<f64>| -> anyhow::Result<Vec<f64>> {
             let (on, off) = (figure(self.series(on)?), figure(self.series("off")?));
-            let mut ratios: Vec<_> = on.iter().zip(off).map(|(on, off)| on / off).collect();
-            ratios.sort_by(f64::total_cmp);
+            let ratios: Vec<_> = on.iter().zip(off).map(|(on, off)| on / off).collect();
             ensure!(!ratios.is_empty(), "the bench has no repeats");
             Ok(ratios)
         };
         for (name, ratios) in [("CPU time", ratios(|s| &s.cpu_seconds)?), ("time", ratios(|s| &s.seconds)?)] {
-            let (least, greatest) = (ratios[0], ratios[ratios.len() - 1]);
+            let (least, greatest) = interval(ratios.clone());
             let repeats = ratios.len();
             let ratio = median(ratios);
-            // Met or missed by all repeats, or by the median alone.
-            let sure = if (least <= most) == (greatest <= most) { "" } else { "; repeats disagree" };
+            // Met or missed by all of it, or by the median alone.
+            let sure = if (least <= most) == (greatest <= most) { "" } else { "; not told from noise" };
             let text = format!("{name} with it, times that without");
-            println!("{} ({least:.3} to {greatest:.3} in {repeats}{sure})", bar(&text, ratio, most));
+            println!(
+                "{} ({least:.3} to {greatest:.3}, 95 in 100, of {repeats}{sure})",
+                bar(&text, ratio, most)
+            );
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ mod machine;
 mod metrics;
 mod order;
 mod page_cache;
+mod program;
 mod reading;
 mod results;
 mod services;
@@ -38,7 +39,8 @@ use crate::workspace::Workspace;
 pub(crate) struct Args {
     /// What to measure
     name: Name,
-    /// Times that each program is run; odd, so that a median was measured
+    /// Times that each program is run; odd, so that a median was measured. `direct`: times four, for a fourth of
+    /// the time each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long each program repeats its epochs in a cached run

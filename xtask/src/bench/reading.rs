@@ -79,6 +79,16 @@ pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     (figures[last / 2] + figures[last.div_ceil(2)]) / 2.0
 }
 
+/// Between which of these figures the middle of all that could be measured lies, 95 times in 100: by their ranks,
+/// which asks nothing of how they are spread (the sign test's interval). Of less than eight it is all of them.
+pub(crate) fn interval(mut figures: Vec<f64>) -> (f64, f64) {
+    figures.sort_by(f64::total_cmp);
+    let n = figures.len() as f64;
+    // Rank `n / 2 - 1.96 * sqrt(n) / 2`, counted from one.
+    let skip = (((n - 1.96 * n.sqrt()) / 2.0) as usize).saturating_sub(1);
+    (figures[skip], figures[figures.len() - 1 - skip])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +119,15 @@ mod tests {
         assert_eq!(odd, Spread { median: 5.0, min: 1.0, max: 9.0 });
         let even = Spread::of(&readings(&[9, 1, 5, 7]), |r| r.samples as f64);
         assert_eq!(even, Spread { median: 6.0, min: 1.0, max: 9.0 });
+    }
+
+    #[test]
+    fn the_interval_narrows_with_the_number_of_readings() {
+        let of = |n: u32| interval((0..n).rev().map(f64::from).collect());
+        assert_eq!(of(1), (0.0, 0.0));
+        assert_eq!(of(7), (0.0, 6.0));
+        // The ranks 7 and 18, and 40 and 61, of the tables.
+        assert_eq!((of(24), of(100)), ((6.0, 17.0), (39.0, 60.0)));
     }
 
     #[test]

@@ -49,6 +49,9 @@ fn files_are_read_through_mappings_where_that_is_said() {
     assert!(text.contains("100 samples: all as promised"), "{text}");
     let summary = &place.json(&["load", "set", "--reader-mode=mmap"])[0];
     assert_eq!(summary["metrics"]["backend_counters"]["mappings"], 100);
+    let past = format!("direct://{}", place.path().join("set").display());
+    let text = place.fails(2, &["load", &past, "--reader-mode=mmap"]);
+    assert!(text.contains("reader_mode=mmap") && text.contains("use sequential or range"), "{text}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ struct Share {
 
 impl Routed {
     /// A store that asks `open` for the store of each scheme and host that is named, once. Its capability is
-    /// that of `home`, the store that most is expected of.
+    /// that of `home`, the store that most is expected of; whether a file is mapped is for the store of each to say.
     pub fn new(
         home: Arc<dyn Store>,
         open: impl Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
@@ -58,7 +58,7 @@ impl Routed {
 
 impl Store for Routed {
     fn capability(&self) -> Capability {
-        self.home.capability()
+        Capability { mappings: true, ..self.home.capability() }
     }
 
     fn get<'a>(
