@@ -14,7 +14,8 @@
 //! A consumer's thread that waits for a batch lends a hand ([`Crew`]): it reads out of the page cache itself, and
 //! one thread of the pool fewer does, so that readers and consumer together are as many as there are cores, and
 //! none of them is switched off a core to let another on. It never waits for a device on behalf of the pool but
-//! for the one file that turned out not to be cached; what is left of that batch goes back into the line.
+//! for the one file that turned out not to be cached; what is left of that batch goes back into the line. While it
+//! reads, it is one of the readers, however long that takes.
 //!
 //! Not here: what the jobs do.
 
@@ -60,6 +61,8 @@ struct Line {
     jobs: VecDeque<Job>,
     /// Reads that run and have not met the device.
     reading: usize,
+    /// Reads that run on consumers' threads. They are not among those.
+    guests: usize,
     /// How many may.
     at_once: usize,
     /// The read that told or ended last had met the device.
@@ -232,10 +235,16 @@ impl Shared {
 impl Line {
     /// Whether one thread more may. One always may, with a consumer or without.
     fn may_read(&self) -> bool {
+        if !self.cached || self.reading == 0 {
+            return self.reading < self.at_once;
+        }
+        // The last core is the consumer's: while it reads, however long that takes, and soon after it was here.
         let here = || self.consumer.is_some_and(|seen| seen.elapsed() < self.soon);
-        // The last core is the consumer's.
-        let last = self.cached && self.reading > 0 && self.reading + 1 == self.at_once;
-        self.reading < self.at_once && !(last && here())
+        match self.at_once.saturating_sub(self.reading + self.guests) {
+            0 => false,
+            1 => self.guests > 0 || !here(),
+            _ => true,
+        }
     }
 
     /// The first job that may begin now.
@@ -337,13 +346,15 @@ impl Crew for Pool {
 
     fn lend_a_hand(&self) -> bool {
         let mut line = self.shared.line();
-        if !line.cached || line.reading >= self.shared.cores {
+        if !line.cached || line.reading + line.guests >= self.shared.cores {
             return false;
         }
         let first = line.jobs.iter().position(|job| matches!(job, Job::Read(_)));
         let Some(Job::Read(job)) = first.and_then(|first| line.jobs.remove(first)) else { return false };
+        line.guests += 1;
         drop(line);
         let mut line = self.shared.read(job, true, false);
+        line.guests -= 1;
         line.consumer = Some(Instant::now());
         true
     }
@@ -437,6 +448,22 @@ mod tests {
         assert!(pool.lend_a_hand());
         assert_eq!(ran.recv().unwrap(), std::thread::current().id());
         assert!(!pool.lend_a_hand());
+    }
+
+    #[test]
+    fn a_consumer_that_reads_for_long_keeps_its_core() {
+        let (pool, _gate) = half_busy(Duration::MAX);
+        pool.seen();
+        let shared = pool.shared.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        pool.read(false, move |_| {
+            // It was here too long ago to count as near.
+            shared.line().soon = Duration::ZERO;
+            tell.send(shared.line().may_read()).unwrap();
+        });
+        assert!(pool.lend_a_hand());
+        assert!(!told.recv().unwrap(), "three would read on two cores");
+        assert!(pool.shared.line().may_read());
     }
 
     #[test]
