@@ -46,10 +46,10 @@ struct Random {
     block: usize,
     /// Requests in the ring, ours as fio's.
     depth: usize,
-    /// Reads of ours that wait for a place in the ring. As many again where it is refilled every few hundred
-    /// microseconds. None where reads are large: a disk that is an other machine's memory copies, and faster to where it
-    /// copied just before, which is in the processor's caches still. fio has memory for what is in the ring, too. (128
-    /// KiB: 5% more reads a second with 4 MiB that are read into than with 8, and 3% of fio's own are lost so.)
+    /// Reads of ours that wait for a place in the ring: as many again, to refill it every few hundred microseconds.
+    /// None where reads are large: a virtual disk copies, and faster to where it copied just before, which is in
+    /// the processor's caches still. fio, too, has memory for what is in the ring only. (128 KiB: 4 to 13% more
+    /// reads a second with 4 MiB to read into than with 8.)
     ahead: usize,
     /// Microseconds of processor time a read may cost, where the project has set itself a bar.
     most_cpu: Option<f64>,
