@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod debian;
 mod demo;
 mod deny;
 mod edges;

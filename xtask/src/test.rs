@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context, bail, ensure};
 
 use crate::bench::fio;
+use crate::debian;
 use crate::python::{Profile, Torch, Venv};
 use crate::report::{Done, Report};
 use crate::tally::Tally;
@@ -33,6 +34,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
 
     // fio replays a trace that was exported for it.
     report.step("fio", || fio::require(workspace.root()));
+    report.step("Java's HdrHistogram", || {
+        // The class must be found, and a source file can be run by a JDK only.
+        let probe =
+            ["javap", "-cp", "/usr/share/java/hdrhistogram.jar", "org.HdrHistogram.HistogramLogReader"];
+        let packages = ["default-jdk-headless", "libhdrhistogram-java"];
+        debian::require(workspace.root(), &probe, &packages, "it reads our logs in a test")?;
+        shell::read(&mut shell::command(workspace.root(), "javac", ["--version"]))
+    });
     suite(&mut report, &mut total, "Rust", 0, || {
         let args = ["test", "--workspace", "--exclude", NOT_FROM_RUST, "--no-fail-fast"];
         rust(workspace, &args)

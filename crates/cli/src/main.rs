@@ -37,6 +37,7 @@ mod problems;
 mod quarantine;
 mod report;
 mod rm;
+mod shown_words;
 mod signals;
 mod sizes;
 mod stat;
@@ -278,8 +279,7 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         Command::Trace(args) => args.chrome_trace(),
         _ => None,
     };
-    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let words = without_secrets(words);
+    let words = shown_words::without_secrets(arguments.iter().skip(1));
     let recording = match trace.as_ref().or(own) {
         Some(path) => Some(Recording::begin(&cwd.join(path), &words, trace_rotate)?),
         None => None,
@@ -377,29 +377,6 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         timeline.end(console);
     }
     result
-}
-
-/// The command line as a trace may show it: options of stores may be keys, and URIs may carry signatures.
-fn without_secrets(words: Vec<String>) -> Vec<String> {
-    let mut after_store = false;
-    words
-        .into_iter()
-        .map(|word| {
-            let is_pair = std::mem::replace(&mut after_store, word == "--store");
-            let (keep, rest) = match word.split_once(['?', '@']) {
-                Some((keep, rest)) => (keep.to_owned(), !rest.is_empty()),
-                None => (word.clone(), false),
-            };
-            match (is_pair || word.starts_with("--store="), rest) {
-                (true, _) => match word.rsplit_once('=') {
-                    Some((key, _)) => format!("{key}=…"),
-                    None => "…".to_owned(),
-                },
-                (false, true) => format!("{keep}…"),
-                (false, false) => word,
-            }
-        })
-        .collect()
 }
 
 /// Waits for the command to let go, and says what it had done.

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub(crate) struct Flags {
-    /// Write what was measured to FILE: its suffix is .json, .csv, .prom or .hlog
+    /// Write what was measured to FILE: its suffix is .json, .csv, .prom (Prometheus), .om (OpenMetrics) or .hlog
     #[arg(long, value_name = "FILE")]
     metrics_out: Option<PathBuf>,
     /// Also write it every so many seconds until the end (.json: a line each; .hlog: an interval each)
@@ -70,6 +70,7 @@ enum Format {
     Json,
     Csv,
     Prometheus,
+    OpenMetrics,
     Hlog,
 }
 
@@ -105,17 +106,20 @@ impl MetricsOut {
             Some("json") => Format::Json,
             Some("csv") => Format::Csv,
             Some("prom") => Format::Prometheus,
+            Some("om") => Format::OpenMetrics,
             Some("hlog") => Format::Hlog,
             _ => {
                 let shown = path.display();
-                let text = format!("--metrics-out {shown}: its suffix must be .json, .csv, .prom or .hlog");
+                let text =
+                    format!("--metrics-out {shown}: its suffix must be .json, .csv, .prom, .om or .hlog");
                 return Err(Failure::usage(text));
             }
         };
         let growing = match flags.metrics_interval {
             None => None,
             Some(_) if !matches!(format, Format::Json | Format::Hlog) => {
-                let text = "--metrics-interval: a .csv or .prom file holds one moment; use .json or .hlog";
+                let text =
+                    "--metrics-interval: a .csv, .prom or .om file holds one moment; use .json or .hlog";
                 return Err(Failure::usage(text));
             }
             Some(every) => {
@@ -159,6 +163,7 @@ impl MetricsOut {
             Format::Json => line(facts, snapshot, true),
             Format::Csv => snapshot.to_csv(),
             Format::Prometheus => snapshot.to_prometheus(),
+            Format::OpenMetrics => snapshot.to_openmetrics(),
             Format::Hlog => hlog::log([(Interval { begin, length: facts.elapsed }, snapshot)]),
         };
         // Never half a file under this name.

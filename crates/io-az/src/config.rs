@@ -46,6 +46,7 @@ impl AzConfig {
             said(options, &environment)?,
             said(&environment, &environment).map_err(|e| e.context("the environment"))?,
         );
+        nothing_idle(options)?;
         if let [(one, _), (other, _), ..] = &near.credentials[..] {
             return Err(Error::invalid(format!("{one} and {other} are both given; leave one of them out")));
         }
@@ -179,6 +180,30 @@ fn said(options: &AzOptions, environment: &AzOptions) -> Result<Said> {
     Ok(Said { account, endpoint, credentials })
 }
 
+/// Refuses options that no credential among them looks at: what is said for nothing is a mistake.
+fn nothing_idle(options: &AzOptions) -> Result<()> {
+    const APPLICATION: &[&str] = &["client_secret", "federated_token_file"];
+    const ANY: &[&str] = &["client_secret", "federated_token_file", "managed_identity=true"];
+    const MACHINE: &[&str] = &["managed_identity=true"];
+    for (idle, users) in [
+        ("tenant_id", APPLICATION),
+        ("authority_host", APPLICATION),
+        ("client_id", ANY),
+        ("identity_endpoint", MACHINE),
+        ("identity_header", MACHINE),
+    ] {
+        let used = users.iter().any(|user| match user.strip_suffix("=true") {
+            Some(switch) => options.is_on(switch),
+            None => options.text(user).is_some(),
+        });
+        if options.text(idle).is_some() && !used {
+            let users = users.join(" or ");
+            return Err(Error::invalid(format!("{idle} has no meaning without {users}; give that too")));
+        }
+    }
+    Ok(())
+}
+
 fn application(options: &AzOptions, environment: &AzOptions, beside: &str) -> Result<Application> {
     let need = |name: &str| {
         options.text(name).map(str::to_owned).ok_or_else(|| {
@@ -245,6 +270,27 @@ mod tests {
         let config = resolve("az://c/k", &options, &environment).unwrap();
         assert_eq!(config.account.endpoint(), "https://mine.blob.core.windows.net");
         assert!(matches!(config.credential, Credential::Sas(sas) if sas.expose() == "sv=2024&sp=r&sig=hush"));
+    }
+
+    #[test]
+    fn what_nothing_looks_at_is_refused() {
+        let key = [("account_name", "acme"), ("account_key", KEY)];
+        for (idle, value) in [
+            ("tenant_id", "t"),
+            ("client_id", "c"),
+            ("authority_host", "https://x.y"),
+            ("identity_endpoint", "http://127.0.0.1:1"),
+            ("identity_header", "hush"),
+        ] {
+            let error = resolve("az://c/k", &[key[0], key[1], (idle, value)], &[]).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!("{idle} has no meaning without")) && !error.contains("hush"),
+                "{error}"
+            );
+        }
+        let machine = [("account_name", "acme"), ("managed_identity", "true"), ("client_id", "c")];
+        assert!(resolve("az://c/k", &machine, &[]).is_ok());
+        assert!(resolve("az://c/k", &[machine[0], machine[1], ("tenant_id", "t")], &[]).is_err());
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Network {
     /// tools look at, if they do.
     ///
     /// # Errors
-    /// `InvalidConfig` for a proxy in the environment that cannot be used.
+    /// `InvalidConfig` for a proxy in the environment that cannot be used, and for `no_proxy` beside `proxy=none`.
     pub fn new(options: &HttpOptions, around: &Surroundings, bundle: Option<&'static str>) -> Result<Self> {
         let (plain, encrypted, asked_for) = match &options.proxy {
             Some(proxy) => (proxy.proxy().cloned(), proxy.proxy().cloned(), true),
@@ -71,6 +71,10 @@ impl Network {
                 (plain, encrypted, false)
             }
         };
+        if options.no_proxy.is_some() && asked_for && plain.is_none() && encrypted.is_none() {
+            let context = "no_proxy has no meaning with proxy=none; leave one of them out";
+            return Err(Error::invalid(context));
+        }
         let said = ["no_proxy", "NO_PROXY"].iter().find_map(|name| around.variable(name));
         let no_proxy = options.no_proxy.as_deref().or(said).map(NoProxy::from).unwrap_or_default();
         let of_service = bundle.and_then(|name| Some((name, around.variable(name)?)));
@@ -155,6 +159,8 @@ mod tests {
         assert_eq!(way(&given, "https://x"), None);
         assert!(!format!("{given:?}").contains("hush"));
         assert_eq!(way(&network(&[("proxy", "none")], &environment).unwrap(), "http://x"), None);
+        let idle = network(&[("proxy", "none"), ("no_proxy", "x")], &environment).unwrap_err().to_string();
+        assert!(idle.contains("no_proxy has no meaning with proxy=none"), "{idle}");
         let all = network(&[], &[("ALL_PROXY", "all:1")]).unwrap();
         assert_eq!(way(&all, "http://x").as_deref(), Some("http://all:1"));
         let cgi = network(&[], &[("HTTP_PROXY", "evil:1"), ("REQUEST_METHOD", "GET")]).unwrap();

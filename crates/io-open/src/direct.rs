@@ -2,8 +2,8 @@
 
 use crate::StoreOptions;
 use crate::key::{Key, Text};
-use forebay_io::Result;
-use forebay_io_direct::DirectOptions;
+use forebay_io::{Error, Result};
+use forebay_io_direct::{DirectOptions, Engine};
 use std::collections::BTreeMap;
 
 /// Options of `direct://` that were set, as text that was found valid. Set through
@@ -34,6 +34,20 @@ impl Direct {
         };
         for (key, value) in &self.values {
             direct.set(key, value)?;
+        }
+        for (useless, keys, otherwise) in [
+            (!direct.direct_io, &["alignment", "min_io_size"], "direct_io=false, which aligns nothing"),
+            (
+                direct.engine == Engine::Threads,
+                &["queue_depth", "register_buffers"],
+                "io_engine=threads, which has no ring",
+            ),
+        ] {
+            if let Some(key) = keys.iter().find(|key| useless && self.has(key)) {
+                return Err(Error::invalid(format!(
+                    "{key} has no meaning with {otherwise}; leave one of them out"
+                )));
+            }
         }
         Ok(direct)
     }

@@ -19,6 +19,7 @@ pub fn open(location: &Location, options: &StoreOptions) -> Result<Arc<dyn Store
     let scheme = Scheme::of(location)?;
     options.check(scheme.name).map_err(|e| e.at(location))?;
     options.check_layers(scheme).map_err(|e| e.at(location))?;
+    options.services.check(scheme).map_err(|e| e.at(location))?;
     let endpoints = options.for_each_endpoint().map_err(|e| e.at(location))?;
     let retries = options.retries(scheme);
     let doors = endpoints

@@ -1,6 +1,7 @@
 //! Options of services over HTTP, as text: kept until a store is opened, because what several services
 //! understand is read by the one that is asked.
 
+use crate::Scheme;
 use crate::key::{Key, Text};
 use forebay_io::{Error, Location, Result};
 use forebay_io_az::{AzOptions, TokenSource};
@@ -34,6 +35,17 @@ pub struct Services {
 }
 
 impl Services {
+    /// # Errors
+    /// `InvalidConfig` where credentials would be handed to a store that asks for none.
+    pub(crate) fn check(&self, scheme: &Scheme) -> Result<()> {
+        let given = self.az_tokens.is_some() || self.s3_credentials.is_some();
+        if given && !scheme.is_remote() {
+            let context = format!("credentials have no meaning for {}://; leave them out", scheme.name);
+            return Err(Error::invalid(context));
+        }
+        Ok(())
+    }
+
     /// Reads and keeps an option. Whoever knows the key says whether the value can be.
     pub(crate) fn set(&mut self, text: Text<'_>) -> Result<()> {
         let Text { key, value } = text;

@@ -136,6 +136,15 @@ fn direct_files_have_options_of_their_own() {
     }
     let error = parse("alignment", "1000").unwrap_err();
     assert!(error.to_string().contains("power of two from 512"), "{error}");
+    for (idle, with) in [
+        (("alignment", "4096"), ("direct_io", "false")),
+        (("min_io_size", "4096"), ("direct_io", "false")),
+        (("queue_depth", "4"), ("io_engine", "threads")),
+        (("register_buffers", "true"), ("io_engine", "threads")),
+    ] {
+        let error = open(&at, &StoreOptions::parse([idle, with]).unwrap()).unwrap_err().to_string();
+        assert!(error.contains(&format!("{} has no meaning with {}={}", idle.0, with.0, with.1)), "{error}");
+    }
 }
 
 #[test]

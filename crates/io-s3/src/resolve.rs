@@ -90,13 +90,24 @@ fn source(
     if let (Some(one), Some(other)) = (asked.next(), asked.next()) {
         return Err(Error::invalid(format!("{one} and {other} are both given; only one can say who asks")));
     }
+    if options.session_token.is_some() && options.access_key_id.is_none() {
+        return Err(Error::invalid("session_token needs access_key_id and secret_access_key beside it"));
+    }
+    let roles = [("role_arn", &options.role_arn), ("role_session_name", &options.role_session_name)];
+    let role = roles.into_iter().find_map(|(name, given)| given.as_ref().map(|_| name));
+    let without_role = |source| match role {
+        Some(role) => Err(Error::invalid(format!(
+            "{role} has no meaning without web_identity_token_file, whose token takes that role; give that too"
+        ))),
+        None => Ok(source),
+    };
     if options.anonymous {
-        return Ok(Source::Anonymous);
+        return without_role(Source::Anonymous);
     }
     if let Some(callable) = &options.credentials {
-        return Ok(Source::asked(callable.0.clone()));
+        return without_role(Source::asked(callable.0.clone()));
     }
-    let fixed = |credentials| Ok(Source::Static(Arc::new(credentials)));
+    let fixed = |credentials| without_role(Source::Static(Arc::new(credentials)));
     match (&options.access_key_id, &options.secret_access_key) {
         (Some(id), Some(secret)) => {
             return fixed(Credentials {
@@ -105,9 +116,6 @@ fn source(
                 session_token: options.session_token.clone(),
                 expires: None,
             });
-        }
-        (None, None) if options.session_token.is_some() => {
-            return Err(Error::invalid("session_token needs access_key_id and secret_access_key beside it"));
         }
         (None, None) => {}
         (Some(_), None) => return Err(Error::invalid("access_key_id needs secret_access_key beside it")),
@@ -129,6 +137,9 @@ fn source(
         && (token.is_none() || options.profile.is_some())
     {
         return fixed(credentials);
+    }
+    if token.is_none() {
+        return without_role(crate::lent::source(options, None, region, around, network)?);
     }
     crate::lent::source(options, token, region, around, network)
 }
@@ -214,6 +225,10 @@ mod tests {
             &[("secret_access_key", "hunter2")],
             &[("session_token", "hunter2")],
             &[ANYONE, ("access_key_id", "A"), ("secret_access_key", "hunter2")],
+            &[ANYONE, ("session_token", "hunter2")],
+            &[ANYONE, ("role_arn", "arn:hunter2")],
+            &[("access_key_id", "A"), ("secret_access_key", "hunter2"), ("role_session_name", "x")],
+            &[("role_arn", "arn:hunter2")],
             &[ANYONE, ("region", "a/b")],
             &[ANYONE, ("endpoint", "http://u:hunter2@h")],
         ] {

@@ -82,6 +82,13 @@ impl Location {
             return Self::from_https(rest);
         }
         let (host, key) = rest.split_once('/').unwrap_or((rest, ""));
+        if host.contains(['@', ':']) {
+            // The text stays unsaid: what stands there where a name should be is most likely a key.
+            return Err(Error::invalid(format!(
+                "a location {scheme}://… has ':' or '@' before its first '/', as if keys were part of a place; \
+                 write {scheme}://NAME/key, and give keys as options or by the environment"
+            )));
+        }
         if host.is_empty() {
             return Err(Error::invalid(format!(
                 "{text:?} names no bucket or container; write {scheme}://NAME/key"
@@ -346,6 +353,15 @@ mod tests {
                 error.contains("https://HOST/CONTAINER/key") && !error.contains("hush"),
                 "{text}: {error}"
             );
+        }
+    }
+
+    #[test]
+    fn keys_in_a_place_are_refused_without_showing_them() {
+        for text in ["s3://AK:hush@bucket/x", "az://hush@box", "s3://AK:hu/sh@bucket/x", "s3://AKhush@bucket"]
+        {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("://NAME/key") && !error.contains("hu"), "{text}: {error}");
         }
     }
 

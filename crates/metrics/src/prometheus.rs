@@ -20,6 +20,9 @@ use crate::summary::HistogramSummary;
 /// The media type to serve the text with.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The media type of the OpenMetrics form.
+pub const OPENMETRICS_CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// Bounds of durations: 2^k - 1 nanoseconds, from 1 µs to over an hour.
 const DURATIONS: std::ops::RangeInclusive<u32> = 10..=42;
 /// Bounds of sizes: 2^k - 1 bytes, from an empty object to below 1 TiB.
@@ -50,6 +53,23 @@ impl MetricsSnapshot {
             histogram(&mut text, &name, &series);
             last = name;
         }
+        text
+    }
+
+    /// The same in the form of [OpenMetrics 1.0](https://prometheus.io/docs/specs/om/open_metrics_spec/), for collectors that read it
+    /// strictly: families of counters are named without `_total`, and the text says where it ends.
+    pub fn to_openmetrics(&self) -> String {
+        let mut text = String::new();
+        for line in self.to_prometheus().lines() {
+            match line.strip_prefix("# ").and_then(|rest| rest.split_once("_total ")) {
+                // A help text may have the word, too: the name is the second word of its line.
+                Some((named, rest)) if named.split(' ').count() == 2 => {
+                    text.extend(["# ", named, " ", rest, "\n"]);
+                }
+                _ => text.extend([line, "\n"]),
+            }
+        }
+        text.push_str("# EOF\n");
         text
     }
 

@@ -71,11 +71,12 @@ pub(crate) fn write(snapshot: &Bound<'_, PyAny>, form: &str, begin: f64, length:
         "json" => snapshot.to_json(),
         "csv" => snapshot.to_csv(),
         "prometheus" => snapshot.to_prometheus(),
+        "openmetrics" => snapshot.to_openmetrics(),
         "hlog" => {
             let interval = Interval { begin: seconds("begin", begin)?, length: seconds("length", length)? };
             hlog::log([(interval, &snapshot)])
         }
-        _ => return Err(refused(py, &format!("{form:?}: json, csv, prometheus or hlog"))),
+        _ => return Err(refused(py, &format!("{form:?}: json, csv, prometheus, openmetrics or hlog"))),
     })
 }
 

@@ -4,12 +4,15 @@ import csv
 import io
 import json
 import pickle
+import subprocess
 import types
+from pathlib import Path
 
 import forebay
 import pytest
 from forebay import metrics
 from hdrh.histogram import HdrHistogram
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 
@@ -146,6 +149,36 @@ def test_prometheus_reads_what_is_written_for_it(folder):
     assert total == sum(range(0, 400_000, 1000))
     (seconds,) = [s.value for s in families["forebay_operation_latency_seconds"].samples if s.name.endswith("_sum")]
     assert seconds == pytest.approx(snapshot["operations"]["get"]["latency_us_hist"]["sum"] / 1e6)
+
+
+def test_a_strict_reader_of_openmetrics_finds_the_same(folder):
+    snapshot = loaded(folder).snapshot()
+    loose = text_string_to_metric_families(metrics.to_prometheus(snapshot))
+    strict = list(openmetrics.text_string_to_metric_families(metrics.to_openmetrics(snapshot)))
+
+    def figures(families):
+        return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+
+    assert figures(strict) == figures(loose) and len(strict) > 50
+    assert {f.name: f.type for f in strict}["forebay_backend_breaker_opens"] == "counter"
+
+
+def test_java_reads_every_bucket(folder, tmp_path):
+    snapshot = loaded(folder).snapshot()
+    log = tmp_path / "run.hlog"
+    log.write_text(metrics.to_hlog(snapshot, 1000.5, 2))
+    # Both from Debian's packages, which `cargo xtask test` looks after.
+    reader = ["java", "-cp", "/usr/share/java/hdrhistogram.jar", Path(__file__).with_name("ReadLog.java"), log]
+    found = {}
+    for line in subprocess.run(reader, check=True, capture_output=True, text=True).stdout.splitlines():
+        tag, begin, end, low, count = line.split(",")
+        assert (begin, end) == ("1000500", "1002500")
+        found.setdefault(tag, []).append([int(low), int(count)])
+    get = snapshot["operations"]["get"]
+    for tag, name in (("latency_ns", "latency_us_hist"), ("req_bytes", "req_bytes_hist")):
+        assert found[f"operation.get.{tag}"] == get[name]["recorded"]["buckets"]
+    lines = metrics.to_hlog(snapshot).splitlines()
+    assert set(found) == {line.split(",")[0].removeprefix("Tag=") for line in lines if line.startswith("Tag=")}
 
 
 def test_hdrhistogram_reads_every_bucket(folder):

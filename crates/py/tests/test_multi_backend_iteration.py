@@ -165,6 +165,46 @@ def test_a_callable_that_fails_denies_without_telling_secrets(servers):
         forebay.get(f"{root}/0", options={**where, "credentials": "hush"})
 
 
+@pytest.mark.parametrize(
+    ("scheme", "answer", "said"),
+    [
+        ("s3", None, "type NoneType, where a dict is wanted"),
+        ("s3", {}, "a dict without access_key_id"),
+        ("s3", {"access_key_id": "a", "secret_access_key": 7}, "secret_access_key of type int"),
+        ("s3", {"access_key_id": "a", "secret_access_key": ""}, "an empty secret_access_key"),
+        ("s3", {"access_key_id": "a", "secret_access_key": "hush", "sesion_token": "hush"}, "'sesion_token'"),
+        ("az", 7, "type int, where a token as str or a dict is wanted"),
+        ("az", {"expires_in": 60}, "neither token nor sas_token"),
+        ("az", {"token": "hush", "sas_token": "hush"}, "both token and sas_token"),
+        ("az", {"token": "hush", "expires_in": "3600"}, "expires_in of type str"),
+        ("az", {"token": "hush", "expires_in": True}, "expires_in of type bool"),
+        ("az", {"token": "hush", "expires_in": -5}, "expires_in of -5"),
+        ("az", {"token": "hush", "expires_in": float("nan")}, "expires_in of NaN"),
+        ("az", {"token": "hush", "expires_in": float("inf")}, "expires_in of inf"),
+    ],
+)
+def test_an_answer_of_another_form_is_described_without_its_values(scheme, answer, said):
+    # Nobody is asked over the network before there are credentials.
+    options = {"credentials": lambda: answer, "endpoint": "https://127.0.0.1:1", "retries": 0}
+    if scheme == "az":
+        options["account_name"] = "acme"
+    with pytest.raises(forebay.DeniedError) as raised:
+        forebay.get(f"{scheme}://box/k", options=options)
+    assert said in str(raised.value) and "hush" not in str(raised.value)
+
+
+def test_credentials_that_nothing_would_ask_for_are_refused(tmp_path):
+    for place in (tmp_path.as_uri(), f"direct://{tmp_path}", "mem://box/k"):
+        with pytest.raises(forebay.InvalidConfigError, match="credentials have no meaning for"):
+            forebay.exists(place, options={"credentials": lambda: {}})
+
+    async def later():
+        return {}
+
+    with pytest.raises(TypeError, match="coroutine function"):
+        forebay.exists("s3://box/k", options={"credentials": later})
+
+
 def test_the_environment_is_looked_at_and_may_change(servers, monkeypatch):
     root, where, key = azure(servers)
     string = f"AccountName={where['account_name']};AccountKey={key};BlobEndpoint={where['endpoint']}"

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::dataset::{Dataset, Shape};
 use super::reading::Reading;
-use crate::shell;
+use crate::{debian, shell};
 
 /// A way to have fio read the files.
 #[derive(Debug, Clone, Copy)]
@@ -35,16 +35,7 @@ pub(crate) const VARIANTS: &[Variant] = &[
 
 /// Finds fio, or installs it where we may.
 pub(crate) fn require(root: &Path) -> anyhow::Result<String> {
-    let version = || shell::read(&mut shell::command(root, "fio", ["--version"]));
-    if version().is_err() {
-        shell::run(&mut shell::command(root, "apt-get", ["update", "--quiet"]))
-            .and_then(|()| {
-                let install = ["install", "--yes", "--quiet", "--no-install-recommends", "fio"];
-                shell::run(&mut shell::command(root, "apt-get", install))
-            })
-            .context("fio is not installed and could not be; cold reads are measured against it")?;
-    }
-    Ok(version()?.trim().to_owned())
+    debian::require(root, &["fio", "--version"], &["fio"], "reads are measured against it")
 }
 
 impl Variant {

@@ -37,8 +37,8 @@ impl Measured {
         let corrupt = |why: String| Failure::refused(Kind::Corrupt, format!("{shown}: {why}"));
         match path.extension().and_then(|suffix| suffix.to_str()) {
             Some("hlog") => Measured::of_log(&text).map_err(corrupt),
-            Some("csv" | "prom") => Err(corrupt(
-                "a report is made from .json or .hlog; .csv and .prom are for other programs".to_owned(),
+            Some("csv" | "prom" | "om") => Err(corrupt(
+                "a report is made from .json or .hlog; .csv, .prom and .om are for other programs".to_owned(),
             )),
             _ => Measured::of_json(&text).map_err(corrupt),
         }

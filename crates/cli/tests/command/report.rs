@@ -19,6 +19,7 @@ fn the_suffix_decides_the_format() {
         ("m.json", "\"type\":\"metrics\""),
         ("m.csv", "counter,,gets,total,,,operations,60"),
         ("m.prom", "forebay_gets_total 60\n"),
+        ("m.om", "# TYPE forebay_gets counter\nforebay_gets_total 60\n"),
         ("m.hlog", "Tag=operation.get.latency_ns,"),
     ] {
         place.ok(&["load", "set", "--metrics-out", name]);

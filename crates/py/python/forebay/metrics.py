@@ -36,6 +36,7 @@ __all__ = [
     "to_csv",
     "to_hlog",
     "to_json",
+    "to_openmetrics",
     "to_prometheus",
 ]
 
@@ -87,6 +88,11 @@ def to_csv(snapshot: Mapping[str, Any]) -> str:
 def to_prometheus(snapshot: Mapping[str, Any]) -> str:
     """The text that Prometheus scrapes, with exact buckets; durations are in seconds."""
     return _metrics_write(snapshot, "prometheus", 0.0, 0.0)
+
+
+def to_openmetrics(snapshot: Mapping[str, Any]) -> str:
+    """The same in the form of OpenMetrics 1.0, for collectors that read it strictly."""
+    return _metrics_write(snapshot, "openmetrics", 0.0, 0.0)
 
 
 def to_hlog(snapshot: Mapping[str, Any], begin: float = 0.0, length: float = 0.0) -> str:
