@@ -368,7 +368,7 @@ def test_files_are_read_through_mappings(folder):
         forebay.create_async_loader(past, {"reader_mode": "mmap"})
     dataset = forebay.create_dataset(past)
     with pytest.raises(ValueError, match="reader_mode=mmap"):
-        forebay.Loader(dataset, {"reader_mode": "mmap"})
+        forebay.create_async_loader(dataset, {"reader_mode": "mmap"})
 
 
 def test_streaming_lists_while_it_loads(folder):
