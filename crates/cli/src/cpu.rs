@@ -1,11 +1,11 @@
-//! Processor time of this process. The only `unsafe` of the command: no library of ours has the call.
-#![allow(unsafe_code)]
+//! Processor time of this process.
 
-use std::mem::MaybeUninit;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use std::time::Duration;
 
 /// Processor time spent so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct CpuTime {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
@@ -14,17 +14,12 @@ pub(crate) struct CpuTime {
 impl CpuTime {
     /// Of all threads of the process, ended ones included.
     pub(crate) fn now() -> Self {
-        let mut usage = MaybeUninit::<libc::rusage>::uninit();
-        // SAFETY: `usage` is as large as the call writes. With RUSAGE_SELF and a valid pointer it
-        // cannot fail, so all of it is written.
-        let usage = unsafe {
-            libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
-            usage.assume_init()
+        let Ok(usage) = getrusage(UsageWho::RUSAGE_SELF) else { return CpuTime::default() };
+        let time = |time: TimeVal| {
+            Duration::from_secs(time.tv_sec().max(0) as u64)
+                + Duration::from_micros(time.tv_usec().max(0) as u64)
         };
-        let time = |t: libc::timeval| {
-            Duration::from_secs(t.tv_sec.max(0) as u64) + Duration::from_micros(t.tv_usec.max(0) as u64)
-        };
-        CpuTime { user: time(usage.ru_utime), system: time(usage.ru_stime) }
+        CpuTime { user: time(usage.user_time()), system: time(usage.system_time()) }
     }
 
     /// What was spent since `earlier`.

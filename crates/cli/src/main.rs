@@ -5,7 +5,7 @@
 //!
 //! What it never does: print a colour or a progress bar where nobody looks at a terminal, leave a file
 //! half written, or accept an option that changes nothing.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 // The edge of the program is where environment, working directory and exit codes belong.
 #![allow(clippy::disallowed_methods)]
 

@@ -12,8 +12,8 @@
 //! * A lock that lives longer than one call is taken only while the interpreter's lock is held, or is
 //!   never touched in a forked child.
 //! * No object is made for a sample that nobody asks for.
-//! * `unsafe` is in `buffer` (and where a class answers `__getbuffer__` with it), `dlpack`, `born`
-//!   (`pthread_atfork`) and `cpu` (`getrusage`).
+//! * `unsafe` is in `buffer` (and where a class answers `__getbuffer__` with it), `dlpack` and `born`
+//!   (`pthread_atfork`).
 
 mod answer;
 mod arrays;
