@@ -3,8 +3,10 @@
 //! * [`conformance_suite!`] makes one named test of each promise in [`conformance`], and one that
 //!   compares random sequences of operations with the reference [`model`].
 //! * [`FaultStore`] fails, shortens, delays, corrupts and hangs, repeatably.
+//! * [`MemoryReads`] is a store in memory whose reads go as a test says.
 //! * [`RecordingObserver`] sees all operations and checks that each began and ended once.
-//! * With the feature `servers`: real servers and a fault proxy in front of them, in `servers`.
+//! * With the feature `servers`: real servers and a fault proxy in front of them, in `servers`, and what stores of
+//!   object services promise that takes such servers to tell, in `services`.
 //! * [`data`] makes objects whose bytes can be told from their key and a seed.
 //!
 //! ```
@@ -28,13 +30,17 @@ mod fault_counts;
 mod fault_rates;
 mod fault_store;
 mod fixture;
+mod memory_reads;
 pub mod model;
 mod recording_observer;
 #[cfg(feature = "servers")]
 pub mod servers;
+#[cfg(feature = "servers")]
+pub mod services;
 
 pub use fault_counts::FaultCounts;
 pub use fault_rates::{Fault, FaultRates};
 pub use fault_store::FaultStore;
 pub use fixture::Fixture;
+pub use memory_reads::{MemoryReads, Reads};
 pub use recording_observer::{Record, RecordingObserver, Request};

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 struct Process {
     child: Child,
@@ -61,6 +62,20 @@ fn it_serves_what_was_asked_for_and_ends_with_its_input() {
     assert_eq!(keys.text().matches("<Name>").count(), 2500);
     drop(process);
     assert_eq!(Ask::new("GET", "/").send(s3).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn keys_in_folders_are_listed_in_pages_that_take_their_time() {
+    let args = ["fast", "--keys", "10", "--key-folders", "4", "--page-delay", "30ms"];
+    let mut process = Process::start(&args);
+    let ready = process.line();
+    let s3 = address(&ready["servers"][0], "endpoint");
+    let begin = Instant::now();
+    let level = Ask::new("GET", "/forebay-test?list-type=2&prefix=keys%2F&delimiter=%2F").send(s3).unwrap();
+    assert!(begin.elapsed() >= Duration::from_millis(30));
+    assert_eq!(level.text().matches("<CommonPrefixes>").count(), 4);
+    let folder = Ask::new("GET", "/forebay-test?list-type=2&prefix=keys%2F0001%2F").send(s3).unwrap();
+    assert_eq!(folder.text().matches("<Key>").count(), 3);
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use forebay_io::layer::{HedgePolicy, Hedged, Limited, Limits, Observed};
 use forebay_io::{
     Budget, Event, GetRequest, Kind, Location, MemoryStore, Object, Operation, Place, Pool, PutOptions,
-    ReadOptions, Reservation, Result, Store, Want, read,
+    ReadOptions, Reservation, Result, Served, Store, Want, read,
 };
-use forebay_io_testkit::{Fault, FaultRates, FaultStore, RecordingObserver, data};
+use forebay_io_testkit::{Fault, FaultRates, FaultStore, MemoryReads, Reads, RecordingObserver, data};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,88 +140,34 @@ async fn hedges_keep_to_their_share_when_everything_is_slow() {
     assert!(bench.hedges().0 <= 10 + 5 && given_up > 180, "{:?} {given_up}", bench.hedges());
 }
 
-/// A store that asks for memory and then keeps its reader waiting, if it is told to.
-#[derive(Debug)]
+/// Asks for memory and then keeps its reader waiting, if it is told to.
+#[derive(Debug, Default)]
 struct SlowBody {
-    memory: MemoryStore,
     pauses: parking_lot::Mutex<Vec<Duration>>,
 }
 
-mod slow_body {
-    use super::*;
-    use forebay_io::{Body, Capability, ListOptions, Meta, Page, Served};
-    use futures::FutureExt;
-    use futures::future::BoxFuture;
-    use futures::stream::BoxStream;
-
-    impl Store for SlowBody {
-        fn capability(&self) -> Capability {
-            self.memory.capability()
+impl Reads for SlowBody {
+    fn get<'a>(
+        &'a self,
+        memory: &'a MemoryStore,
+        request: GetRequest,
+        _: ReadOptions,
+        place: Arc<dyn Place>,
+    ) -> BoxFuture<'a, Result<Served>> {
+        async move {
+            let pause = self.pauses.lock().pop().unwrap_or_default();
+            let size = memory.stat(&request.location).await?.size;
+            let mut buf = match place.try_reserve(&[Want::new(request.slot, size)]) {
+                Reservation::Granted(mut bufs) => bufs.remove(0),
+                Reservation::Refused(error) => return Err(error),
+                other => panic!("{other:?}"),
+            };
+            buf.fill(0xA5);
+            sleep(pause).await;
+            buf.copy_from_slice(&data::bytes(1, size as usize));
+            Ok(Served { bytes: size, ..Served::default() })
         }
-
-        fn get<'a>(
-            &'a self,
-            request: GetRequest,
-            _: ReadOptions,
-            place: Arc<dyn Place>,
-        ) -> BoxFuture<'a, Result<Served>> {
-            async move {
-                let pause = self.pauses.lock().pop().unwrap_or_default();
-                let size = self.memory.stat(&request.location).await?.size;
-                let mut buf = match place.try_reserve(&[Want::new(request.slot, size)]) {
-                    Reservation::Granted(mut bufs) => bufs.remove(0),
-                    Reservation::Refused(error) => return Err(error),
-                    other => panic!("{other:?}"),
-                };
-                buf.fill(0xA5);
-                sleep(pause).await;
-                buf.copy_from_slice(&data::bytes(1, size as usize));
-                Ok(Served { bytes: size, ..Served::default() })
-            }
-            .boxed()
-        }
-
-        fn get_many<'a>(
-            &'a self,
-            requests: Arc<[GetRequest]>,
-            options: ReadOptions,
-            place: Arc<dyn Place>,
-        ) -> BoxFuture<'a, Vec<Result<Served>>> {
-            async move { vec![self.get(requests[0].clone(), options, place).await] }.boxed()
-        }
-
-        fn open<'a>(
-            &'a self,
-            location: &'a Location,
-            options: ReadOptions,
-        ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
-            self.memory.open(location, options)
-        }
-
-        fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
-            self.memory.stat(location)
-        }
-
-        fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
-            self.memory.list(location, options)
-        }
-
-        fn put<'a>(
-            &'a self,
-            location: &'a Location,
-            body: Body,
-            options: PutOptions,
-        ) -> BoxFuture<'a, Result<Meta>> {
-            self.memory.put(location, body, options)
-        }
-
-        fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
-            self.memory.delete_many(locations)
-        }
-
-        fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-            self.memory.delete(location)
-        }
+        .boxed()
     }
 }
 
@@ -228,7 +176,7 @@ async fn overtaken_in_the_body(cap: u64, spare_bytes: u64) -> (Duration, Arc<Rec
     let memory = MemoryStore::new();
     let location: Location = "mem://test/object".parse().unwrap();
     memory.put(&location, data::bytes(1, LEN).into(), PutOptions::default()).await.unwrap();
-    let slow = Arc::new(SlowBody { memory, pauses: parking_lot::Mutex::default() });
+    let slow = Arc::new(MemoryReads::new(memory, SlowBody::default()));
     let events = Arc::new(RecordingObserver::new());
     let hedged = Hedged::new(slow.clone(), HedgePolicy { spare_bytes, ..policy() }, events.clone()).unwrap();
     let pool = Pool::new(Budget::new(cap).unwrap());
@@ -241,7 +189,7 @@ async fn overtaken_in_the_body(cap: u64, spare_bytes: u64) -> (Duration, Arc<Rec
     }
     assert!(pool.budget().peak() < 2 * LEN as u64, "as long as nothing is slow");
     let begin = Instant::now();
-    slow.pauses.lock().extend([Duration::from_millis(3), Duration::from_secs(9)]);
+    slow.reads.pauses.lock().extend([Duration::from_millis(3), Duration::from_secs(9)]);
     get().await;
     let hedged = events.events().contains(&Event::Hedged);
     assert_eq!(

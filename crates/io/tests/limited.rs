@@ -3,14 +3,13 @@
 use bytes::Bytes;
 use forebay_io::layer::{AdaptiveLimit, Limited, Limits, Observed, RetryPolicy, Retrying};
 use forebay_io::{
-    Body, Budget, Capability, Error, Event, GetRequest, Kind, ListOptions, Location, MemoryStore, Meta,
-    Object, Operation, Page, Place, Pool, PutOptions, ReadOptions, Reservation, Result, Served, Store,
-    Unobserved, Want, read,
+    Body, Budget, Error, Event, GetRequest, Kind, ListOptions, Location, MemoryStore, Operation, Place, Pool,
+    PutOptions, ReadOptions, Reservation, Result, Served, Store, Unobserved, Want, read,
 };
 use forebay_io_testkit::data::{self, Tree};
-use forebay_io_testkit::{FaultRates, FaultStore, RecordingObserver};
+use forebay_io_testkit::{FaultRates, FaultStore, MemoryReads, Reads, RecordingObserver};
 use futures::future::{BoxFuture, join_all};
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use futures::{FutureExt, StreamExt};
 use parking_lot::Mutex;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -293,7 +292,6 @@ async fn reads_and_puts_share_the_rate() {
 /// A service that throttles whatever comes while `bearable` operations are being served.
 #[derive(Debug)]
 struct Overloadable {
-    memory: MemoryStore,
     bearable: usize,
     inside: Arc<AtomicUsize>,
     most: AtomicUsize,
@@ -307,13 +305,10 @@ impl Drop for Inside {
     }
 }
 
-impl Store for Overloadable {
-    fn capability(&self) -> Capability {
-        self.memory.capability()
-    }
-
+impl Reads for Overloadable {
     fn get<'a>(
         &'a self,
+        memory: &'a MemoryStore,
         request: GetRequest,
         options: ReadOptions,
         place: Arc<dyn Place>,
@@ -326,54 +321,9 @@ impl Store for Overloadable {
                 return Err(Error::new(Kind::Throttled, Operation::Get, "slow down").at(&request.location));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
-            self.memory.get(request, options, place).await
+            memory.get(request, options, place).await
         }
         .boxed()
-    }
-
-    fn get_many<'a>(
-        &'a self,
-        requests: Arc<[GetRequest]>,
-        options: ReadOptions,
-        place: Arc<dyn Place>,
-    ) -> BoxFuture<'a, Vec<Result<Served>>> {
-        async move {
-            join_all(requests.iter().map(|r| self.get(r.clone(), options.clone(), place.clone()))).await
-        }
-        .boxed()
-    }
-
-    fn open<'a>(
-        &'a self,
-        location: &'a Location,
-        options: ReadOptions,
-    ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
-        self.memory.open(location, options)
-    }
-
-    fn stat<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<Meta>> {
-        self.memory.stat(location)
-    }
-
-    fn list<'a>(&'a self, location: &'a Location, options: ListOptions) -> BoxStream<'a, Result<Page>> {
-        self.memory.list(location, options)
-    }
-
-    fn put<'a>(
-        &'a self,
-        location: &'a Location,
-        body: Body,
-        options: PutOptions,
-    ) -> BoxFuture<'a, Result<Meta>> {
-        self.memory.put(location, body, options)
-    }
-
-    fn delete_many<'a>(&'a self, locations: &'a [Location]) -> BoxFuture<'a, Vec<Result<()>>> {
-        self.memory.delete_many(locations)
-    }
-
-    fn delete<'a>(&'a self, location: &'a Location) -> BoxFuture<'a, Result<()>> {
-        self.memory.delete(location)
     }
 }
 
@@ -383,8 +333,8 @@ async fn an_adaptive_limit_settles_near_what_the_service_bears() {
     let tree = Tree::new(1, 64, 100..=100);
     tree.put(&memory, &root()).await.unwrap();
     let locations = tree.locations(&root());
-    let service =
-        Arc::new(Overloadable { memory, bearable: 20, inside: Arc::default(), most: AtomicUsize::default() });
+    let service = Overloadable { bearable: 20, inside: Arc::default(), most: AtomicUsize::default() };
+    let service = Arc::new(MemoryReads::new(memory, service));
     let observer = Arc::new(RecordingObserver::new());
     let limit = AdaptiveLimit { most: NonZeroU32::new(64).unwrap(), least: NonZeroU32::MIN };
     let limited = Arc::new(Limited::adaptive(service.clone(), limit, observer.clone()));
@@ -401,7 +351,7 @@ async fn an_adaptive_limit_settles_near_what_the_service_bears() {
         let results = store.get_many(requests(&locations), ReadOptions::default(), lease).await;
         assert!(results.iter().all(Result::is_ok), "{results:?}");
     }
-    assert_eq!(service.most.load(Ordering::Relaxed), 21, "it was tried beyond what it bears");
+    assert_eq!(service.reads.most.load(Ordering::Relaxed), 21, "it was tried beyond what it bears");
     let limits: Vec<u32> = observer
         .events()
         .into_iter()

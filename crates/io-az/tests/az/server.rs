@@ -1,9 +1,11 @@
 //! Stores of a container, through each client that is built in.
 
-use forebay_io::{Location, Unobserved};
+use forebay_io::{Location, Store, Unobserved};
 use forebay_io_az::{AzOptions, open};
 use forebay_io_object::{HttpOptions, ObjectBackend, Surroundings};
 use forebay_io_testkit::servers::{Azurite, FastServer};
+use forebay_io_testkit::services::{Service, Way};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -41,4 +43,39 @@ pub(crate) fn clients() -> Vec<&'static str> {
         clients.push("azure-storage-blobs");
     }
     clients
+}
+
+/// The server in memory through one of them, for what all services promise.
+pub(crate) struct Fast {
+    client: &'static str,
+    pub(crate) http: HttpOptions,
+}
+
+pub(crate) fn of_each_client() -> impl Iterator<Item = Fast> {
+    clients().into_iter().map(|client| Fast { client, http: HttpOptions::default() })
+}
+
+impl Service for Fast {
+    fn name(&self) -> &str {
+        self.client
+    }
+
+    fn address(&self, server: &FastServer) -> SocketAddr {
+        server.azure_address()
+    }
+
+    fn at(&self, key: &str) -> Location {
+        at(key)
+    }
+
+    fn store(&self, server: &FastServer, way: Way<'_>) -> Arc<dyn Store> {
+        let endpoint = server.azure_endpoint();
+        let endpoint = way.proxy.map_or(endpoint.clone(), |proxy| proxy.in_front_of(&endpoint));
+        let mut http = self.http.clone();
+        http.request_bytes = way.split.request_bytes(http.request_bytes);
+        if let Some(patience) = way.patience {
+            (http.first_byte_timeout, http.idle_timeout) = (patience, patience);
+        }
+        Arc::new(on_fast(self.client, &endpoint, http))
+    }
 }

@@ -1,10 +1,12 @@
 //! A bucket on a server of the test's own, and a store of it.
 
-use forebay_io::{Location, Observe, Unobserved};
+use forebay_io::{Location, Observe, Store, Unobserved};
 use forebay_io_object::{ObjectBackend, Surroundings};
 use forebay_io_s3::{ClientKind, S3Options, open};
 use forebay_io_testkit::Fixture;
 use forebay_io_testkit::servers::{FastServer, S3Server};
+use forebay_io_testkit::services::{Service, Way};
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -79,4 +81,33 @@ pub(crate) fn on_s3s(client: ClientKind) -> Fixture {
     let store = store(server.bucket(), &options(&server, client));
     let root = format!("s3://{}/root", server.bucket()).parse().unwrap();
     Fixture::new(Arc::new(store), root).keep(server)
+}
+
+/// The server in memory, for what all services promise.
+pub(crate) struct Fast;
+
+impl Service for Fast {
+    fn name(&self) -> &str {
+        "forebay"
+    }
+
+    fn address(&self, server: &FastServer) -> SocketAddr {
+        server.s3_address()
+    }
+
+    fn at(&self, key: &str) -> Location {
+        format!("s3://{}/{key}", FastServer::BUCKET).parse().unwrap()
+    }
+
+    fn store(&self, server: &FastServer, way: Way<'_>) -> Arc<dyn Store> {
+        let mut options = fast_options(server);
+        if let Some(proxy) = way.proxy {
+            options.endpoint = Some(proxy.in_front_of(&server.s3_endpoint()));
+        }
+        options.http.request_bytes = way.split.request_bytes(options.http.request_bytes);
+        if let Some(patience) = way.patience {
+            (options.http.first_byte_timeout, options.http.idle_timeout) = (patience, patience);
+        }
+        Arc::new(store(server.bucket(), &options))
+    }
 }

@@ -7,7 +7,9 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Write};
+use std::num::NonZeroU64;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use forebay_io_testkit::data::Tree;
@@ -33,6 +35,12 @@ struct Args {
     /// Empty objects beneath `keys/` of the fast server, to be listed
     #[arg(long, default_value_t = 0)]
     keys: u64,
+    /// Share those keys among this many folders, `keys/0000/` and so on, instead of none
+    #[arg(long)]
+    key_folders: Option<NonZeroU64>,
+    /// How long each page of a listing of the fast server takes besides what it costs, such as 20ms
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "0s")]
+    page_delay: Duration,
     /// Threads of each dialect of the fast server
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -112,7 +120,11 @@ impl Running {
             Which::Fast => {
                 let server = FastServer::start(args.threads)?;
                 server.fill(server.bucket(), "objects/", args.objects, args.size);
-                server.fill(server.bucket(), "keys/", args.keys, 0);
+                match args.key_folders {
+                    None => server.fill(server.bucket(), "keys/", args.keys, 0),
+                    Some(folders) => server.fill_folders(server.bucket(), "keys/", folders, args.keys),
+                }
+                server.delay_pages(args.page_delay);
                 // Clients want some credentials, whatever they are.
                 let env = json!({
                     "AWS_ACCESS_KEY_ID": "any",

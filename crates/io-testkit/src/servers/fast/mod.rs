@@ -39,8 +39,10 @@ use request::Request;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio_rustls::TlsAcceptor;
 use uploads::Uploads;
 
@@ -54,6 +56,8 @@ struct State {
     by_host: AtomicU64,
     /// Who knows which tokens are good; without, all are.
     tokens: Mutex<Option<Arc<Tokens>>>,
+    /// How long a page of a listing is waited for.
+    page_delay: Mutex<Duration>,
 }
 
 /// See the module's words. Stops when it is dropped.
@@ -110,6 +114,12 @@ impl FastServer {
     /// From now on only those are let in who show a token of these: S3's session token, Azure's bearer token.
     pub fn check_tokens(&self, tokens: &Arc<Tokens>) {
         *self.state.tokens.lock() = Some(tokens.clone());
+    }
+
+    /// From now on each page of a listing takes this long besides what it costs: a service far away, or one that
+    /// looks its keys up. Pages that are asked for side by side are waited for side by side.
+    pub fn delay_pages(&self, by: Duration) {
+        *self.state.page_delay.lock() = by;
     }
 
     /// Requests of S3 whose bucket stood in front of the host.
@@ -179,6 +189,16 @@ impl FastServer {
         }
     }
 
+    /// `count` empty objects beneath `prefix`, shared evenly among so many folders: `{prefix}{folder, 4 digits}/`
+    /// and the number, 8 digits.
+    pub fn fill_folders(&self, bucket: &str, prefix: &str, folders: NonZeroU64, count: u64) {
+        let bucket = self.state.objects.make_bucket(bucket);
+        for number in 0..count {
+            let key = format!("{prefix}{:04}/{number:08}", number % folders);
+            self.state.objects.put(&bucket, &key, Bytes::new(), Vec::new());
+        }
+    }
+
     /// What an object holds, past the protocols.
     pub fn content(&self, bucket: &str, key: &str) -> Option<Bytes> {
         let held = self.state.objects.bucket(bucket)?.read().get(key).cloned();
@@ -220,6 +240,12 @@ where
                 state.requests.fetch_add(1, Ordering::Relaxed);
                 // An upload that breaks off is never answered, and never put.
                 let request = Request::read(request).await?;
+                if request.is_listing() {
+                    let delay = *state.page_delay.lock();
+                    if !delay.is_zero() {
+                        tokio::time::sleep(delay).await;
+                    }
+                }
                 Ok::<_, hyper::Error>(answer(state, request).await)
             }
         });

@@ -38,6 +38,13 @@ impl Request {
         true
     }
 
+    /// Whether it asks either dialect for a page of a listing.
+    pub(crate) fn is_listing(&self) -> bool {
+        self.method == Method::GET
+            && (self.query("list-type").as_deref() == Some("2")
+                || self.query("comp").as_deref() == Some("list"))
+    }
+
     /// A delete without conditions: what a batch is made of.
     pub(crate) fn bare() -> Self {
         Request { method: Method::DELETE, uri: Uri::default(), headers: HeaderMap::new(), body: Bytes::new() }
