@@ -1,7 +1,7 @@
 //! Answers of the service that are no success, and what a write is told.
 
 use crate::wire;
-use forebay_io::{Kind, PutMode};
+use forebay_io::Kind;
 use forebay_io_object::wire::Reply;
 use forebay_io_object::{Failure, Stored, retry_after, version_of};
 
@@ -55,14 +55,6 @@ pub(crate) async fn stored(mut reply: Reply) -> Result<Stored, Failure> {
         version: reply.field("etag").map(version_of),
         modified: reply.field("last-modified").and_then(|date| httpdate::parse_http_date(date).ok()),
     })
-}
-
-/// A conditional write that lost is told as a failed condition by some servers.
-pub(crate) fn as_write(failure: Failure, mode: PutMode) -> Failure {
-    if mode == PutMode::Create && failure.kind == Kind::Precondition {
-        return Failure { kind: Kind::AlreadyExists, ..failure };
-    }
-    failure
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::authority::{Authority, Grant, Unsigned};
 use crate::batch::{self, BatchBody};
 use crate::config::AzConfig;
 use crate::page::Page;
-use crate::refusal::{as_write, refusal, stored};
+use crate::refusal::{refusal, stored};
 use crate::service::{FACTS, steady};
 use crate::upload::{UploadIds, block_id};
 use crate::wire as xml;
@@ -16,7 +16,7 @@ use forebay_io_object::Endpoint;
 use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
-    Stored, Surroundings, if_match, read_header,
+    Stored, Surroundings,
 };
 use futures::FutureExt;
 use std::fmt;
@@ -107,9 +107,7 @@ impl RestClient {
 
     /// A request whose answer is a document.
     async fn document(&self, call: Call<'_>) -> Result<Vec<u8>, Failure> {
-        let mut reply = self.call(call).await?;
-        let status = reply.status();
-        reply.gather(xml::LONGEST).await.map_err(|failure| failure.with_status(status))
+        self.call(call).await?.document(xml::LONGEST).await
     }
 
     /// The deletions of one batch, each with an authorisation of its own.
@@ -139,31 +137,16 @@ impl Client for RestClient {
     }
 
     fn head<'a>(&'a self, key: &'a str) -> Answered<'a, Head> {
-        async move {
-            let reply = self.call(Call { method: "HEAD", key: Some(key), ..Call::default() }).await?;
-            Ok(read_header(reply.status(), reply.fields())?.0)
-        }
-        .boxed()
+        async move { self.call(Call { method: "HEAD", key: Some(key), ..Call::default() }).await?.said() }
+            .boxed()
     }
 
     fn get<'a>(&'a self, key: &'a str, ask: Ask<'a>) -> Answered<'a, Answer> {
         async move {
-            let range =
-                ask.range.map(|range| format!("bytes={}-{}", range.start, range.end.saturating_sub(1)));
-            let pin = ask.if_match.map(if_match);
-            let mut fields = [("", ""); 2];
-            let mut count = 0;
-            for (name, value) in [("range", &range), ("if-match", &pin)] {
-                if let Some(value) = value {
-                    fields[count] = (name, value.as_str());
-                    count += 1;
-                }
-            }
-            let fields = &fields[..count];
-            let reply = self.call(Call { method: "GET", key: Some(key), fields, ..Call::default() }).await?;
-            let status = reply.status();
-            let (head, range) = read_header(status, reply.fields())?;
-            Ok(Answer { status, head, range, body: reply.into_body() })
+            let asked = ask.fields();
+            let fields: Vec<_> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let call = Call { method: "GET", key: Some(key), fields: &fields, ..Call::default() };
+            self.call(call).await?.into_answer()
         }
         .boxed()
     }
@@ -195,7 +178,7 @@ impl Client for RestClient {
         async move {
             let fields = conditions(mode, &[("x-ms-blob-type", "BlockBlob")]);
             let call = Call { method: "PUT", key: Some(key), fields: &fields, payload, ..Call::default() };
-            stored(self.call(call).await.map_err(|failure| as_write(failure, mode))?).await
+            stored(self.call(call).await.map_err(|failure| failure.of_write(mode))?).await
         }
         .boxed()
     }
@@ -237,7 +220,7 @@ impl Client for RestClient {
             let payload = Bytes::from(xml::block_list(parts)).into();
             let call =
                 Call { method: "PUT", key: Some(key), query: "comp=blocklist", fields: &fields, payload };
-            stored(self.call(call).await.map_err(|failure| as_write(failure, mode))?).await
+            stored(self.call(call).await.map_err(|failure| failure.of_write(mode))?).await
         }
         .boxed()
     }

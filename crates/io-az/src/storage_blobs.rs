@@ -12,7 +12,7 @@ use crate::account::Account;
 use crate::config::AzConfig;
 use crate::credential::Credential;
 use crate::page::Page;
-use crate::refusal::{as_write, refusal, stored};
+use crate::refusal::{refusal, stored};
 use crate::service::{FACTS, steady};
 use crate::upload::{UploadIds, block_name};
 use crate::wire;
@@ -223,8 +223,7 @@ impl Client for StorageBlobsClient {
         async move {
             let (blob, call) = self.blob(key)?;
             let said = blob.get_properties().context(call.context()).await;
-            let reply = call.answer(said).await?;
-            Ok(read_header(reply.status(), reply.fields())?.0)
+            call.answer(said).await?.said()
         }
         .boxed()
     }
@@ -241,10 +240,7 @@ impl Client for StorageBlobsClient {
                 get = get.if_match(IfMatchCondition::Match(if_match(version)));
             }
             let said = get.into_stream().next().await.unwrap_or_else(|| Err(nothing()));
-            let reply = call.answer(said).await?;
-            let status = reply.status();
-            let (head, range) = read_header(status, reply.fields())?;
-            Ok(Answer { status, head, range, body: reply.into_body() })
+            call.answer(said).await?.into_answer()
         }
         .boxed()
     }
@@ -280,7 +276,7 @@ impl Client for StorageBlobsClient {
                 put = put.if_match(condition);
             }
             let said = put.await;
-            stored(call.answer(said).await.map_err(|failure| as_write(failure, mode))?).await
+            stored(call.answer(said).await.map_err(|failure| failure.of_write(mode))?).await
         }
         .boxed()
     }
@@ -326,7 +322,7 @@ impl Client for StorageBlobsClient {
                 put = put.if_match(condition);
             }
             let said = put.await;
-            stored(call.answer(said).await.map_err(|failure| as_write(failure, mode))?).await
+            stored(call.answer(said).await.map_err(|failure| failure.of_write(mode))?).await
         }
         .boxed()
     }

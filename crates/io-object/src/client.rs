@@ -1,7 +1,7 @@
 //! What a client of an object service implements, and nothing more: one HTTP request a call, one
 //! answer. Parts, pins, limits, deadlines, observation and retries are outside it.
 
-use crate::{Answer, Failure, Head, Listing};
+use crate::{Answer, Failure, Head, Listing, if_match, version_of};
 use bytes::Bytes;
 use forebay_io::{PutMode, Version};
 use futures::future::BoxFuture;
@@ -102,6 +102,18 @@ pub struct Ask<'a> {
     pub checksum: bool,
 }
 
+impl Ask<'_> {
+    /// The fields of a request that say it, with names in lower case: none, one or both.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let range = self.range.map(|range| {
+            let last = range.end.saturating_sub(1);
+            ("range", format!("bytes={}-{last}", range.start))
+        });
+        let pin = self.if_match.map(|version| ("if-match", if_match(version)));
+        range.into_iter().chain(pin).collect()
+    }
+}
+
 /// What is asked of a listing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ListAsk<'a> {
@@ -124,6 +136,13 @@ pub struct Stored {
     pub version: Option<Version>,
     /// Last change, if the service said it.
     pub modified: Option<SystemTime>,
+}
+
+impl Stored {
+    /// What a service said of which only the `ETag` counts.
+    pub fn tagged(etag: Option<&str>) -> Self {
+        Stored { version: etag.map(version_of), modified: None }
+    }
 }
 
 /// Bytes to be sent, in the pieces in which they came. Cheap to clone.

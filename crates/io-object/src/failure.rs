@@ -1,7 +1,7 @@
 //! Why a request failed, before it is known for which operation it was made: the kind, whether to try
 //! again, and what the service said, in words without secrets.
 
-use forebay_io::{Error, Kind, Location, Operation, Retry, Version};
+use forebay_io::{Error, Kind, Location, Operation, PutMode, Retry, Version};
 use std::fmt;
 use std::time::Duration;
 
@@ -64,6 +64,16 @@ impl Failure {
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = Some(retry);
         self
+    }
+
+    /// The same of a write: a condition that does not hold means that something is there, where the write must not
+    /// replace.
+    #[must_use]
+    pub fn of_write(self, mode: PutMode) -> Self {
+        match (mode, self.kind) {
+            (PutMode::Create, Kind::Precondition) => Failure { kind: Kind::AlreadyExists, ..self },
+            _ => self,
+        }
     }
 
     /// Notes the status of the answer that was wrong.

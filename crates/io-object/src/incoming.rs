@@ -12,6 +12,10 @@ pub trait Incoming: Send {
     /// Writes the next bytes to the front of `into`, which is not empty, and says how many: 0 at the end of
     /// the body, and only there.
     fn poll_fill(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<Result<usize, Failure>>;
+
+    /// Who waits for bytes has waited for long, and wants to be woken for any that come, however few. Without it a
+    /// body may wake for many at once.
+    fn take_any(&mut self);
 }
 
 /// A body that a client gives in pieces of its own: one copy into the reader's memory.
@@ -39,6 +43,8 @@ impl<S: Stream<Item = Result<Bytes, Failure>> + Send> Incoming for Chunks<S> {
         self.rest.copy_to_slice(&mut into[..len]);
         Poll::Ready(Ok(len))
     }
+
+    fn take_any(&mut self) {}
 }
 
 /// The next bytes of a body; 0 at its end.

@@ -417,7 +417,13 @@ async fn pour(
                     }
                     return Poll::Ready(Err(failure.context(format_args!("after {filled} of {due} bytes"))));
                 }
-                Poll::Pending => return watch.poll(cx, Phase::Bytes).map(Err),
+                Poll::Pending => {
+                    let timed_out = watch.poll(cx, Phase::Bytes).map(Err);
+                    if watch.take_long() {
+                        body.take_any();
+                    }
+                    return timed_out;
+                }
             }
         }
     })

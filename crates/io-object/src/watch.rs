@@ -25,13 +25,15 @@ pub(crate) struct Watch<'a> {
     /// Since when nothing came.
     since: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether a half of a limit has passed, and nobody asked yet.
+    long: bool,
 }
 
 impl<'a> Watch<'a> {
     /// Starts the clock.
     pub(crate) fn start(options: &'a HttpOptions, begin: Instant) -> Self {
         let end = options.request_timeout.and_then(|limit| begin.checked_add(limit));
-        Watch { options, end, since: None, timer: None }
+        Watch { options, end, since: None, timer: None, long: false }
     }
 
     /// The result of `future`, or the failure of waiting for it too long.
@@ -56,6 +58,12 @@ impl<'a> Watch<'a> {
         self.since = None;
     }
 
+    /// Whether the half of a phase's limit has passed without anything since this was asked last: then there is time
+    /// left to look closer before it counts as too long.
+    pub(crate) fn take_long(&mut self) -> bool {
+        std::mem::take(&mut self.long)
+    }
+
     /// How long the phase may last.
     fn limit(&self, phase: Phase) -> Duration {
         match phase {
@@ -71,7 +79,8 @@ impl<'a> Watch<'a> {
         let since = *self.since.get_or_insert_with(Instant::now);
         let own = since + limit;
         let deadline = self.end.map_or(own, |end| end.min(own));
-        let due = tokio::time::Instant::from_std(deadline);
+        let half = (since + limit / 2).min(deadline);
+        let mut due = tokio::time::Instant::from_std(half);
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         // It may stand at an earlier time, and is only set anew when that comes: bytes that keep coming do
         // not touch it.
@@ -79,7 +88,12 @@ impl<'a> Watch<'a> {
             timer.as_mut().reset(due);
         }
         while timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() < deadline {
+            let now = Instant::now();
+            if now < deadline {
+                if now >= half {
+                    self.long = true;
+                    due = tokio::time::Instant::from_std(deadline);
+                }
                 timer.as_mut().reset(due);
                 continue;
             }

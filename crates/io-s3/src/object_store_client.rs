@@ -7,7 +7,7 @@
 use crate::credentials::Source;
 use crate::refusal::{self, Refusal};
 use crate::service::{Service, Style};
-use crate::signed_client::{FACTS, taken};
+use crate::signed_client::FACTS;
 use async_trait::async_trait;
 use forebay_io::{Error, Kind, PutMode, Result};
 use forebay_io_object::{
@@ -275,8 +275,8 @@ impl Client for ObjectStoreClient {
                 PutMode::Create => object_store::PutMode::Create,
             };
             let put = self.store.put_opts(&path, put_payload(&payload), mode_there.into());
-            let stored = call(put).await.map_err(|failure| taken(failure, mode))?;
-            Ok(Stored { version: stored.e_tag.as_deref().map(version_of), modified: None })
+            let stored = call(put).await.map_err(|failure| failure.of_write(mode))?;
+            Ok(Stored::tagged(stored.e_tag.as_deref()))
         }
         .boxed()
     }
@@ -316,7 +316,7 @@ impl Client for ObjectStoreClient {
             let (path, upload) = (path(key)?, upload.to_owned());
             let parts = parts.iter().map(|part| PartId { content_id: part.clone() }).collect();
             let stored = call(self.store.complete_multipart(&path, &upload, parts)).await?;
-            Ok(Stored { version: stored.e_tag.as_deref().map(version_of), modified: None })
+            Ok(Stored::tagged(stored.e_tag.as_deref()))
         }
         .boxed()
     }

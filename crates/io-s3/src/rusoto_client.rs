@@ -6,7 +6,7 @@
 use crate::credentials::Source;
 use crate::refusal::{self, Refusal};
 use crate::service::{Service, Style};
-use crate::signed_client::FACTS;
+use crate::signed_client::{FACTS, gone, kept};
 use async_trait::async_trait;
 use forebay_io::{Error, Kind, PutMode, Result};
 use forebay_io_object::{
@@ -248,7 +248,7 @@ impl Client for RusotoClient {
                 ..Default::default()
             };
             let stored = call(self.client.put_object(request)).await?;
-            Ok(Stored { version: stored.e_tag.as_deref().map(version_of), modified: None })
+            Ok(Stored::tagged(stored.e_tag.as_deref()))
         }
         .boxed()
     }
@@ -313,7 +313,7 @@ impl Client for RusotoClient {
             let etag = stored.e_tag.ok_or_else(|| {
                 Failure::new(Kind::Unavailable, "the service did not say that the parts were put together")
             })?;
-            Ok(Stored { version: Some(version_of(&etag)), modified: None })
+            Ok(Stored::tagged(Some(&etag)))
         }
         .boxed()
     }
@@ -338,12 +338,7 @@ impl Client for RusotoClient {
                 key: key.to_owned(),
                 ..Default::default()
             };
-            match call(self.client.delete_object(request)).await {
-                Err(failure) if failure.kind == Kind::NotFound && !failure.said.contains("NoSuchBucket") => {
-                    Ok(())
-                }
-                other => other.map(drop),
-            }
+            gone(call(self.client.delete_object(request)).await)
         }
         .boxed()
     }
@@ -365,7 +360,7 @@ impl Client for RusotoClient {
                 Some(error) if error.code.as_deref() != Some("NoSuchKey") => {
                     let code = error.code.as_deref().unwrap_or_default();
                     let message = error.message.as_deref().unwrap_or_default();
-                    Err(Failure::status(crate::signed_client::code_status(code), code, message, None))
+                    Err(kept(code, message))
                 }
                 _ => Ok(()),
             };

@@ -11,7 +11,7 @@ use forebay_io::{Kind, Observe, PutMode, Result, Retry};
 use forebay_io_object::wire::{Reply, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Payload, Stored,
-    if_match, read_header, retry_after, version_of,
+    retry_after,
 };
 use futures::FutureExt;
 use md5::{Digest, Md5};
@@ -106,9 +106,7 @@ impl SignedClient {
     }
 
     async fn document(&self, call: Call<'_>, limit: usize) -> Result<Vec<u8>, Failure> {
-        let mut reply = self.call(call).await?;
-        let status = reply.status();
-        reply.gather(limit).await.map_err(|failure| failure.with_status(status))
+        self.call(call).await?.document(limit).await
     }
 
     /// A request whose answer's body says nothing.
@@ -126,32 +124,17 @@ impl Client for SignedClient {
     }
 
     fn head<'a>(&'a self, key: &'a str) -> Answered<'a, Head> {
-        async move {
-            let reply = self.call(Call { method: "HEAD", key, ..Call::default() }).await?;
-            Ok(read_header(reply.status(), reply.fields())?.0)
-        }
-        .boxed()
+        async move { self.call(Call { method: "HEAD", key, ..Call::default() }).await?.said() }.boxed()
     }
 
     fn get<'a>(&'a self, key: &'a str, ask: Ask<'a>) -> Answered<'a, Answer> {
         async move {
-            let range = ask.range.map(|range| format!("bytes={}-{}", range.start, range.end - 1));
-            let pin = ask.if_match.map(if_match);
-            let mut more = [("", ""); 2];
-            let mut count = 0;
-            for (name, value) in [("range", &range), ("if-match", &pin)] {
-                if let Some(value) = value {
-                    more[count] = (name, value.as_str());
-                    count += 1;
-                }
-            }
+            let asked = ask.fields();
+            let more: Vec<_> = asked.iter().map(|(name, value)| (*name, value.as_str())).collect();
             let fields: &[_] = if ask.checksum { &[("x-amz-checksum-mode", "ENABLED")] } else { &[] };
-            let reply = self
-                .call(Call { method: "GET", key, fields, more: &more[..count], ..Call::default() })
-                .await?;
-            let status = reply.status();
-            let (head, range) = read_header(status, reply.fields())?;
-            Ok(Answer { status, head, range, body: reply.into_body() })
+            self.call(Call { method: "GET", key, fields, more: &more, ..Call::default() })
+                .await?
+                .into_answer()
         }
         .boxed()
     }
@@ -187,8 +170,8 @@ impl Client for SignedClient {
             let fields = [("x-amz-checksum-crc32c", sum.as_str())];
             let more = only_new(mode);
             let call = Call { method: "PUT", key, payload, fields: &fields, more, ..Call::default() };
-            let reply = self.done(call).await.map_err(|failure| taken(failure, mode))?;
-            Ok(Stored { version: reply.field("etag").map(version_of), modified: None })
+            let reply = self.done(call).await.map_err(|failure| failure.of_write(mode))?;
+            Ok(Stored::tagged(reply.field("etag")))
         }
         .boxed()
     }
@@ -233,14 +216,14 @@ impl Client for SignedClient {
             let call =
                 Call { method: "POST", key, query: &query, payload, more: only_new(mode), ..Call::default() };
             let document =
-                self.document(call, LONGEST_WORDS).await.map_err(|failure| taken(failure, mode))?;
+                self.document(call, LONGEST_WORDS).await.map_err(|failure| failure.of_write(mode))?;
             // The service begins to answer before it knows how this ends: an error may come with status 200.
             let (code, message) = xml::error(&document);
             if !code.is_empty() {
-                return Err(taken(Failure::status(500, &code, &message, None), mode));
+                return Err(Failure::status(500, &code, &message, None).of_write(mode));
             }
             let etag = xml::text_of(&document, "CompleteMultipartUploadResult", "ETag")?;
-            Ok(Stored { version: etag.as_deref().map(version_of), modified: None })
+            Ok(Stored::tagged(etag.as_deref()))
         }
         .boxed()
     }
@@ -254,17 +237,7 @@ impl Client for SignedClient {
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> Answered<'a, ()> {
-        async move {
-            match self.done(Call { method: "DELETE", key, ..Call::default() }).await {
-                // S3 does not say whether something was there; services that do are not believed either, so
-                // that all behave alike. A bucket that is missing is another matter.
-                Err(failure) if failure.kind == Kind::NotFound && !failure.said.contains("NoSuchBucket") => {
-                    Ok(())
-                }
-                other => other.map(drop),
-            }
-        }
-        .boxed()
+        async move { gone(self.done(Call { method: "DELETE", key, ..Call::default() }).await) }.boxed()
     }
 
     fn delete_many<'a>(&'a self, keys: &'a [String]) -> Answered<'a, Vec<Result<(), Failure>>> {
@@ -280,10 +253,7 @@ impl Client for SignedClient {
             let errors = xml::delete_errors(&self.document(call, LONGEST_PAGE).await?)?;
             let answer = |key: &String| {
                 let found = errors.iter().find(|(failed, code, _)| failed == key && code != "NoSuchKey");
-                match found {
-                    Some((_, code, message)) => Err(Failure::status(code_status(code), code, message, None)),
-                    None => Ok(()),
-                }
+                found.map_or(Ok(()), |(_, code, message)| Err(kept(code, message)))
             };
             Ok(keys.iter().map(answer).collect())
         }
@@ -324,19 +294,21 @@ fn only_new(mode: PutMode) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// What a put that must not replace is refused with means that something is there.
-pub(crate) fn taken(failure: Failure, mode: PutMode) -> Failure {
-    match (mode, failure.kind) {
-        (PutMode::Create, Kind::Precondition) => Failure { kind: Kind::AlreadyExists, ..failure },
-        _ => failure,
+/// What became of a deletion. S3 does not say whether something was there; services that do are not believed either,
+/// so that all behave alike. A bucket that is missing is another matter.
+pub(crate) fn gone<T>(answer: Result<T, Failure>) -> Result<(), Failure> {
+    match answer {
+        Err(failure) if failure.kind == Kind::NotFound && !failure.said.contains("NoSuchBucket") => Ok(()),
+        other => other.map(drop),
     }
 }
 
-/// The status that goes with a code inside an answer to many.
-pub(crate) fn code_status(code: &str) -> u16 {
-    match code {
+/// Why one object of a batch is still there: the code inside an answer to many, with the status that goes with it.
+pub(crate) fn kept(code: &str, message: &str) -> Failure {
+    let status = match code {
         "AccessDenied" => 403,
         "SlowDown" => 503,
         _ => 500,
-    }
+    };
+    Failure::status(status, code, message, None)
 }

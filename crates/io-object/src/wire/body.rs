@@ -45,7 +45,8 @@ impl WireBody {
 
     fn end(&mut self) {
         self.state = State::End;
-        if let (Some(connection), Some(pool)) = (self.connection.take(), self.pool.take()) {
+        if let (Some(mut connection), Some(pool)) = (self.connection.take(), self.pool.take()) {
+            connection.rest();
             pool.give(connection);
         }
     }
@@ -87,9 +88,15 @@ impl Incoming for WireBody {
                 }
             };
             let room = usize::try_from(left).unwrap_or(usize::MAX).min(into.len());
-            let len = match ready!(connection.poll_read(cx, &mut into[..room])) {
-                Ok(len) => len,
-                Err(error) => return Poll::Ready(Err(broken(&error))),
+            let len = match connection.poll_read(cx, &mut into[..room]) {
+                Poll::Ready(Ok(len)) => len,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
+                Poll::Pending => {
+                    if matches!(self.state, State::Length(_)) {
+                        connection.wait_for(room as u64);
+                    }
+                    return Poll::Pending;
+                }
             };
             match &mut self.state {
                 State::UntilClose if len == 0 => self.end(),
@@ -110,6 +117,12 @@ impl Incoming for WireBody {
                 State::Size | State::After | State::Trailer | State::End => {}
             }
             return Poll::Ready(Ok(len));
+        }
+    }
+
+    fn take_any(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.take_any();
         }
     }
 }

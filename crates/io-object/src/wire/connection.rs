@@ -1,5 +1,6 @@
 //! One connection: a socket, with or without TLS, and what was read of it ahead of its use.
 
+use super::low_water::LowWater;
 use crate::{Failure, Payload};
 use forebay_io::Kind;
 use std::future::poll_fn;
@@ -17,7 +18,8 @@ const LONGEST_HEAD: usize = 128 << 10;
 const FIELDS: usize = 96;
 
 enum Stream {
-    Plain(TcpStream),
+    Plain(TcpStream, LowWater),
+    /// Woken by any bytes: how many of them a record takes is not known before.
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -50,7 +52,7 @@ pub(super) enum Framing {
 
 impl Connection {
     pub(super) fn plain(stream: TcpStream) -> Self {
-        Self::over(Stream::Plain(stream))
+        Self::over(Stream::Plain(stream, LowWater::new()))
     }
 
     pub(super) fn tls(stream: TlsStream<TcpStream>) -> Self {
@@ -64,7 +66,7 @@ impl Connection {
     /// The socket, if nothing was read of it that was not used and it is not encrypted.
     pub(super) fn into_quiet(self) -> Option<TcpStream> {
         match self.stream {
-            Stream::Plain(stream) if self.start == self.end => Some(stream),
+            Stream::Plain(stream, _) if self.start == self.end => Some(stream),
             _ => None,
         }
     }
@@ -84,21 +86,21 @@ impl Connection {
             self.write(chunk).await.map_err(broke)?;
         }
         match &mut self.stream {
-            Stream::Plain(_) => Ok(()),
+            Stream::Plain(..) => Ok(()),
             Stream::Tls(stream) => stream.flush().await.map_err(broke),
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.stream {
-            Stream::Plain(stream) => stream.write_all(bytes).await,
+            Stream::Plain(stream, _) => stream.write_all(bytes).await,
             Stream::Tls(stream) => stream.write_all(bytes).await,
         }
     }
 
     fn poll_stream(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, into),
+            Stream::Plain(stream, _) => Pin::new(stream).poll_read(cx, into),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, into),
         }
     }
@@ -114,6 +116,27 @@ impl Connection {
         let mut into = ReadBuf::new(into);
         ready!(self.poll_stream(cx, &mut into))?;
         Poll::Ready(Ok(into.filled().len()))
+    }
+
+    /// Nothing is there now: the next wake-up may wait for many of the `left` bytes that are due.
+    pub(super) fn wait_for(&mut self, left: u64) {
+        if let Stream::Plain(stream, low_water) = &mut self.stream {
+            low_water.wait_for(stream, left);
+        }
+    }
+
+    /// Whatever comes is to be woken for.
+    pub(super) fn take_any(&mut self) {
+        if let Stream::Plain(stream, low_water) = &mut self.stream {
+            low_water.take_any(stream);
+        }
+    }
+
+    /// The answer is over.
+    pub(super) fn rest(&mut self) {
+        if let Stream::Plain(stream, low_water) = &mut self.stream {
+            low_water.reset(stream);
+        }
     }
 
     /// Reads ahead. 0 at the end.

@@ -8,6 +8,7 @@
 
 mod body;
 mod connection;
+mod low_water;
 mod pool;
 mod reply;
 mod request;

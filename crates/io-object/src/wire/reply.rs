@@ -3,7 +3,7 @@
 use super::body::WireBody;
 use super::connection::{Connection, Head};
 use super::pool::Pool;
-use crate::{Failure, Incoming, gather};
+use crate::{Answer, Failure, Head as Said, Incoming, gather, read_header};
 use std::sync::Arc;
 
 /// The head of an answer and what follows it.
@@ -46,6 +46,33 @@ impl Reply {
     /// The body, to be read into the caller's memory.
     pub fn into_body(self) -> Box<dyn Incoming> {
         Box::new(self.body)
+    }
+
+    /// What it says about an object, as an answer to HEAD.
+    ///
+    /// # Errors
+    /// As [`read_header`].
+    pub fn said(&self) -> Result<Said, Failure> {
+        Ok(read_header(self.status(), self.fields())?.0)
+    }
+
+    /// The same with the bytes that follow, as an answer to GET.
+    ///
+    /// # Errors
+    /// As [`read_header`].
+    pub fn into_answer(self) -> Result<Answer, Failure> {
+        let status = self.status();
+        let (head, range) = read_header(status, self.fields())?;
+        Ok(Answer { status, head, range, body: self.into_body() })
+    }
+
+    /// The whole body, of at most `limit` bytes, where it is what was asked for; its failures have the status.
+    ///
+    /// # Errors
+    /// As [`gather`](Self::gather).
+    pub async fn document(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+        let status = self.status();
+        self.gather(limit).await.map_err(|failure| failure.with_status(status))
     }
 
     /// The whole body, of at most `limit` bytes.
