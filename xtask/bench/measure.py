@@ -92,4 +92,6 @@ def run(args, epoch):
     reading = {"samples": samples, "bytes": size, "seconds": seconds, "cpu_seconds": cpu}
     if hasattr(epoch, "attempts"):
         reading["attempts"] = epoch.attempts()
+    if hasattr(epoch, "digest"):
+        reading["digest"] = epoch.digest()
     print(json.dumps(reading), flush=True)

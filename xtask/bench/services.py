@@ -5,6 +5,7 @@ The service's endpoint and keys are in the environment. The folder is the bucket
 at a time, and all but `s3dlio`, `s3torch` and `adlfs` end in one contiguous batch, as Forebay does.
 """
 
+import hashlib
 import http.client
 import os
 import random
@@ -60,7 +61,7 @@ def forebay_loader(args):
         },
         storage_options={"concurrency": args.at_once},
     )
-    epoch = measure.epochs_of(loader)
+    epoch = digesting(loader) if args.program == "forebay-digest" else measure.epochs_of(loader)
 
     def attempts():
         counters = loader.snapshot()["backend_counters"]
@@ -68,6 +69,22 @@ def forebay_loader(args):
         return {name: counters[name] for name in named}
 
     epoch.attempts = attempts
+    return epoch
+
+
+def digesting(loader):
+    """Epochs that look at every byte: two of the same digest delivered the same bytes in the same order."""
+    digest = hashlib.blake2b(digest_size=8)
+
+    def epoch(_):
+        samples = size = 0
+        for batch in loader:
+            digest.update(batch)
+            samples += len(batch)
+            size += batch.nbytes
+        return samples, size
+
+    epoch.digest = lambda: int.from_bytes(digest.digest(), "little")
     return epoch
 
 
@@ -188,8 +205,10 @@ def adlfs_loader(args):
 def forebay_listing(args):
     import forebay
 
+    options = {} if args.list_fanout is None else {"list_fanout": args.list_fanout}
+
     def epoch(_):
-        return len(forebay.create_dataset(f"{args.folder}/keys/", {})), 0
+        return len(forebay.create_dataset(f"{args.folder}/keys/", options)), 0
 
     return epoch
 
@@ -222,11 +241,13 @@ def raw_listing(args):
 
 PROGRAMS = {
     "forebay": forebay_loader,
+    "forebay-digest": forebay_loader,
     "obstore": obstore_loader,
     "s3dlio": s3dlio_loader,
     "s3torch": s3torch_loader,
     "adlfs": adlfs_loader,
     "forebay-list": forebay_listing,
+    "forebay-fanout": forebay_listing,
     "raw-list": raw_listing,
 }
 
@@ -236,5 +257,6 @@ if __name__ == "__main__":
     parser.add_argument("program", choices=PROGRAMS)
     parser.add_argument("--objects", type=int, default=0)
     parser.add_argument("--at-once", type=int, default=32)
+    parser.add_argument("--list-fanout", type=int)
     arguments = parser.parse_args()
     measure.run(arguments, PROGRAMS[arguments.program](arguments))

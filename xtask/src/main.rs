@@ -60,6 +60,9 @@ enum Command {
     /// The same for objects of a service
     #[command(hide = true)]
     BenchWireLimit(bench::wire_limit::Args),
+    /// The least that receiving them costs
+    #[command(hide = true)]
+    BenchReceiveLimit(bench::receive_limit::Args),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn dispatch(command: Option<Command>) -> anyhow::Result<()> {
         Some(Command::BenchLimit(args)) => bench::limit::run(&args),
         Some(Command::BenchShardLimit(args)) => bench::shard_limit::run(&args),
         Some(Command::BenchWireLimit(args)) => bench::wire_limit::run(&args),
+        Some(Command::BenchReceiveLimit(args)) => bench::receive_limit::run(&args),
         Some(Command::Demo(args)) => demo::run(&Workspace::load()?, &args),
         Some(Command::Test(args)) => test::run(&Workspace::load()?, &args),
         Some(Command::Check(args)) => check::run(&Workspace::load()?, &args),

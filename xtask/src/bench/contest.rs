@@ -103,7 +103,7 @@ mod tests {
     use std::cell::RefCell;
 
     fn reading(samples: u64) -> Reading {
-        Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds: 1.0, attempts: None }
+        Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds: 1.0, ..Reading::default() }
     }
 
     #[test]

@@ -217,7 +217,7 @@ mod tests {
                 bytes: samples,
                 seconds: 1.0,
                 cpu_seconds: 1.0,
-                attempts: None,
+                ..Reading::default()
             }],
         };
         assert!(tensors_bar(&[outcome(OURS, 700), outcome(PEER, 100)]).starts_with("MISSED"));

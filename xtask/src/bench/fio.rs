@@ -120,7 +120,7 @@ pub(super) fn parse(output: &str, shape: &Shape) -> anyhow::Result<Reading> {
         bytes: job.read.io_bytes,
         seconds,
         cpu_seconds,
-        attempts: None,
+        ..Reading::default()
     })
 }
 

@@ -101,7 +101,7 @@ impl Share {
             bytes: shares.iter().map(|share| share.bytes).sum(),
             seconds: (ended - began).as_secs_f64(),
             cpu_seconds,
-            attempts: None,
+            ..Reading::default()
         }
     }
 }

@@ -16,6 +16,7 @@ mod order;
 mod page_cache;
 mod program;
 mod reading;
+pub(crate) mod receive_limit;
 mod results;
 mod services;
 pub(crate) mod shard_limit;
@@ -71,7 +72,8 @@ enum Name {
     /// Orders of a hundred million samples: how soon, how fast, how small; then `shards`; then tensors beside
     /// PyTorch's loader, what a cap costs, and how soon a resumed epoch goes on
     Loader,
-    /// Objects of a server in memory into batches, from Python; under faults; a listing of a million keys
+    /// Objects of a server in memory into batches, from Python; under faults (`--only faults`); a listing of a million
+    /// keys (`listing`); prefixes listed side by side (`fanout`)
     S3,
     /// The same of Azure Blob
     Az,
@@ -107,6 +109,7 @@ impl Args {
 fn shape_names() -> Vec<&'static str> {
     let ours = files::SHAPES.iter().map(|shape| shape.name).chain(direct::names());
     let mut names: Vec<_> = ours.chain(services::SHAPES.iter().map(|shape| shape.name)).collect();
+    names.extend(services::OTHERS);
     names.sort_unstable();
     names.dedup();
     names

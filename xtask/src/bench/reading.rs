@@ -14,6 +14,9 @@ pub(crate) struct Reading {
     /// What went wrong on the way, where the program tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) attempts: Option<Attempts>,
+    /// Of all bytes in the order in which they were delivered, where the program looked at them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) digest: Option<u64>,
 }
 
 /// Requests of a service that failed, and what was done about it.

@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     fn outcome(name: &str, samples: u64, cpu_seconds: f64) -> Outcome {
-        let reading = Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds, attempts: None };
+        let reading = Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds, ..Reading::default() };
         Outcome { name: name.into(), readings: vec![reading] }
     }
 

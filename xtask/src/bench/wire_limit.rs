@@ -68,7 +68,7 @@ fn read_all(args: &Args) -> anyhow::Result<Reading> {
 }
 
 /// Address and path of an endpoint on this machine.
-fn parse(base: &str) -> anyhow::Result<(SocketAddr, &str)> {
+pub(super) fn parse(base: &str) -> anyhow::Result<(SocketAddr, &str)> {
     let rest =
         base.strip_prefix("http://").with_context(|| format!("`{base}` does not begin with http://"))?;
     let (address, _) = rest.split_once('/').unwrap_or((rest, ""));
@@ -189,34 +189,40 @@ impl Connection {
     /// Looks for the end of the head; what came behind it is the beginning of the body.
     fn behead(&mut self) -> anyhow::Result<()> {
         let came = &self.head[..self.headed];
-        let Some(end) = came.windows(4).position(|four| four == b"\r\n\r\n") else {
+        let Some(end) = end_of_head(came, self.body.len())? else {
             ensure!(self.headed < HEAD, "a head of more than {HEAD} bytes");
             return Ok(());
         };
-        let text = String::from_utf8_lossy(&came[..end]).to_ascii_lowercase();
-        let status = text.lines().next().unwrap_or_default();
-        ensure!(status.starts_with("http/1.1 200"), "the server answered `{status}`");
-        let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
-        let length = length.and_then(|length| length.trim().parse::<usize>().ok());
-        ensure!(length == Some(self.body.len()), "{length:?} bytes where {} were due", self.body.len());
-        let begun = &came[end + 4..];
-        ensure!(begun.len() <= self.body.len(), "more than one answer to a request");
+        let begun = &came[end..];
         self.body[..begun.len()].copy_from_slice(begun);
         self.filled = Some(begun.len());
         Ok(())
     }
 }
 
+/// Where the body begins in what came of an answer, which is to be a good one of an object of `size` bytes.
+pub(super) fn end_of_head(came: &[u8], size: usize) -> anyhow::Result<Option<usize>> {
+    let Some(end) = came.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    let text = String::from_utf8_lossy(&came[..end]).to_ascii_lowercase();
+    let status = text.lines().next().unwrap_or_default();
+    ensure!(status.starts_with("http/1.1 200"), "the server answered `{status}`");
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length = length.and_then(|length| length.trim().parse::<usize>().ok());
+    ensure!(length == Some(size), "{length:?} bytes where {size} were due");
+    ensure!(came.len() - (end + 4) <= size, "more than one answer to a request");
+    Ok(Some(end + 4))
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
 
-    const SIZE: usize = 40_000;
+    pub(crate) const SIZE: usize = 40_000;
 
     /// Serves objects of [`SIZE`] bytes, or an error, to whoever connects; its base.
-    fn serve(status: &'static str) -> String {
+    pub(crate) fn serve(status: &'static str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}/bucket/", listener.local_addr().unwrap());
         std::thread::spawn(move || {
