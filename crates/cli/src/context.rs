@@ -6,7 +6,6 @@ use crate::failure::Result;
 use crate::stores::Stores;
 use crate::tally::Tally;
 use crate::timeline::Timeline;
-use crate::trace::Recording;
 use forebay_io::{Location, Store};
 use forebay_metrics::MetricsCollector;
 use std::ffi::OsStr;
@@ -24,8 +23,6 @@ pub(crate) struct Context {
     pub(crate) cwd: Arc<PathBuf>,
     /// What a run of the loader counts, and its stores' requests with it.
     pub(crate) collector: Arc<MetricsCollector>,
-    /// Where operations are recorded, if they are.
-    pub(crate) recording: Option<Recording>,
     /// Where a timeline is written, if one is.
     pub(crate) timeline: Option<Timeline>,
     /// Whether somebody wants the command to end.

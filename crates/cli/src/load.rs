@@ -131,12 +131,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     };
     let mut stopped = None;
     for epoch in 0..args.epochs {
-        if let Some(recording) = &context.recording {
-            recording.begin_epoch(epoch);
-        }
-        if let Some(timeline) = &context.timeline {
-            timeline.begin_epoch(epoch);
-        }
         let mut batches = loader.start(&tokio::runtime::Handle::current())?;
         let end = run.epoch(&mut batches, &loader, args.limit, check.as_mut(), &mut live, context).await;
         run.pipeline

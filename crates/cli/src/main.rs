@@ -56,6 +56,7 @@ use exit::Exit;
 use failure::{Failure, Result};
 use forebay_io::{Kind, Observe};
 use forebay_metrics::MetricsCollector;
+use forebay_trace::RecorderOptions;
 use metering::Metering;
 use named_files::NamedFiles;
 use serde_json::json;
@@ -75,6 +76,9 @@ use trace::Recording;
 /// Dropping a task takes microseconds; what can take longer is a write to a pipe that nobody reads, and
 /// nothing is lost by leaving that.
 const GRACE: Duration = Duration::from_millis(250);
+
+/// How long a command that ends by itself may take to report instead, on a machine that is busy with other things.
+const REPORT: Duration = Duration::from_millis(700);
 
 /// The heading of options that every command has.
 const GENERAL: &str = "General options";
@@ -98,8 +102,8 @@ struct Cli {
     /// Record every operation on a store into FILE (`.zst` compresses); `forebay trace` works with it
     #[arg(long, global = true, help_heading = GENERAL, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Begin another trace file when one has reached this size
-    #[arg(long, global = true, help_heading = GENERAL, value_name = "SIZE", requires = "trace", value_parser = trace_size)]
+    /// Begin another trace file when one has reached this size, 64KiB or more
+    #[arg(long, global = true, help_heading = GENERAL, value_name = "SIZE", value_parser = trace_size)]
     trace_rotate: Option<u64>,
     /// Say what happens inside on standard error, such as forebay=debug; see --help [env: FOREBAY_LOG]
     #[arg(long, global = true, help_heading = GENERAL, value_name = "FILTER", long_help = log::HELP)]
@@ -109,8 +113,9 @@ struct Cli {
 }
 
 fn trace_size(text: &str) -> Result<u64, String> {
+    let least = RecorderOptions::LEAST_ROTATION;
     match forebay_io::parse_size(text).map_err(|e| e.to_string())? {
-        0 => Err("a file of a trace must have 1 byte or more".to_owned()),
+        bytes if bytes < least => Err(format!("a file of a trace must be allowed {least} bytes or more")),
         bytes => Ok(bytes),
     }
 }
@@ -274,6 +279,14 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
         Command::Trace(args) => args.recording(),
         _ => None,
     };
+    if trace.is_some() && own.is_some() {
+        return Err(Failure::usage("--trace is of no use to `trace record`, which records into OUT"));
+    }
+    if trace_rotate.is_some() && trace.is_none() && own.is_none() {
+        return Err(Failure::usage(
+            "--trace-rotate is for a trace that is recorded: give --trace FILE as well",
+        ));
+    }
     let drawn = match &command {
         Command::Load(args) => args.chrome_trace(),
         Command::Trace(args) => args.chrome_trace(),
@@ -316,7 +329,6 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
             Stores::new(&options, surroundings())?.watched(caller, counts.then(|| collector.clone() as _)),
         ),
         collector,
-        recording: recording.clone(),
         timeline: timeline.clone(),
         cwd: Arc::new(cwd),
         stop: Stop::new(),
@@ -357,7 +369,7 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
             if !ends_by_itself {
                 abort.abort();
             }
-            interrupted(exit, &events, &context)
+            interrupted(exit, &events, if ends_by_itself { REPORT } else { GRACE }, &context)
         }
         Err(_) => {
             Err(Failure::refused(Kind::Unavailable, "the command vanished; this is a defect of forebay"))
@@ -380,8 +392,8 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
 }
 
 /// Waits for the command to let go, and says what it had done.
-fn interrupted(exit: Exit, events: &Receiver<Event>, context: &Context) -> Result<Exit> {
-    let outcome = events.recv_timeout(GRACE);
+fn interrupted(exit: Exit, events: &Receiver<Event>, within: Duration, context: &Context) -> Result<Exit> {
+    let outcome = events.recv_timeout(within);
     let console = &context.console;
     console.clear_bar();
     match outcome {

@@ -169,9 +169,11 @@ impl MetricsOut {
         // Never half a file under this name.
         let mut part = self.path.clone().into_os_string();
         part.push(".part");
-        fs::write(&part, text)
-            .and_then(|()| fs::rename(&part, &self.path))
-            .map_err(|error| refused(&self.path, &error))
+        fs::write(&part, text).and_then(|()| fs::rename(&part, &self.path)).map_err(|error| {
+            // Best effort: what went wrong with the file itself is what there is to say.
+            let _ = fs::remove_file(&part);
+            refused(&self.path, &error)
+        })
     }
 
     fn add(&mut self, facts: &RunFacts, snapshot: &MetricsSnapshot, ended: bool) -> Result<()> {

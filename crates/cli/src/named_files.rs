@@ -60,12 +60,18 @@ impl<'a> NamedFiles<'a> {
         }
     }
 
-    /// Looks whether a file that is written is one of the others, by whatever name.
+    /// Looks whether a file that is written is one of the others, by whatever name, or meant for no file.
     ///
     /// # Errors
     /// Wrong usage, with the option and the file.
     pub(crate) fn check(&self) -> Result<()> {
         for (i, (option, path)) in self.writes.iter().enumerate() {
+            // Byte by byte: another spelling is meant for a file.
+            if path.as_os_str() == self.cwd.join("-").as_os_str() {
+                return Err(Failure::usage(format!(
+                    "{option} is a file and not standard output; write ./- for one of the name -"
+                )));
+            }
             if self.reads.iter().any(|read| is_same(read, path)) {
                 let shown = path.display();
                 return Err(Failure::usage(format!(

@@ -32,11 +32,6 @@ impl Timeline {
         (self.0.origin(), Arc::new(self.clone()))
     }
 
-    /// Operations belong to this epoch from here on.
-    pub(crate) fn begin_epoch(&self, epoch: u64) {
-        self.0.begin_epoch(epoch);
-    }
-
     /// Ends the file and says what became of it.
     pub(crate) fn end(&self, console: &Console) {
         let Some(recorded) = self.0.finish() else { return };

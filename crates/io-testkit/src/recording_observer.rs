@@ -203,6 +203,7 @@ mod tests {
             sample: None,
             stage: "s",
             stream: None,
+            epoch: None,
             attempt: 0,
             begun: std::time::Instant::now(),
         };

@@ -24,6 +24,8 @@ pub struct Op<'a> {
     pub stage: &'static str,
     /// Which of those who ask side by side: see [`ReadOptions::stream`](crate::ReadOptions::stream).
     pub stream: Option<u64>,
+    /// In which pass over the data: see [`ReadOptions::epoch`](crate::ReadOptions::epoch).
+    pub epoch: Option<u64>,
     /// Which try; 0 is the first.
     pub attempt: u32,
     /// When it was asked for: the same instant when it is announced and when it ends. The members of

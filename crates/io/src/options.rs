@@ -29,6 +29,8 @@ pub struct ReadOptions {
     /// Which of several that read side by side this is, for traces: what a worker asks for next waits for what it asked
     /// for before. None where nobody waits like that.
     pub stream: Option<u64>,
+    /// Which pass over the data this belongs to, for traces. None where there are no passes.
+    pub epoch: Option<u64>,
     /// Which try this is; 0 is the first. Set by the retry wrapper.
     pub attempt: u32,
 }

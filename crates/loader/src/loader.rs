@@ -391,6 +391,7 @@ impl Shared {
                 },
                 stage: "read",
                 stream: None,
+                epoch: Some(epoch),
                 attempt: 0,
             },
             seats: self.seats.clone(),

@@ -249,6 +249,7 @@ mod tests {
             sample: None,
             stage: "",
             stream: None,
+            epoch: None,
             attempt: 0,
             begun: Instant::now(),
         }

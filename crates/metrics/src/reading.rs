@@ -39,6 +39,13 @@ impl MetricsCollector {
             add_up(&mut backend_counters, &counters);
             backends.insert(backend.name().to_owned(), BackendSummary { counters, operations: theirs });
         }
+        let named: BTreeMap<String, OperationSummary> =
+            self.named.summaries(&self.plans).into_iter().collect();
+        // They are of no backend, and their values are clamped all the same.
+        let clamped: u64 = named.values().map(OperationSummary::clamped).sum();
+        if clamped > 0 {
+            *backend_counters.entry(Counter::Clamped.definition().name.to_owned()).or_default() += clamped;
+        }
         let downgrades = self.downgrades();
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let applied: BTreeMap<String, u64> = CacheUse::ALL
@@ -52,7 +59,7 @@ impl MetricsCollector {
             inflight_bytes: self.inflight_bytes().reading(),
             queue_depth: self.queue_depth().reading(),
             concurrency_limit: self.concurrency_limit().reading(),
-            operations: operations.into_iter().chain(self.named.summaries(&self.plans)).collect(),
+            operations: operations.into_iter().chain(named).collect(),
             backends,
             page_cache: PageCache {
                 hit: load(&self.cached.hit),

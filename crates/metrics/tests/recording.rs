@@ -206,6 +206,12 @@ fn operations_of_any_name_have_series_of_their_own() {
     let mut twice = snapshot.clone();
     twice.merge(&snapshot).unwrap();
     assert_eq!(twice.operations["augment.crop"].latency_ns.n(), 400);
+
+    // Out of range, of no backend, and told all the same.
+    assert_eq!(snapshot.counter(Counter::Clamped), 0);
+    collector.record_operation("augment.crop", Duration::from_secs(1_000_000), None).unwrap();
+    assert_eq!(collector.snapshot().counter(Counter::Clamped), 1);
+    assert!(collector.report().contains("clamped"), "{}", collector.report());
 }
 
 #[test]

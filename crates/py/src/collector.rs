@@ -3,6 +3,8 @@
 use crate::{errors, metrics, value};
 use forebay_io::Error;
 use forebay_metrics::{self as rust, Digits, Preset, RecordingOptions};
+use pyo3::conversion::FromPyObjectOwned;
+use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use std::time::Duration;
 
@@ -20,16 +22,27 @@ fn refused(py: Python<'_>, text: String) -> PyErr {
     errors::raise(py, &Error::invalid(text))
 }
 
+/// A number of a range of its own; a number out of it is a value that is refused, and not an overflow.
+fn whole<'py, T: FromPyObjectOwned<'py>>(given: &Bound<'py, PyAny>, name: &str, valid: &str) -> PyResult<T> {
+    given.extract::<T>().map_err(Into::into).map_err(|error: PyErr| {
+        let py = given.py();
+        match error.is_instance_of::<PyOverflowError>(py) {
+            true => refused(py, format!("{name} is {given}: {valid}")),
+            false => error,
+        }
+    })
+}
+
 #[pymethods]
 impl MetricsCollector {
     #[new]
-    #[pyo3(signature = (preset = "training", *, significant_digits = None, sampling_rate = 1.0, batch_size = 1))]
+    #[pyo3(signature = (preset = "training", *, significant_digits = None, sampling_rate = 1.0, batch_size = None), text_signature = "(preset=\"training\", *, significant_digits=None, sampling_rate=1.0, batch_size=1)")]
     fn new(
         py: Python<'_>,
         preset: &str,
-        significant_digits: Option<u8>,
+        significant_digits: Option<&Bound<'_, PyAny>>,
         sampling_rate: f64,
-        batch_size: u32,
+        batch_size: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Self> {
         let Some(preset) = Preset::ALL.into_iter().find(|known| known.name() == preset) else {
             let names = Preset::ALL.map(Preset::name).join(", ");
@@ -37,8 +50,13 @@ impl MetricsCollector {
         };
         let digits = match significant_digits {
             None => preset.digits(),
-            Some(digits) => Digits::new(digits).map_err(|error| refused(py, error.to_string()))?,
+            Some(digits) => {
+                let digits = whole(digits, "significant_digits", "a whole number from 1 to 5")?;
+                Digits::new(digits).map_err(|error| refused(py, error.to_string()))?
+            }
         };
+        let batch_size =
+            batch_size.map_or(Ok(1), |n| whole(n, "batch_size", "a whole number from 1 to 4096"))?;
         let options = RecordingOptions { digits, sampling_rate, batch_size };
         let made = rust::MetricsCollector::with_options(options);
         Ok(MetricsCollector(made.map_err(|error| refused(py, error.to_string()))?))
@@ -47,7 +65,14 @@ impl MetricsCollector {
     /// Counts one operation that took `seconds`, and moved `bytes` if it moves any. The names of stores'
     /// operations (get, put, ...) are counted as those.
     #[pyo3(signature = (name, seconds, bytes = None))]
-    fn record_operation(&self, py: Python<'_>, name: &str, seconds: f64, bytes: Option<u64>) -> PyResult<()> {
+    fn record_operation(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        seconds: f64,
+        bytes: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
+        let bytes = bytes.map(|n| whole(n, "bytes", "a whole number from 0 to 2^64 - 1")).transpose()?;
         let latency = Duration::try_from_secs_f64(seconds)
             .map_err(|_| refused(py, format!("seconds is {seconds}: a time from 0 on")))?;
         let recorded = self.0.record_operation(name, latency, bytes);

@@ -1,6 +1,6 @@
 //! What this process did, over all loaders and calls; and snapshots added up, subtracted and written.
 
-use crate::options::mapping;
+use crate::options::mapping_of;
 use crate::{errors, process, value};
 use forebay_io::Error;
 use forebay_metrics::MetricsSnapshot;
@@ -81,7 +81,7 @@ pub(crate) fn write(snapshot: &Bound<'_, PyAny>, form: &str, begin: f64, length:
 }
 
 fn from_dict(snapshot: &Bound<'_, PyAny>) -> PyResult<MetricsSnapshot> {
-    let text = Value::Object(mapping(snapshot, "what snapshot() returned")?).to_string();
+    let text = Value::Object(mapping_of(snapshot, "a snapshot", "what snapshot() returned")?).to_string();
     MetricsSnapshot::from_json(&text).map_err(|error| refused(snapshot.py(), &error.to_string()))
 }
 

@@ -59,11 +59,16 @@ impl LoaderOptions {
 
 /// Reads a mapping of options; `wanted` says what else would do.
 pub(crate) fn mapping(options: &Bound<'_, PyAny>, wanted: &str) -> PyResult<Map<String, Value>> {
-    let given = options.cast::<PyMapping>().map_err(|_| {
-        let kind = options.get_type();
-        PyTypeError::new_err(format!("options must be {wanted}, is {kind}"))
+    mapping_of(options, "options", wanted)
+}
+
+/// The same of something else than options.
+pub(crate) fn mapping_of(given: &Bound<'_, PyAny>, what: &str, wanted: &str) -> PyResult<Map<String, Value>> {
+    let mapping = given.cast::<PyMapping>().map_err(|_| {
+        let kind = given.get_type();
+        PyTypeError::new_err(format!("{what} must be {wanted}, is {kind}"))
     })?;
-    value::map(given)
+    value::map(mapping)
 }
 
 #[pymethods]

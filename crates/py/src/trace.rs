@@ -3,6 +3,7 @@
 // The edge where host, clocks and the place for scratch files are looked up.
 #![allow(clippy::disallowed_methods)]
 
+use crate::options::{LoaderOptions, mapping};
 use crate::settings::Settings;
 use crate::{errors, process, value};
 use forebay_trace::export::{self, Target};
@@ -11,7 +12,7 @@ use forebay_trace::synth::Model;
 use forebay_trace::{Clock, Error, Header, Recorder, RecorderOptions};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use serde_json::json;
+use serde_json::{Map, json};
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -33,8 +34,20 @@ pub(crate) fn raise(py: Python<'_>, error: Error) -> PyErr {
 
 /// Everything from here on is recorded, until `_end_trace`.
 #[pyfunction(name = "_begin_trace")]
-#[pyo3(signature = (path, rotate_bytes=None))]
-pub(crate) fn begin_trace(py: Python<'_>, path: PathBuf, rotate_bytes: Option<u64>) -> PyResult<()> {
+#[pyo3(signature = (path, rotate_bytes=None, options=None))]
+pub(crate) fn begin_trace(
+    py: Python<'_>,
+    path: PathBuf,
+    rotate_bytes: Option<u64>,
+    options: Option<&Bound<'_, PyAny>>,
+) -> PyResult<()> {
+    let ran_under = match options {
+        None => Map::new(),
+        Some(options) => match options.cast::<LoaderOptions>() {
+            Ok(options) => options.get().rust().to_json(),
+            Err(_) => mapping(options, "LoaderOptions or a dict")?,
+        },
+    };
     let tap = process::current()?.tap();
     let busy = || PyRuntimeError::new_err("this process records a trace already; end it first");
     // Before the file is made, so that a mistake costs no trace.
@@ -46,7 +59,8 @@ pub(crate) fn begin_trace(py: Python<'_>, path: PathBuf, rotate_bytes: Option<u6
     let clock = Clock::now(since_1970);
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let options = RecorderOptions { rotate_bytes, ..RecorderOptions::default() };
-    let recorder = Recorder::create(&path, Header::new(ENGINE, host, clock), origin, &options);
+    let header = Header { options: ran_under, ..Header::new(ENGINE, host, clock) };
+    let recorder = Recorder::create(&path, header, origin, &options);
     match tap.record(recorder.map_err(|error| raise(py, error))?) {
         true => Ok(()),
         false => Err(busy()),
@@ -63,22 +77,34 @@ pub(crate) fn end_trace(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
     value::to_python(py, &recorded.to_json())
 }
 
-/// A trace on disk. Relative names in it are taken from the working directory.
-pub(crate) fn input(path: PathBuf, format: Option<&str>, bucket: Option<String>) -> Result<Input, Error> {
-    let source = format.map(str::parse).transpose()?;
-    let options = ImportOptions { bucket, base: std::env::current_dir().ok() };
-    Input::new(path, source, options, std::env::temp_dir())
+/// What a trace of another tool may need.
+#[derive(FromPyObject)]
+#[pyo3(from_item_all)]
+pub(crate) struct Reading {
+    format: Option<String>,
+    bucket: Option<String>,
+    base: Option<PathBuf>,
+}
+
+impl Reading {
+    /// A trace on disk. Relative names in it are taken from `base`, else from the working directory.
+    pub(crate) fn input(&self, path: PathBuf) -> Result<Input, Error> {
+        let source = self.format.as_deref().map(str::parse).transpose()?;
+        let here = std::env::current_dir().ok();
+        let base = match (&self.base, here) {
+            (Some(base), Some(here)) => Some(here.join(base)),
+            (Some(base), None) => Some(base.clone()).filter(|base| base.is_absolute()),
+            (None, here) => here,
+        };
+        let options = ImportOptions { bucket: self.bucket.clone(), base };
+        Input::new(path, source, options, std::env::temp_dir())
+    }
 }
 
 /// What a trace holds.
 #[pyfunction(name = "_trace_info")]
-pub(crate) fn trace_info(
-    py: Python<'_>,
-    path: PathBuf,
-    format: Option<String>,
-    bucket: Option<String>,
-) -> PyResult<Bound<'_, PyAny>> {
-    let info = py.detach(|| Ok(input(path, format.as_deref(), bucket)?.info()?.to_json()));
+pub(crate) fn trace_info(py: Python<'_>, path: PathBuf, reading: Reading) -> PyResult<Bound<'_, PyAny>> {
+    let info = py.detach(|| Ok(reading.input(path)?.info()?.to_json()));
     value::to_python(py, &info.map_err(|error| raise(py, error))?)
 }
 
@@ -88,9 +114,8 @@ pub(crate) fn trace_convert(
     py: Python<'_>,
     path: PathBuf,
     out: PathBuf,
-    format: Option<String>,
     to: Option<String>,
-    bucket: Option<String>,
+    reading: Reading,
 ) -> PyResult<Bound<'_, PyAny>> {
     let converted = py.detach(|| {
         let target = match &to {
@@ -105,16 +130,21 @@ pub(crate) fn trace_convert(
                 Error::Invalid(text)
             })?,
         };
-        Ok(input(path, format.as_deref(), bucket)?.convert(&out, target)?.to_json())
+        Ok(reading.input(path)?.convert(&out, target)?.to_json())
     });
     value::to_python(py, &converted.map_err(|error| raise(py, error))?)
 }
 
 /// How two traces differ.
 #[pyfunction(name = "_trace_diff")]
-pub(crate) fn trace_diff(py: Python<'_>, a: PathBuf, b: PathBuf) -> PyResult<Bound<'_, PyAny>> {
+pub(crate) fn trace_diff(
+    py: Python<'_>,
+    a: PathBuf,
+    b: PathBuf,
+    reading: Reading,
+) -> PyResult<Bound<'_, PyAny>> {
     let compared = py.detach(|| {
-        let summary = |path| Ok::<_, Error>(input(path, None, None)?.info()?.summary);
+        let summary = |path| Ok::<_, Error>(reading.input(path)?.info()?.summary);
         let (a, b) = (summary(a)?, summary(b)?);
         Ok(json!({ "a": a.to_json(), "b": b.to_json(), "difference": a.compare(&b) }))
     });

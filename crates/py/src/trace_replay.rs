@@ -1,10 +1,13 @@
 //! Replays of traces: their options as Python spells them, their progress, and what they came to.
 
+use crate::measuring::Measuring;
 use crate::settings::Settings;
-use crate::trace::{input, raise};
+use crate::stores::{Stores, Watch};
+use crate::trace::{Reading, raise};
 use crate::wait::SLICE;
-use crate::{process, value};
+use crate::{metrics, process, value};
 use forebay_io::Location;
+use forebay_io::layer::Observed;
 use forebay_trace::replay::{self, Mode, Outcome, Progress, Remap, ReplayOptions, Stop};
 use forebay_trace::{Bounds, Error};
 use pyo3::exceptions::PyRuntimeError;
@@ -26,7 +29,7 @@ struct Orders {
 
 /// Reads the options of a replay. Every name that is not one of them is refused.
 fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
-    const NAMES: [&str; 21] = [
+    const NAMES: [&str; 22] = [
         "mode",
         "time_scale",
         "concurrency",
@@ -48,6 +51,7 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         "max_size_distance",
         "max_envelope_deviation",
         "max_failures",
+        "max_capped",
     ];
     let invalid = |text: String| Error::Invalid(text);
     if let Some(name) = given.keys().find(|name| !NAMES.contains(&name.as_str())) {
@@ -83,18 +87,23 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
             .map_err(|_| bad(name, "a number of seconds of 0 or more"))
     };
     let defaults = ReplayOptions::default();
-    let time_scale = number("time_scale", 1.0)?;
-    let mode = match given.get("mode").map(|mode| mode.as_str()) {
-        None | Some(Some("open")) => Mode::Open { time_scale },
-        Some(Some("closed")) => Mode::Closed { concurrency: whole("concurrency", 32)? as usize },
-        Some(Some("dependency")) => Mode::Dependency { time_scale },
-        _ => return Err(bad("mode", "open, closed or dependency")),
+    let said = |name: &str| given.get(name).is_some_and(|value| !value.is_null());
+    let time_scale = said("time_scale").then(|| number("time_scale", 1.0)).transpose()?;
+    let concurrency = said("concurrency").then(|| whole("concurrency", 32)).transpose()?;
+    let mode = match given.get("mode") {
+        None | Some(Value::Null) => "open",
+        Some(mode) => mode.as_str().ok_or_else(|| bad("mode", "open, closed or dependency"))?,
     };
+    let mode = Mode::named(mode, time_scale, concurrency.map(|n| n as usize))?;
     let rules = match given.get("map") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Object(rules)) => {
-            let rule =
-                |(from, to): (&String, &Value)| format!("{from}={}", to.as_str().unwrap_or_default()).parse();
+            let rule = |(from, to): (&String, &Value)| match to.as_str() {
+                Some(to) => format!("{from}={to}").parse(),
+                None => Err(invalid(format!(
+                    "map leads from {from:?} to {to}, which is no text; write one location, or \"TO1|TO2\" to spread"
+                ))),
+            };
             rules.iter().map(rule).collect::<Result<_, _>>()?
         }
         Some(_) => return Err(bad("map", "a dict from locations to locations")),
@@ -109,17 +118,18 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         None | Some(Value::Null) => defaults.priority,
         Some(value) => value.as_str().ok_or_else(|| bad("priority", "fair or realtime"))?.parse()?,
     };
-    let bound =
-        |name: &str| given.get(name).filter(|value| !value.is_null()).map(|_| number(name, 0.0)).transpose();
+    let bound = |name: &str| said(name).then(|| number(name, 0.0)).transpose();
+    let count = |name: &str| said(name).then(|| whole(name, 0)).transpose();
     let bounds = Bounds {
         submit_error_p99: bound("max_submit_error")?.map(|_| seconds("max_submit_error", 0.0)).transpose()?,
         drift_ppm: bound("max_drift")?,
         gap_distance: bound("max_gap_distance")?,
         size_distance: bound("max_size_distance")?,
         envelope_deviation: bound("max_envelope_deviation")?,
-        failures: bound("max_failures")?.map(|_| whole("max_failures", 0)).transpose()?,
+        failures: count("max_failures")?,
+        capped: count("max_capped")?,
     };
-    bounds.validate()?;
+    bounds.validate(mode)?;
     let (prepare, replace) = (flag("prepare")?, flag("replace")?);
     if replace && !prepare {
         return Err(invalid("replace is only for what prepare makes; give prepare=True as well".into()));
@@ -128,11 +138,7 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         mode,
         priority,
         from: seconds("start", 0.0)?,
-        until: if given.get("stop").is_some_and(|stop| !stop.is_null()) {
-            Some(seconds("stop", 0.0)?)
-        } else {
-            None
-        },
+        until: said("stop").then(|| seconds("stop", 0.0)).transpose()?,
         max_in_flight: whole("max_in_flight", defaults.max_in_flight as u64)? as usize,
         max_bytes_in_flight: whole("max_bytes_in_flight", defaults.max_bytes_in_flight)?,
         page_cache,
@@ -185,23 +191,34 @@ pub(crate) fn trace_replay<'py>(
     path: PathBuf,
     options: &Bound<'py, PyDict>,
     store_options: Option<&Bound<'py, PyAny>>,
-    format: Option<String>,
-    bucket: Option<String>,
+    reading: Reading,
     progress: Option<&Bound<'py, PyAny>>,
+    enable_metrics: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let given = value::map(options.as_mapping())?;
     let orders = orders(&given).map_err(|error| raise(py, error))?;
     let settings = Settings::given(store_options)?;
     let process = process::current()?;
-    let input = py.detach(|| input(path, format.as_deref(), bucket)).map_err(|error| raise(py, error))?;
+    let collector = Measuring::given(enable_metrics)?.collector().map(Arc::new);
+    let input = py.detach(|| reading.input(path)).map_err(|error| raise(py, error))?;
     let stop = Stop::default();
     let (send, mut receive) = mpsc::channel();
     // On a thread of its own: it paces, and this one looks for Ctrl-C.
     let work = {
         let (stop, handle) = (stop.clone(), process.runtime().handle().clone());
+        let measured = collector.clone();
         move || {
             let plan = input.plan();
-            let stores = Arc::new(move |location: &Location| process.find(location, &settings));
+            let stores: Arc<replay::Stores> = match measured {
+                None => Arc::new(move |location: &Location| process.find(location, &settings)),
+                Some(collector) => {
+                    let own = Stores::new(Watch::Loader(collector.clone()));
+                    Arc::new(move |location: &Location| {
+                        let store = own.find(process, location, &settings)?;
+                        Ok(Arc::new(Observed::new(store, collector.clone())) as _)
+                    })
+                }
+            };
             let Orders { options, bounds, prepare, replace } = orders;
             let run = || {
                 let prepared = match prepare {
@@ -246,10 +263,14 @@ pub(crate) fn trace_replay<'py>(
             }
             Err(error) => error,
         };
-        stop.stop();
+        stop.give_up();
         drop(py.detach(|| thread.join()));
         return Err(failed);
     };
     drop(py.detach(|| thread.join()));
-    value::to_python(py, &result.map_err(|error| raise(py, error))?)
+    let mut report = result.map_err(|error| raise(py, error))?;
+    if let Some(collector) = collector {
+        report["metrics"] = metrics::to_value(&collector.snapshot())?;
+    }
+    value::to_python(py, &report)
 }

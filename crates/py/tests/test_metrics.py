@@ -304,6 +304,28 @@ def test_every_preset_takes_a_byte_to_a_tebibyte_and_a_nanosecond_to_an_hour(pre
     assert (snapshot["req_bytes_hist"]["min"], snapshot["req_bytes_hist"]["max"]) == (1, 1 << 40)
 
 
+def test_what_is_out_of_range_is_clamped_and_told_of_a_programs_own_operations_too():
+    collector = metrics.MetricsCollector()
+    collector.record_operation("decode", 1e7)
+    collector.record_operation("get", 1e7)
+    assert collector.snapshot()["backend_counters"]["clamped"] == 2
+    assert "clamped" in collector.report()
+
+
+def test_numbers_and_snapshots_that_cannot_be_are_named():
+    collector = metrics.MetricsCollector()
+    for wrong in (-1, 1 << 70):
+        for name in ("batch_size", "significant_digits"):
+            with pytest.raises(forebay.InvalidConfigError, match=f"{name} is {wrong}: a whole number from 1 to"):
+                metrics.MetricsCollector(**{name: wrong})
+        with pytest.raises(forebay.InvalidConfigError, match=f"bytes is {wrong}: a whole number"):
+            collector.record_operation("decode", 1, bytes=wrong)
+    with pytest.raises(TypeError):
+        collector.record_operation("decode", 1, bytes="many")
+    with pytest.raises(TypeError, match="a snapshot must be what snapshot"):
+        metrics.merge([collector.snapshot()])
+
+
 def test_sampling_says_of_how_many_it_speaks():
     collector = metrics.MetricsCollector(sampling_rate=0.1, significant_digits=2)
     for us in range(1, 20_001):

@@ -118,6 +118,41 @@ def test_a_replay_is_held_to_bounds(tmp_path):
     assert report["violations"] == [] and report["prepared"]["objects"] >= 1
 
 
+def test_traces_of_other_tools_are_told_what_they_leave_open(folder, tmp_path):
+    calls = tmp_path / "calls.txt"
+    calls.write_text(
+        '7 1.0 openat(AT_FDCWD, "00.bin", O_RDONLY) = 3\n7 1.1 read(3, "x", 100) = 100\n7 1.2 read(9, "x", 5) = 5\n'
+    )
+    info = forebay.trace.info(calls, base=folder)
+    assert info["left_out"] == 1 and info["summary"]["operations"] == {"open": 1, "read": 1}
+    converted = forebay.trace.convert(calls, tmp_path / "calls.jsonl", format="strace", base=folder)
+    assert (converted["written"], converted["left_out"]) == (2, 1)
+    lines = (tmp_path / "calls.jsonl").read_text().splitlines()
+    assert json.loads(lines[1])["uri"] == (folder / "00.bin").as_uri()
+    assert forebay.trace.diff(calls, calls, format="strace", base=folder)["difference"]["operations_ratio"] == 1
+    report = forebay.trace.replay(calls, base=folder, max_failures=0)
+    assert (report["done"], report["bytes"], report["exact"], report["violations"]) == (2, 100, True, [])
+    log = tmp_path / "log.tsv"
+    names = "idx thread op client_id n_objects bytes endpoint file error start first_byte end duration_ns".split()
+    row = ["0", "3", "GET", "c", "1", "7", "http://h:9000", "k", "", "2020-03-21T12:55:07Z", "", "2020-03-21T12:55:08Z", "1"]
+    log.write_text("\t".join(names) + "\n" + "\t".join(row) + "\n")
+    assert forebay.trace.diff(log, log, bucket="warp")["a"]["bytes"] == 7
+    with pytest.raises(ValueError, match="bucket"):
+        forebay.trace.diff(log, log)
+
+
+def test_a_replay_is_measured_if_asked(hundred):
+    assert "metrics" not in forebay.trace.replay(hundred, time_scale=0.01)
+    report = forebay.trace.replay(hundred, time_scale=0.01, enable_metrics=True)
+    snapshot = report["metrics"]
+    assert snapshot["operations"]["get"]["ops"] == 100 and snapshot["backend_counters"]["bytes_read"] == 100_000
+    assert "get" in forebay.metrics.to_prometheus(snapshot)
+    report = forebay.trace.replay(hundred, time_scale=0.01, enable_metrics={"significant_digits": 2})
+    assert report["metrics"]["operations"]["get"]["latency_us_hist"]["recorded"]["digits"] == 2
+    with pytest.raises(forebay.InvalidConfigError, match="enable_metrics"):
+        forebay.trace.replay(hundred, enable_metrics={"digits": 2})
+
+
 def test_mistakes_are_named(tmp_path, epoch):
     with pytest.raises(FileNotFoundError):
         forebay.trace.info(tmp_path / "missing.jsonl")
@@ -129,6 +164,7 @@ def test_mistakes_are_named(tmp_path, epoch):
         ({"mode": "sideways"}, "open, closed or dependency"),
         ({"tim_scale": 1}, "did you mean \"time_scale\""),
         ({"map": ["a"]}, "dict"),
+        ({"map": {"file:///a": ["file:///b"]}}, "which is no text"),
         ({"loops": -1}, "loops"),
         ({"prepare": 3}, "True or False"),
         ({"replace": True}, "prepare=True"),
@@ -234,9 +270,13 @@ def test_caps_are_kept_and_what_they_delay_is_counted(folder, tmp_path):
     # Reads that take a while, so that what may be under way at once is.
     slow = {"limit_bytes_per_second": 500_000}
     report = forebay.trace.replay(at_once, max_in_flight=2, options=slow)
-    assert (report["done"], report["peak_in_flight"]) == (200, 2) and report["capped"] > 0
-    report = forebay.trace.replay(at_once, max_bytes_in_flight="4KB", options=slow)
-    assert (report["done"], report["peak_bytes_in_flight"]) == (200, 4000) and report["capped"] > 0
+    # All are due at once, and all but the first few wait.
+    assert (report["done"], report["peak_in_flight"]) == (200, 2) and 150 < report["capped"] < 200
+    report = forebay.trace.replay(at_once, max_bytes_in_flight="4KB", max_capped=100, options=slow)
+    assert (report["done"], report["peak_bytes_in_flight"]) == (200, 4000) and 150 < report["capped"] < 200
+    assert len(report["violations"]) == 1 and "that a cap delayed" in report["violations"][0]
+    report = forebay.trace.replay(at_once, max_bytes_in_flight=999)
+    assert (report["exact"], report["asked"], report["planned"]) == (False, 0, 200)
     report = forebay.trace.replay(at_once, max_bytes_in_flight=4000, max_in_flight=200, options=slow)
     assert report["peak_in_flight"] == 4
     for options in [{"max_in_flight": 0}, {"max_bytes_in_flight": 0}]:
@@ -268,11 +308,63 @@ def test_modes_keep_their_own_pace(hundred, folder, tmp_path):
         forebay.trace.replay(hundred, mode="closed", concurrency=0)
 
 
+def test_what_a_mode_cannot_obey_is_refused_and_an_empty_trace_passes_no_bound(hundred, tmp_path):
+    for options, needle in [
+        ({"concurrency": 4}, "concurrency"),
+        ({"mode": "dependency", "concurrency": 4}, "concurrency"),
+        ({"mode": "closed", "time_scale": 3}, "time_scale"),
+        ({"mode": "closed", "max_submit_error": 1e-9}, "submit_error"),
+        ({"mode": "closed", "max_drift": 1}, "drift"),
+        ({"mode": "closed", "max_gap_distance": 0.01}, "gap_distance"),
+        ({"mode": "closed", "max_capped": 0}, "capped"),
+        ({"max_gap_distance": 2}, "0 to 1"),
+    ]:
+        with pytest.raises(ValueError, match=needle):
+            forebay.trace.replay(hundred, **options)
+    empty = written(tmp_path / "empty.jsonl", [])
+    assert forebay.trace.replay(empty)["violations"] == []
+    report = forebay.trace.replay(empty, max_failures=0, max_drift=1)
+    assert ["could not be measured" in violation for violation in report["violations"]] == [True, True]
+
+
+def test_records_that_say_half_a_range_or_no_location_are_refused_where_they_stand(tmp_path):
+    for record, needle in [
+        ({"op": "get", "uri": "mem://h/k", "offset": 3, "t_submit": 1}, "line 2, column .* needs a len"),
+        ({"op": "get", "uri": "data/k", "t_submit": 1}, "line 2, column .*data/k"),
+    ]:
+        trace = written(tmp_path / "bad.jsonl", [record])
+        for use in [forebay.trace.info, forebay.trace.replay]:
+            with pytest.raises(ValueError, match=needle):
+                use(trace)
+
+
+def test_operations_belong_to_the_epochs_of_their_own_loaders(folder, tmp_path):
+    options = forebay.LoaderOptions(batch_size=8)
+    one, other = (forebay.create_async_loader(folder, options) for _ in range(2))
+    path = tmp_path / "t.jsonl"
+    with forebay.trace.record(path, options=options):
+        for loader in [one, other, one]:
+            for _ in loader:
+                pass
+        forebay.get(folder / "00.bin")
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert lines[0]["options"]["batch_size"] == 8
+    epochs = [line.get("epoch") for line in lines if line.get("op") == "get"]
+    assert [epochs.count(epoch) for epoch in [0, 1, None]] == [80, 40, 1]
+    with forebay.trace.record(path, options={"model": "m7"}):
+        pass
+    assert forebay.trace.info(path)["header"]["options"] == {"model": "m7"}
+    with pytest.raises(TypeError, match="LoaderOptions or a dict"):
+        forebay.trace.record(path, options=3).__enter__()
+    with pytest.raises(ValueError, match="65536 or more"):
+        forebay.trace.record(path, rotate_bytes=1).__enter__()
+
+
 def test_a_page_cache_policy_is_obeyed_or_refused(hundred):
     report = forebay.trace.replay(hundred, mode="closed", page_cache_mode="dont_need")
     assert report["done"] == 100
-    report = forebay.trace.replay(hundred, mode="closed", page_cache_mode="direct_io")
-    assert report["failures"] == {"unsupported": 100} and "direct" in report["first_failure"]
+    with pytest.raises(ValueError, match="page_cache_mode=direct_io"):
+        forebay.trace.replay(hundred, mode="closed", page_cache_mode="direct_io")
     for policy in ["sometimes", 3]:
         with pytest.raises(ValueError, match="page_cache_mode"):
             forebay.trace.replay(hundred, page_cache_mode=policy)

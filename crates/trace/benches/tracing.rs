@@ -91,6 +91,7 @@ fn record(operations: usize) -> Result<Value> {
             sample: Some(at(i) as u64),
             stage: "read",
             stream: Some(batch as u64 % 4),
+            epoch: Some(0),
             attempt: 0,
             begun,
         };

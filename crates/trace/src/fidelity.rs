@@ -2,7 +2,8 @@
 //! for against what should have been, and how sizes, latencies and throughput compare with the recording.
 
 use crate::error::{Error, Result};
-use crate::replay::Scheduling;
+use crate::multiset::Multiset;
+use crate::replay::{Mode, Scheduling};
 use crate::{Action, Record};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
@@ -29,7 +30,7 @@ pub struct Fidelity {
     pub left_out: BTreeMap<Action, u64>,
     /// How late operations were submitted, in nanoseconds; none where nothing said when they are due.
     pub submit_error: Histogram<u64>,
-    /// Operations that were due while a cap on operations or bytes in flight was reached.
+    /// Operations that were submitted later than they were due because a cap on operations or bytes in flight was reached.
     pub capped: u64,
     /// Times that a stream of a dependency replay stood still because the trace was not read far enough ahead.
     pub starved: u64,
@@ -61,6 +62,10 @@ pub struct Fidelity {
     pub scheduling: Option<Scheduling>,
     /// Whether it was stopped before its end.
     pub stopped: bool,
+    /// Operations in flight that were given up when it was stopped.
+    pub given_up: u64,
+    /// Operations of the plan, submitted or not; those that were skipped are not among them.
+    pub planned: u64,
     drift: Line,
     intended: Multiset,
     asked: Multiset,
@@ -81,6 +86,8 @@ pub struct Bounds {
     pub envelope_deviation: Option<f64>,
     /// New failures.
     pub failures: Option<u64>,
+    /// Operations that a cap delayed.
+    pub capped: Option<u64>,
 }
 
 impl Fidelity {
@@ -110,6 +117,8 @@ impl Fidelity {
             elapsed: Duration::ZERO,
             scheduling: None,
             stopped: false,
+            given_up: 0,
+            planned: 0,
             drift: Line::default(),
             intended: Multiset::default(),
             asked: Multiset::default(),
@@ -119,7 +128,8 @@ impl Fidelity {
     /// What the plan says about one operation. `at` is its instant in the replay's time, `scale` what the trace's
     /// times are multiplied by; both are none where the replay goes at its own pace.
     pub(crate) fn plan(&mut self, record: &Record, uri: &str, at: Option<Duration>, scale: f64) {
-        self.intended.add(record.op, uri, record.offset, record.len);
+        self.submitted += 1;
+        self.intended.add(Multiset::of(record.op, uri, record.offset, record.len));
         if !record.status.is_ok() {
             return;
         }
@@ -137,10 +147,14 @@ impl Fidelity {
         }
     }
 
-    /// What was really asked.
-    pub(crate) fn ask(&mut self, op: Action, uri: &str, offset: Option<u64>, len: Option<u64>) {
-        self.submitted += 1;
-        self.asked.add(op, uri, offset, len);
+    /// What a store was really asked for.
+    pub(crate) fn ask(&mut self, asked: Multiset) {
+        self.asked.add(asked);
+    }
+
+    /// Operations that a store was really asked for.
+    pub fn asked(&self) -> u64 {
+        self.asked.len()
     }
 
     /// When an operation was due and when it was submitted, from the beginning.
@@ -159,10 +173,10 @@ impl Fidelity {
         }
     }
 
-    /// Whether exactly the operations of the plan were asked for: the same locations, offsets and lengths, each as
-    /// often.
+    /// Whether stores were asked for exactly the operations of the plan, down to its last one: the same locations, offsets
+    /// and lengths, each as often.
     pub fn is_exact(&self) -> bool {
-        self.intended == self.asked
+        self.intended == self.asked && self.asked() == self.planned
     }
 
     /// By how many parts of a million the replay's clock runs slow: the slope of the best straight line through the
@@ -203,27 +217,63 @@ impl Fidelity {
         self.failures.values().sum::<u64>() - self.failed_as_recorded
     }
 
-    /// What exceeds its bound, a sentence each.
+    /// What exceeds its bound, a sentence each. What could not be measured (no operation, no time or size to compare with)
+    /// exceeds every bound.
     pub fn violations(&self, bounds: &Bounds) -> Vec<String> {
-        let mut out = Vec::new();
-        let mut over = |name: &str, value: f64, bound: Option<f64>, unit: &str| {
-            if let Some(bound) = bound
-                && (value > bound || value.is_nan())
-            {
-                out.push(format!("{name} is {value:.3}{unit}, the bound is {bound:.3}{unit}"));
+        let any = self.submitted > 0;
+        let p99 =
+            (!self.submit_error.is_empty()).then(|| self.submit_error.value_at_quantile(0.99) as f64 / 1e3);
+        let both = |a: &Histogram<u64>, b: &Histogram<u64>| !a.is_empty() || !b.is_empty();
+        let measured = [
+            (
+                "the submit error's p99",
+                p99,
+                bounds.submit_error_p99.map(|most| most.as_secs_f64() * 1e6),
+                " us",
+            ),
+            ("drift", self.drift.has_slope().then(|| self.drift_ppm().abs()), bounds.drift_ppm, " ppm"),
+            (
+                "the distance of times between submissions",
+                both(&self.gaps, &self.intended_gaps).then(|| self.gap_distance()),
+                bounds.gap_distance,
+                "",
+            ),
+            (
+                "the distance of sizes",
+                both(&self.sizes, &self.recorded_sizes).then(|| self.size_distance()),
+                bounds.size_distance,
+                "",
+            ),
+            ("the deviation of throughput", self.envelope_deviation(), bounds.envelope_deviation, ""),
+            (
+                "the number of new failures",
+                any.then(|| self.new_failures() as f64),
+                bounds.failures.map(|most| most as f64),
+                "",
+            ),
+            (
+                "the number of operations that a cap delayed",
+                any.then_some(self.capped as f64),
+                bounds.capped.map(|most| most as f64),
+                "",
+            ),
+        ];
+        let exceeded = measured.into_iter().filter_map(|(name, value, bound, unit)| {
+            let bound = bound?;
+            match value {
+                None => Some(format!("{name} could not be measured, the bound is {bound:.3}{unit}")),
+                Some(value) if value > bound || value.is_nan() => {
+                    Some(format!("{name} is {value:.3}{unit}, the bound is {bound:.3}{unit}"))
+                }
+                Some(_) => None,
             }
-        };
-        let p99 = self.submit_error.value_at_quantile(0.99) as f64 / 1e3;
-        let bound = bounds.submit_error_p99.map(|bound| bound.as_secs_f64() * 1e6);
-        over("the submit error's p99", p99, bound, " us");
-        over("drift", self.drift_ppm().abs(), bounds.drift_ppm, " ppm");
-        over("the distance of times between submissions", self.gap_distance(), bounds.gap_distance, "");
-        over("the distance of sizes", self.size_distance(), bounds.size_distance, "");
-        if let Some(deviation) = self.envelope_deviation() {
-            over("the deviation of throughput", deviation, bounds.envelope_deviation, "");
-        }
-        over("the number of new failures", self.new_failures() as f64, bounds.failures.map(|n| n as f64), "");
-        out
+        });
+        exceeded.collect()
+    }
+
+    /// Whether nothing went well although something had when it was recorded.
+    pub fn is_failure(&self) -> bool {
+        self.done == 0 && self.new_failures() > 0
     }
 
     /// All of it, times in nanoseconds.
@@ -237,8 +287,11 @@ impl Fidelity {
             "failed_as_recorded": self.failed_as_recorded,
             "left_out": self.left_out.iter().map(|(op, n)| (op.name(), n)).collect::<BTreeMap<_, _>>(),
             "exact": self.is_exact(),
+            "planned": self.planned,
+            "asked": self.asked(),
             "scheduling": self.scheduling.map(|scheduling| scheduling.to_json()),
             "stopped": self.stopped,
+            "given_up": self.given_up,
             "elapsed_ns": nanos(self.elapsed),
             "capped": self.capped,
             "starved": self.starved,
@@ -318,29 +371,13 @@ impl Line {
         self.xy += dx * (y - self.mean_y);
     }
 
-    pub(crate) fn slope(&self) -> f64 {
-        if self.xx > 0.0 { self.xy / self.xx } else { 0.0 }
+    /// Whether there are two points at least, apart from each other.
+    fn has_slope(&self) -> bool {
+        self.xx > 0.0
     }
-}
 
-/// Tells two collections with repetition apart in constant memory: the sum of the members' hashes (M. Bellare, D.
-/// Micciancio, *A New Paradigm for Collision-Free Hashing*, with addition modulo 2^128 against chance, not attack).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Multiset {
-    members: u64,
-    sum: u128,
-}
-
-impl Multiset {
-    fn add(&mut self, op: Action, uri: &str, offset: Option<u64>, len: Option<u64>) {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(op.name().as_bytes()).update(&(uri.len() as u64).to_le_bytes()).update(uri.as_bytes());
-        for part in [offset, len] {
-            hasher.update(&[u8::from(part.is_some())]).update(&part.unwrap_or(0).to_le_bytes());
-        }
-        let half: [u8; 16] = hasher.finalize().as_bytes()[..16].try_into().expect("a hash has 32 bytes");
-        self.members += 1;
-        self.sum = self.sum.wrapping_add(u128::from_le_bytes(half));
+    pub(crate) fn slope(&self) -> f64 {
+        if self.has_slope() { self.xy / self.xx } else { 0.0 }
     }
 }
 
@@ -385,19 +422,37 @@ fn total_variation(a: &Histogram<u64>, b: &Histogram<u64>) -> f64 {
 }
 
 impl Bounds {
-    /// Checks that bounds are numbers that can be kept.
+    /// Checks that bounds are numbers that can be kept, and of what a replay in this mode measures.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the bound.
-    pub fn validate(&self) -> Result<()> {
-        for (name, value) in [
-            ("drift_ppm", self.drift_ppm),
-            ("gap_distance", self.gap_distance),
-            ("size_distance", self.size_distance),
-            ("envelope_deviation", self.envelope_deviation),
+    pub fn validate(&self, mode: Mode) -> Result<()> {
+        for (name, value, most) in [
+            ("drift_ppm", self.drift_ppm, None),
+            ("gap_distance", self.gap_distance, Some(1.0)),
+            ("size_distance", self.size_distance, Some(1.0)),
+            ("envelope_deviation", self.envelope_deviation, None),
         ] {
-            if value.is_some_and(|value| !(value.is_finite() && value >= 0.0)) {
-                return Err(Error::Invalid(format!("the bound {name} must be a number of 0 or more")));
+            let Some(value) = value else { continue };
+            if !(value.is_finite() && value >= 0.0 && most.is_none_or(|most| value <= most)) {
+                let valid = if most.is_some() { "from 0 to 1" } else { "of 0 or more" };
+                return Err(Error::Invalid(format!("the bound {name} must be a number {valid}, is {value}")));
+            }
+        }
+        if !matches!(mode, Mode::Closed { .. }) {
+            return Ok(());
+        }
+        for (name, given) in [
+            ("submit_error", self.submit_error_p99.is_some()),
+            ("drift_ppm", self.drift_ppm.is_some()),
+            ("gap_distance", self.gap_distance.is_some()),
+            ("envelope_deviation", self.envelope_deviation.is_some()),
+            ("capped", self.capped.is_some()),
+        ] {
+            if given {
+                return Err(Error::Invalid(format!(
+                    "the bound {name} is for modes in which the trace says when; closed goes at the store's pace"
+                )));
             }
         }
         Ok(())
@@ -407,7 +462,6 @@ impl Bounds {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     fn histogram(values: &[u64]) -> Histogram<u64> {
         let mut histogram = super::histogram();
@@ -453,27 +507,5 @@ mod tests {
         fidelity.recorded_envelope = vec![100, 100];
         fidelity.envelope = vec![90, 100, 10];
         assert_eq!(fidelity.envelope_deviation(), Some(0.1));
-    }
-
-    proptest! {
-        #[test]
-        fn collections_are_equal_in_any_order_and_only_then(
-            members in proptest::collection::vec((0u8..3, 0u64..4), 0..12),
-            swap in any::<prop::sample::Index>(),
-        ) {
-            let set = |members: &[(u8, u64)]| {
-                let mut set = Multiset::default();
-                members.iter().for_each(|(k, o)| set.add(Action::Get, &format!("mem://h/{k}"), Some(*o), None));
-                set
-            };
-            let mut reversed = members.clone();
-            reversed.reverse();
-            prop_assert_eq!(set(&members), set(&reversed));
-            if !members.is_empty() {
-                let mut other = members.clone();
-                other[swap.index(members.len())].1 += 10;
-                prop_assert_ne!(set(&members), set(&other));
-            }
-        }
     }
 }

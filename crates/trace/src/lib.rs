@@ -16,6 +16,7 @@ pub mod export;
 mod fidelity;
 mod header;
 pub mod import;
+mod multiset;
 mod output;
 mod pack;
 mod reader;

@@ -78,8 +78,6 @@ pub(crate) struct Batch {
     /// From which times count.
     pub(crate) origin: Instant,
     pub(crate) done: Instant,
-    /// Which pass over the data, plus one; 0 for none.
-    pub(crate) epoch: u64,
 }
 
 /// A name does not fit into a line of a trace.
@@ -104,6 +102,7 @@ struct Last {
     begun: Instant,
     stage: &'static str,
     stream: Option<u64>,
+    epoch: Option<u64>,
 }
 
 impl Packer {
@@ -166,11 +165,12 @@ impl Packer {
     }
 
     fn put_common(&mut self, op: &Op<'_>, batch: Batch) {
-        let now = Last { batch, begun: op.begun, stage: op.stage, stream: op.stream };
+        let now = Last { batch, begun: op.begun, stage: op.stage, stream: op.stream, epoch: op.epoch };
         let same = self.last.is_some_and(|last| {
             last.begun == now.begun
                 && last.batch == batch
                 && last.stream == now.stream
+                && last.epoch == now.epoch
                 && std::ptr::eq(last.stage, now.stage)
         });
         if same {
@@ -183,7 +183,9 @@ impl Packer {
         let mut has = 0;
         let new_stage = self.last.is_none_or(|last| last.stage != now.stage);
         let at = self.words.len();
-        self.words.extend([0, since(now.begun), since(batch.done), batch.epoch]);
+        // Plus one; 0 for none.
+        let epoch = now.epoch.map_or(0, |epoch| epoch.saturating_add(1));
+        self.words.extend([0, since(now.begun), since(batch.done), epoch]);
         if let Some(stream) = now.stream {
             has |= Head::STREAM;
             self.words.push(stream);

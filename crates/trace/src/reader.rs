@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::header::{EndLine, VERSION};
 use crate::writer::is_compressed;
 use crate::{Header, Record};
+use forebay_io::Location;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -133,11 +134,33 @@ impl Reader {
             }
             if !self.lines.line.starts_with(b"{\"end\"") {
                 let record = parse::<Record>(&self.lines, "a record")?;
+                self.check(&record)?;
                 self.in_part += 1;
                 return Ok(Some(record));
             }
             self.end_part()?;
         }
+    }
+
+    /// What the shape of a record does not say.
+    fn check(&self, record: &Record) -> Result<()> {
+        let at = |field: &[u8]| {
+            let at = self.lines.line.windows(field.len()).position(|window| window == field);
+            at.map_or(1, |at| at + 1)
+        };
+        match (record.offset, record.len) {
+            (Some(_), None) => {
+                let what = "an offset needs a len beside it; the whole object is asked for without both";
+                return Err(self.lines.wrong(at(b"\"offset\""), what));
+            }
+            (None, Some(_)) => {
+                let what = "a len needs an offset beside it; the whole object is asked for without both";
+                return Err(self.lines.wrong(at(b"\"len\""), what));
+            }
+            _ => {}
+        }
+        let named = record.uri.parse::<Location>();
+        named.map(drop).map_err(|error| self.lines.wrong(at(b"\"uri\""), format!("uri: {error}")))
     }
 
     fn end_part(&mut self) -> Result<()> {

@@ -16,7 +16,7 @@ pub struct Record {
     /// Where the bytes begin. None: the whole object was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
-    /// How many bytes were asked for. None with `offset`: up to the object's end.
+    /// How many bytes were asked for; there with `offset`, and only then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub len: Option<u64>,
     /// When it was asked for.

@@ -26,8 +26,15 @@ pub struct RecorderOptions {
     /// two. Names that have little in common with the one before take more, those of one folder less. 32,768 are the
     /// operations of 65 ms at 500,000 a second: longer than a writer usually waits for a core that others keep busy.
     pub queue: usize,
-    /// Begin another file when one has reached this many bytes, as they lie on disk. None: one file.
+    /// Begin another file when one has reached this many bytes, as they lie on disk: [`RecorderOptions::LEAST_ROTATION`] or
+    /// more. None: one file.
     pub rotate_bytes: Option<u64>,
+}
+
+impl RecorderOptions {
+    /// The least of `rotate_bytes`: some hundred operations, so that a mistake (a size without its unit) does not fill a folder
+    /// with files of one operation each.
+    pub const LEAST_ROTATION: u64 = 64 << 10;
 }
 
 impl Default for RecorderOptions {
@@ -86,8 +93,6 @@ struct Shared {
     /// From which times count.
     origin: Instant,
     dropped: AtomicU64,
-    /// The epoch that operations belong to, plus one; 0 for none.
-    epoch: AtomicU64,
     over: AtomicBool,
     writer: thread::Thread,
 }
@@ -103,10 +108,12 @@ impl Recorder {
         origin: Instant,
         options: &RecorderOptions,
     ) -> Result<Arc<Recorder>> {
-        if options.queue == 0 || options.rotate_bytes == Some(0) {
-            return Err(Error::Invalid(
-                "the queue of a recorder and the size of its files must be 1 or more".into(),
-            ));
+        if options.queue == 0 {
+            return Err(Error::Invalid("the queue of a recorder must be 1 or more, is 0".into()));
+        }
+        let least = RecorderOptions::LEAST_ROTATION;
+        if let Some(bytes) = options.rotate_bytes.filter(|bytes| *bytes < least) {
+            return Err(Error::Invalid(format!("rotate_bytes must be {least} or more, is {bytes}")));
         }
         let writer = Writer::create(path, &header)?;
         let (send, receive) = std::sync::mpsc::channel::<Arc<Shared>>();
@@ -127,17 +134,11 @@ impl Recorder {
             capacity: options.queue.saturating_mul(WORDS),
             origin,
             dropped: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
             over: AtomicBool::new(false),
             writer: thread.thread().clone(),
         });
         send.send(shared.clone()).expect("the thread waits for it");
         Ok(Arc::new(Recorder { shared, writer: Mutex::new(Some(thread)) }))
-    }
-
-    /// From here on, operations belong to this epoch.
-    pub fn begin_epoch(&self, epoch: u64) {
-        self.shared.epoch.store(epoch.saturating_add(1), Ordering::Relaxed);
     }
 
     /// Operations that are missing so far.
@@ -166,8 +167,7 @@ impl Observe for Recorder {
 
     fn ended(&self, ops: &[Op<'_>], ends: &[End]) {
         let shared = &*self.shared;
-        let epoch = shared.epoch.load(Ordering::Relaxed);
-        let batch = Batch { origin: shared.origin, done: Instant::now(), epoch };
+        let batch = Batch { origin: shared.origin, done: Instant::now() };
         let dropped = SOURCES.try_with(|sources| {
             // Nothing that is recorded from in here is recorded.
             let mut sources = sources.try_borrow_mut().ok()?;

@@ -212,7 +212,7 @@ mod tests {
         attempt: u32,
         begun: u64,
         done: u64,
-        epoch: u64,
+        epoch: Option<u64>,
         end: End,
         /// Whether there was no room for it in the ring.
         lost: bool,
@@ -244,7 +244,7 @@ mod tests {
         let number = || proptest::option::of(any::<u64>());
         let which = (proptest::option::of((0u64..1 << 50, 0u64..1 << 50)), number(), number());
         let stage = proptest::sample::select(&["", "read", "a stage \"of\" another name"][..]);
-        let when = (0u64..5, 5u64..9, 0u64..3);
+        let when = (0u64..5, 5u64..9, proptest::option::of(0u64..3));
         (what, which, stage, prop_oneof![Just(0u32), any::<u32>()], when, proptest::bool::weighted(0.1))
             .prop_map(
                 |(
@@ -285,10 +285,11 @@ mod tests {
                     sample: said.sample,
                     stage: said.stage,
                     stream: said.stream,
+                    epoch: said.epoch,
                     attempt: said.attempt,
                     begun: at(said.begun),
                 };
-                let batch = Batch { origin, done: at(said.done), epoch: said.epoch };
+                let batch = Batch { origin, done: at(said.done) };
                 let packed = packer.pack(&op, &said.end, batch).unwrap();
                 if said.lost {
                     packer.forget();
@@ -312,7 +313,7 @@ mod tests {
                     attempt: said.attempt,
                     stage: Some(said.stage.to_owned()).filter(|stage| !stage.is_empty()),
                     stream: said.stream,
-                    epoch: said.epoch.checked_sub(1),
+                    epoch: said.epoch,
                     sample_id: said.sample,
                     ..Record::asked(action, said.location.to_string(), said.begun)
                 });

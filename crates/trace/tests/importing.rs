@@ -169,6 +169,78 @@ fn what_strace_prints() {
 }
 
 #[test]
+fn calls_that_failed_keep_the_length_that_they_asked_for() {
+    let text = r#"7 1.0 openat(AT_FDCWD, "/d/f", O_RDONLY) = 3
+7 1.1 pread64(3, 0x7ffd, 100, 5000) = -1 EIO (Input/output error)
+7 1.2 preadv(3, [{iov_base=0x1, iov_len=60}, {iov_base=0x2, iov_len=40}], 2, 6000) = -1 EIO (Input/output error)
+7 1.3 read(3, 0x7ffd, 300) = -1 EIO (Input/output error)
+7 1.4 pread64(3, "ab", 100, 7000) = 2
+"#;
+    let seen: Vec<_> = import(text, Source::Strace)
+        .iter()
+        .filter(|r| r.op == Action::Read)
+        .map(|r| (r.offset, r.len, r.bytes, r.status))
+        .collect();
+    let failed = |offset, len| (Some(offset), Some(len), None, Status::Error);
+    assert_eq!(
+        seen,
+        [failed(5000, 100), failed(6000, 100), failed(0, 300), (Some(7000), Some(2), Some(2), Status::Ok)]
+    );
+}
+
+#[test]
+fn calls_on_files_without_a_name_are_counted() {
+    // A thread that runs before the call that made it returns; one that nobody saw made; sockets with and without -y.
+    let text = r#"7 1.0 openat(AT_FDCWD, "/d/f", O_RDONLY) = 3
+7 1.1 clone3({flags=CLONE_VM|CLONE_FILES|CLONE_THREAD}, 88 <unfinished ...>
+8 1.2 pread64(3, "x", 1, 50) = 1
+7 1.3 <... clone3 resumed>) = 8
+8 1.4 pread64(3, "x", 1, 60) = 1
+9 1.5 pread64(3, "x", 1, 70) = 1
+10 1.6 <... read resumed>"x", 1) = 1
+7 1.7 read(5<socket:[1]>, "x", 1) = 1
+7 1.8 openat(AT_FDCWD, "relative", O_RDONLY) = 4
+"#;
+    let file = file("t", text);
+    let mut import = Import::open(&file.path, Source::Strace, &ImportOptions::default()).unwrap();
+    let records = import.by_ref().collect::<Result<Vec<_>, _>>().unwrap();
+    let reads: Vec<_> = records.iter().filter(|r| r.op == Action::Read).map(|r| r.offset).collect();
+    assert_eq!(reads, [Some(50), Some(60)]);
+    assert_eq!(import.left_out(), 3);
+}
+
+#[test]
+fn a_clock_that_was_set_back_is_told_and_what_had_begun_before_is_not_moved() {
+    let text = "7 2.0 openat(AT_FDCWD, \"/f\", O_RDONLY <unfinished ...>\n8 2.5 openat(AT_FDCWD, \"/g\", O_RDONLY) = 3\n7 2.6 <... openat resumed>) = 3\n";
+    let times: Vec<_> = import(text, Source::Strace).iter().map(|r| r.t_submit).collect();
+    assert_eq!(times, [500_000_000, 0]);
+    let back = file("t", &format!("{text}7 1.9 read(3, \"\", 4) = 0\n"));
+    let error = Import::open(&back.path, Source::Strace, &ImportOptions::default())
+        .unwrap()
+        .find_map(Result::err)
+        .unwrap();
+    assert!(matches!(error, Error::Parse { line: 4, column: 3, .. }), "{error}");
+    assert!(error.to_string().contains("set back"), "{error}");
+}
+
+#[test]
+fn records_that_say_half_a_range_or_no_location_are_refused_where_they_stand() {
+    let head = "{\"forebay_trace\":1,\"engine\":\"e\",\"host\":\"h\",\"clock\":{\"realtime_ns\":1}}";
+    for (record, column, needle) in [
+        ("{\"op\":\"get\",\"uri\":\"mem://h/k\",\"offset\":3,\"t_submit\":1}", 31, "needs a len"),
+        ("{\"op\":\"get\",\"uri\":\"mem://h/k\",\"len\":3,\"t_submit\":1}", 31, "needs an offset"),
+        ("{\"op\":\"get\",\"uri\":\"data/k\",\"t_submit\":1}", 13, "data/k"),
+    ] {
+        let file = file("t.jsonl", &format!("{head}\n{record}\n"));
+        let error =
+            Import::open(&file.path, Source::Forebay, &ImportOptions::default()).unwrap().next().unwrap();
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Parse { line: 2, column: at, .. } if at == column), "{error}");
+        assert!(error.to_string().contains(needle), "{error}");
+    }
+}
+
+#[test]
 fn names_beside_descriptors_are_used() {
     let text = "7 1.000000 read(5</data/late>, \"x\", 10) = 10\n7 1.500000 read(5</data/late>, \"x\", 10) = 10\n7 1.600000 read(6<socket:[123]>, \"x\", 10) = 10\n";
     let records = import(text, Source::Strace);

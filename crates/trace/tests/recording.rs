@@ -24,6 +24,7 @@ fn op<'a>(location: &'a Location, begun: Instant, sample: u64) -> Op<'a> {
         sample: Some(sample),
         stage: "read",
         stream: Some(3),
+        epoch: None,
         attempt: 0,
         begun,
     }
@@ -47,7 +48,6 @@ async fn every_operation_of_a_store_is_in_its_trace() {
         let at = root.join(format!("{i}").as_bytes());
         store.put(&at, vec![7u8; 100 * (i as usize + 1)].into(), PutOptions::default()).await.unwrap();
     }
-    recorder.begin_epoch(0);
     let requests: Arc<[GetRequest]> = (0..4u32)
         .map(|i| GetRequest {
             sample: Some(i.into()),
@@ -55,7 +55,7 @@ async fn every_operation_of_a_store_is_in_its_trace() {
         })
         .collect();
     let lease = pool.lease(pool.budget().ticket(), 4);
-    let options = ReadOptions { stage: "read", ..ReadOptions::default() };
+    let options = ReadOptions { stage: "read", epoch: Some(0), ..ReadOptions::default() };
     let results = store.get_many(requests, options, lease).await;
     assert!(results[3].is_err());
     let mut pages = store.list(&root, ListOptions::recursive());
@@ -82,11 +82,11 @@ async fn every_operation_of_a_store_is_in_its_trace() {
 fn a_trace_goes_on_in_files_that_are_read_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.jsonl");
-    let options = RecorderOptions { rotate_bytes: Some(4000), queue: 100_000 };
+    let options = RecorderOptions { rotate_bytes: Some(64 << 10), queue: 100_000 };
     let origin = Instant::now();
     let recorder = Recorder::create(&path, header(), origin, &options).unwrap();
     let location: Location = "mem://h/key".parse().unwrap();
-    for i in 0..500 {
+    for i in 0..6000 {
         let op = op(&location, origin + Duration::from_nanos(i), i);
         recorder.ended(&[op], &[End::Done(Served { bytes: i, ..Served::default() })]);
     }
@@ -98,12 +98,15 @@ fn a_trace_goes_on_in_files_that_are_read_as_one() {
     assert!(reader.is_complete());
     assert_eq!(
         records.iter().map(|r| r.sample_id.unwrap()).collect::<Vec<_>>(),
-        (0..500).collect::<Vec<_>>()
+        (0..6000).collect::<Vec<_>>()
     );
 
     std::fs::remove_file(&recorded.files[2]).unwrap();
     let error = Reader::open(&path).unwrap().find_map(Result::err).unwrap();
     assert!(error.to_string().contains("t.2.jsonl"), "{error}");
+    let options = RecorderOptions { rotate_bytes: Some(1), ..options };
+    let error = Recorder::create(&path, header(), origin, &options).unwrap_err();
+    assert!(error.to_string().contains("65536 or more, is 1"), "{error}");
 }
 
 #[test]

@@ -119,7 +119,6 @@ fn what_a_job_does_is_in_its_timeline() {
     let origin = Instant::now();
     let recorder = TimelineRecorder::create(&path, &header(), origin).unwrap();
     let location: Location = "s3://bucket/key".parse().unwrap();
-    recorder.begin_epoch(3);
     std::thread::scope(|scope| {
         for thread in 0..4u64 {
             let (recorder, location) = (&recorder, &location);
@@ -132,6 +131,7 @@ fn what_a_job_does_is_in_its_timeline() {
                         sample: Some(thread * 100 + i),
                         stage: "read",
                         stream: Some(thread),
+                        epoch: Some(3),
                         attempt: 0,
                         begun: Instant::now(),
                     };

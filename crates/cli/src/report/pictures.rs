@@ -48,7 +48,7 @@ impl Flags {
             ));
         }
         if runs.iter().all(|run| run.slices.len() < 2) {
-            let advice = "load with --metrics-interval SECONDS for charts over time";
+            let advice = "charts over time take a --metrics-interval SECONDS that the run is longer than";
             context.console.note("note", format_args!("only totals were written down; {advice}"));
         }
         if let Some(path) = &self.html {

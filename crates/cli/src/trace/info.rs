@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Says what a trace holds: operations, sizes, times, and whether anything is missing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --json one line: {\"type\": \"trace_info\", \"header\", \"format\", \"complete\" (null where the format does not say), \"dropped\", \"lacks\", \"summary\"}; \
+With --json one line: {\"type\": \"trace_info\", \"header\", \"format\", \"complete\" (null where the format does not say), \"dropped\", \"left_out\", \"lacks\", \"summary\"}; \
 times are nanoseconds.")]
 pub(crate) struct Args {
     /// The trace
@@ -47,6 +47,10 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
         None => format!("the format does not say; it lacks {}", info.source.lacks().join("; ")),
     };
     let _ = writeln!(text, "Missing       {missing}");
+    if info.left_out > 0 {
+        let what = "operations on files that the trace does not name";
+        let _ = writeln!(text, "Left out      {} {what}", units::count(info.left_out));
+    }
     let _ = write!(text, "{}", describe(&info.summary));
     context.console.print(text)?;
     Ok(Exit::Done)

@@ -81,11 +81,6 @@ impl Recording {
         self.recorder.clone()
     }
 
-    /// Operations belong to this epoch from here on.
-    pub(crate) fn begin_epoch(&self, epoch: u64) {
-        self.recorder.begin_epoch(epoch);
-    }
-
     /// Ends the trace and says what became of it.
     pub(crate) fn end(&self, console: &Console) {
         let Some(recorded) = self.recorder.finish() else { return };

@@ -20,9 +20,10 @@ use std::time::Duration;
 /// Replays a trace against its locations or others, and reports how true the replay was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code 4 if a bound (--max-…) is exceeded.
+Exit code 4 if a bound (--max-…) is exceeded, or what it bounds could not be measured; 1 if all that was asked for failed, and not \
+as recorded.
 
-Ctrl-C ends the replay, prints the report, and says with which --skip to go on.
+Ctrl-C ends the replay, prints the report, and says with which --skip to go on. What is in flight has a tenth of a second to end.
 
 With --json one line: {\"type\": \"replay\", \"fidelity\", \"noise_floor_ns\", \"prepared\", \"violations\", \"position\"}; times are \
 nanoseconds.")]
@@ -32,14 +33,14 @@ pub(crate) struct Args {
     #[command(flatten)]
     input: InputFlags,
     /// What decides when: the trace's times (open), the store's pace (closed), or each stream's own (dependency)
-    #[arg(long, value_name = "MODE", default_value = "open", value_parser = ["open", "closed", "dependency"])]
+    #[arg(long, value_name = "MODE", default_value = "open", value_parser = Mode::NAMES)]
     mode: String,
-    /// The trace's times are multiplied by this: 0.5 replays in half the time
-    #[arg(long, value_name = "X", default_value_t = 1.0)]
-    time_scale: f64,
-    /// Operations in flight in mode closed
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
-    concurrency: u32,
+    /// In modes open and dependency, the trace's times are multiplied by this: 0.5 replays in half the time [default: 1]
+    #[arg(long, value_name = "X")]
+    time_scale: Option<f64>,
+    /// In mode closed, operations in flight [default: 32]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: Option<u32>,
     /// Begin here in the trace, as 1m30s
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     start: Option<Duration>,
@@ -52,7 +53,7 @@ pub(crate) struct Args {
     /// The most bytes in flight
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
     max_bytes_in_flight: u64,
-    /// What is done to the page cache, as of `forebay load`. A store that cannot obey refuses: map file:// to direct:// for
+    /// What is done to the page cache, as of `forebay load`; refused where a store cannot obey: map file:// to direct:// for
     /// direct_io
     #[arg(long, value_name = "MODE", default_value = "default")]
     page_cache_mode: PageCacheMode,
@@ -84,6 +85,9 @@ pub(crate) struct Args {
     metrics: metrics_out::Flags,
 }
 
+/// How long an interrupted replay waits for what is in flight.
+const PATIENCE: Duration = Duration::from_millis(100);
+
 /// What the replay is held to.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Bounds")]
@@ -106,6 +110,9 @@ struct BoundFlags {
     /// Failures that the recording did not have
     #[arg(long, value_name = "N")]
     max_failures: Option<u64>,
+    /// Operations that a cap on those in flight, or on their bytes, delayed
+    #[arg(long, value_name = "N")]
+    max_capped: Option<u64>,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -124,14 +131,9 @@ impl Args {
     }
 
     fn options(&self) -> Result<ReplayOptions> {
-        let time_scale = self.time_scale;
         Ok(ReplayOptions {
             priority: self.priority.parse()?,
-            mode: match self.mode.as_str() {
-                "closed" => Mode::Closed { concurrency: self.concurrency as usize },
-                "dependency" => Mode::Dependency { time_scale },
-                _ => Mode::Open { time_scale },
-            },
+            mode: Mode::named(&self.mode, self.time_scale, self.concurrency.map(|n| n as usize))?,
             from: self.start.unwrap_or_default(),
             until: self.stop,
             max_in_flight: self.max_in_flight as usize,
@@ -153,6 +155,7 @@ impl Args {
             size_distance: self.bounds.max_size_distance,
             envelope_deviation: self.bounds.max_envelope_deviation,
             failures: self.bounds.max_failures,
+            capped: self.bounds.max_capped,
         }
     }
 }
@@ -160,7 +163,7 @@ impl Args {
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
     let (options, bounds) = (args.options()?, args.bounds());
     options.validate()?;
-    bounds.validate()?;
+    bounds.validate(options.mode)?;
     args.map.iter().flat_map(Rule::targets).for_each(|target| context.stores.named(target));
     let stores: Arc<Stores> = {
         let stores = context.stores.clone();
@@ -182,6 +185,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         async move {
             let exit = wish.asked().await;
             stop.stop();
+            tokio::spawn(async move {
+                tokio::time::sleep(PATIENCE).await;
+                stop.give_up();
+            });
             exit
         }
     });
@@ -210,5 +217,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit> {
         return Ok(asked.await.unwrap_or(Exit::Interrupted));
     }
     asked.abort();
-    Ok(if outcome.violations.is_empty() { Exit::Done } else { Exit::Mismatch })
+    Ok(match (outcome.violations.is_empty(), outcome.fidelity.is_failure()) {
+        (false, _) => Exit::Mismatch,
+        (true, true) => Exit::Failed,
+        (true, false) => Exit::Done,
+    })
 }

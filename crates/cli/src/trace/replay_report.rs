@@ -64,8 +64,16 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
     for (op, n) in &fidelity.left_out {
         line("Left out", format!("{} {op}: they change the store; --mutate replays them", units::count(*n)));
     }
-    let exact = if fidelity.is_exact() { "exactly what the trace says" } else { "NOT what the trace says" };
-    line("Asked for", exact.to_owned());
+    let exact = match (fidelity.is_exact(), fidelity.asked() == fidelity.planned) {
+        (true, _) => "exactly what the trace says".to_owned(),
+        (false, true) => "NOT what the trace says: other locations, offsets or lengths".to_owned(),
+        (false, false) => format!(
+            "NOT what the trace says: {} of {} operations",
+            units::count(fidelity.asked()),
+            units::count(fidelity.planned)
+        ),
+    };
+    line("Asked for", exact);
     let times = |histogram: &hdrhistogram::Histogram<u64>| {
         let at = |q: f64| units::duration(histogram.value_at_quantile(q) as f64);
         match histogram.is_empty() {
@@ -132,7 +140,11 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
         line("EXCEEDED", violation.clone());
     }
     if fidelity.stopped {
-        line("Stopped", format!("go on with --skip {}", outcome.position));
+        let given_up = match fidelity.given_up {
+            0 => String::new(),
+            n => format!("; {} in flight were given up", units::count(n)),
+        };
+        line("Stopped", format!("go on with --skip {}{given_up}", outcome.position));
     }
     context.console.print(text)
 }

@@ -42,6 +42,15 @@ impl Running {
         });
     }
 
+    /// Waits until the process has read so many bytes.
+    fn until_it_has_read(&mut self, bytes: u64) {
+        self.until("read that much", |process| {
+            let told = fs::read_to_string(format!("{process}/io")).unwrap_or_default();
+            let read = told.lines().find_map(|line| line.strip_prefix("rchar: "));
+            read.is_some_and(|read| read.parse::<u64>().unwrap() >= bytes)
+        });
+    }
+
     /// Waits until the process has a file open whose path has this in it.
     fn until_it_has_open(&mut self, part: &str) {
         self.until("opened the file", |process| {
@@ -95,6 +104,36 @@ fn json_says_what_was_done() {
     assert_eq!((&error["error"]["kind"], &error["error"]["exit_code"]), (&"interrupted".into(), &130.into()));
     assert!(error["done"]["samples"].is_number());
     assert_eq!(lines(&text(&output.stdout))[0]["type"], "summary");
+}
+
+/// In modes that wait for the trace's times, too, and with reads in flight that do not end.
+#[test]
+fn a_replay_ends_with_its_report_and_says_where_to_go_on() {
+    let place = Place::new();
+    let synth =
+        ["trace", "synth", "s.jsonl", "--prefix", "set", "--arrivals", "poisson:20", "--operations", "2000"];
+    place.ok(&[&synth[..], &["--objects", "1", "--sizes", "fixed:1MiB"]].concat());
+    place.ok(&["trace", "replay", "s.jsonl", "--prepare", "--mode", "closed", "--stop", "5s"]);
+    for (mode, slow) in [("open", false), ("dependency", false), ("open", true)] {
+        let slow: &[&str] = if slow { &["--store", SLOW] } else { &[] };
+        let replay = [&["trace", "replay", "s.jsonl", "--mode", mode][..], slow].concat();
+        let mut run = Running::start(&place, &replay);
+        run.until_it_has_read(1 << 20);
+        let output = run.signal(Signal::INT);
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        assert!(text(&output.stdout).contains("go on with --skip "), "{mode}: {}", text(&output.stdout));
+
+        let mut run = Running::start(&place, &[&replay[..], &["--json"]].concat());
+        run.until_it_has_read(1 << 20);
+        let output = run.signal(Signal::INT);
+        assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+        let report = lines(&text(&output.stdout)).pop().unwrap_or_else(|| panic!("{}", text(&output.stderr)));
+        assert_eq!(report["position"], report["fidelity"]["submitted"]);
+        assert_eq!(
+            (&report["fidelity"]["stopped"], &report["fidelity"]["exact"]),
+            (&true.into(), &false.into())
+        );
+    }
 }
 
 #[test]

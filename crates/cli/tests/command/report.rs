@@ -221,8 +221,26 @@ fn what_cannot_be_drawn_is_said() {
     place.ok(&["load", "set", "--metrics-out", "m.json"]);
     let outcome = place.run(&["report", "m.json", "--svg", "m.svg"]);
     assert_eq!(outcome.code, Some(0));
-    assert!(outcome.err.contains("--metrics-interval"), "{}", outcome.err);
+    assert!(
+        outcome.err.contains("a --metrics-interval SECONDS that the run is longer than"),
+        "{}",
+        outcome.err
+    );
     place.fails(3, &["report", "m.json", "--html", "no/such/m.html"]);
     assert!(place.fails(2, &["report", "m.json", "--plot=x"]).contains("ascii"));
     place.fails(2, &["report", "m.json", "--plot", "--json"]);
+}
+
+#[test]
+fn metrics_that_there_is_no_room_for_leave_nothing_behind() {
+    let place = place();
+    let limit = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let output = std::process::Command::new("sh")
+        .args(["-c", limit, env!("CARGO_BIN_EXE_forebay"), "load", "set", "--metrics-out", "full.json"])
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(1) && told.contains("cannot write metrics"), "{told}");
+    assert!(!place.at("full.json").exists() && !place.at("full.json.part").exists());
 }

@@ -56,6 +56,62 @@ fn a_recorded_epoch_is_replayed_as_it_was() {
 }
 
 #[test]
+fn a_replay_refuses_what_it_cannot_obey_and_fails_where_all_of_it_failed() {
+    let place = recorded("t.jsonl");
+    fn replay<'a>(more: &[&'a str]) -> Vec<&'a str> {
+        [&["trace", "replay", "t.jsonl"][..], more].concat()
+    }
+    for (more, needle) in [
+        (&["--concurrency", "4"][..], "concurrency"),
+        (&["--mode", "closed", "--time-scale", "3"], "time_scale"),
+        (&["--mode", "closed", "--max-submit-error", "1ns"], "submit_error"),
+        (&["--mode", "closed", "--max-drift", "1"], "drift"),
+        (&["--mode", "closed", "--max-gap-distance", "0.01"], "gap_distance"),
+        (&["--mode", "closed", "--max-capped", "1"], "capped"),
+        (&["--max-gap-distance", "2"], "0 to 1"),
+        (&["--page-cache-mode", "direct_io"], "page_cache_mode=direct_io"),
+    ] {
+        let told = place.fails(2, &replay(more));
+        assert!(told.contains(needle), "{more:?}: {told}");
+    }
+    // Two epochs in batches: those of a batch are due at once, and all but one of them wait.
+    let outcome = place.run(&replay(&["--max-in-flight", "1", "--max-capped", "20", "--json"]));
+    let report = &lines(&outcome.out)[0];
+    assert!(outcome.code == Some(4) && report["fidelity"]["capped"].as_u64() > Some(20), "{outcome:?}");
+    let outcome = place.run(&replay(&["--max-bytes-in-flight", "1KiB"]));
+    assert!(
+        outcome.out.contains("NOT what the trace says") && outcome.out.contains(" of 121 operations"),
+        "{outcome:?}"
+    );
+
+    let empty = "{\"forebay_trace\":1,\"engine\":\"e\",\"host\":\"h\",\"clock\":{\"realtime_ns\":1}}\n{\"end\":{\"records\":0,\"dropped\":0}}\n";
+    place.write("empty.jsonl", empty.as_bytes());
+    place.ok(&["trace", "replay", "empty.jsonl"]);
+    let told = place.run(&["trace", "replay", "empty.jsonl", "--max-failures", "0", "--max-drift", "9"]);
+    assert_eq!((told.code, told.out.matches("could not be measured").count()), (Some(4), 2), "{told:?}");
+
+    std::fs::remove_dir_all(place.at("set")).unwrap();
+    let failed = place.run(&replay(&["--mode", "closed"]));
+    assert!(failed.code == Some(1) && failed.out.contains("not_found"), "{failed:?}");
+}
+
+#[test]
+fn a_recording_rotates_and_has_one_name() {
+    let place = Place::new();
+    place.ok(&["gen", "set", "--files", "400", "--sizes", "fixed:64", "--seed", "1"]);
+    let record = ["trace", "record", "t.jsonl", "set", "--epochs", "3"];
+    place.run(&[&record[..], &["--trace-rotate", "64KiB"]].concat());
+    assert!(place.at("t.1.jsonl").exists());
+    assert_eq!(one(&place, &["trace", "info", "t.jsonl"])["summary"]["operations"]["get"], 1200);
+    assert!(place.fails(2, &[&record[..], &["--trace", "z.jsonl"]].concat()).contains("records into OUT"));
+    assert!(place.fails(2, &["ls", "set", "--trace-rotate", "1MiB"]).contains("--trace FILE"));
+    assert!(
+        place.fails(2, &[&record[..], &["--trace-rotate", "1"]].concat()).contains("65536 bytes or more")
+    );
+    assert!(!place.at("z.jsonl").exists());
+}
+
+#[test]
 fn every_command_can_be_recorded() {
     let place = Place::new();
     place.write("a", b"hello");
@@ -151,6 +207,8 @@ fn traces_of_other_tools_are_converted_and_what_is_lost_is_said() {
         (&Value::from(1.0), &Value::from(0.0), &Value::from(0.0))
     );
     assert!(place.fails(2, &["trace", "convert", "t.jsonl", "t.unknown"]).contains("--to"));
+    assert!(place.fails(2, &["trace", "convert", "t.jsonl", "-", "--to", "csv"]).contains("standard output"));
+    assert!(!place.at("-").exists());
     assert!(place.fails(3, &["trace", "info", "missing.jsonl"]).contains("missing.jsonl"));
     place.write(
         "broken.jsonl",

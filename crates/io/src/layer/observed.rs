@@ -48,7 +48,17 @@ impl Observed {
 }
 
 fn op(operation: Operation, location: &Location, begun: Instant) -> Op<'_> {
-    Op { operation, location, range: None, sample: None, stage: "", stream: None, attempt: 0, begun }
+    Op {
+        operation,
+        location,
+        range: None,
+        sample: None,
+        stage: "",
+        stream: None,
+        epoch: None,
+        attempt: 0,
+        begun,
+    }
 }
 
 fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> Op<'a> {
@@ -59,6 +69,7 @@ fn op_of<'a>(request: &'a GetRequest, options: &ReadOptions, begun: Instant) -> 
         sample: request.sample,
         stage: options.stage,
         stream: options.stream,
+        epoch: options.epoch,
         attempt: options.attempt,
         begun,
     }
@@ -158,15 +169,16 @@ impl Store for Observed {
         options: ReadOptions,
     ) -> BoxFuture<'a, Result<Arc<dyn Object>>> {
         async move {
-            let ReadOptions { stage, stream, attempt, .. } = options;
-            let opened = Op { stage, stream, attempt, ..op(Operation::Open, location, (self.clock)()) };
+            let ReadOptions { stage, stream, epoch, attempt, .. } = options;
+            let opened =
+                Op { stage, stream, epoch, attempt, ..op(Operation::Open, location, (self.clock)()) };
             let watch = self.begin(vec![opened]);
             let result = self.store.open(location, options).await;
             watch.end_one(&result, 0);
             let (location, observer) = (location.clone(), self.observer.clone());
             let (spans, clock) = (self.spans, self.clock);
             result.map(|object| {
-                Arc::new(ObservedObject { object, location, observer, spans, clock, stage, stream })
+                Arc::new(ObservedObject { object, location, observer, spans, clock, stage, stream, epoch })
                     as Arc<dyn Object>
             })
         }
@@ -249,6 +261,7 @@ struct ObservedObject {
     clock: fn() -> Instant,
     stage: &'static str,
     stream: Option<u64>,
+    epoch: Option<u64>,
 }
 
 impl ObservedObject {
@@ -257,6 +270,7 @@ impl ObservedObject {
             range: Some(range),
             stage: self.stage,
             stream: self.stream,
+            epoch: self.epoch,
             ..op(Operation::Read, &self.location, begun)
         }
     }

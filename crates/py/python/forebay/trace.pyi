@@ -1,13 +1,22 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
+from ._options import LoaderOptions
+
 class record:
     path: str | PathLike[str]
     rotate_bytes: int | None
+    options: LoaderOptions | Mapping[str, Any] | None
     result: dict[str, Any] | None
-    def __init__(self, path: str | PathLike[str], *, rotate_bytes: int | None = None) -> None: ...
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        rotate_bytes: int | None = None,
+        options: LoaderOptions | Mapping[str, Any] | None = None,
+    ) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -15,7 +24,11 @@ class record:
     ) -> None: ...
 
 def info(
-    path: str | PathLike[str], *, format: str | None = None, bucket: str | None = None
+    path: str | PathLike[str],
+    *,
+    format: str | None = None,
+    bucket: str | None = None,
+    base: str | PathLike[str] | None = None,
 ) -> dict[str, Any]: ...
 def convert(
     path: str | PathLike[str],
@@ -24,8 +37,16 @@ def convert(
     format: str | None = None,
     to: str | None = None,
     bucket: str | None = None,
+    base: str | PathLike[str] | None = None,
 ) -> dict[str, Any]: ...
-def diff(a: str | PathLike[str], b: str | PathLike[str]) -> dict[str, Any]: ...
+def diff(
+    a: str | PathLike[str],
+    b: str | PathLike[str],
+    *,
+    format: str | None = None,
+    bucket: str | None = None,
+    base: str | PathLike[str] | None = None,
+) -> dict[str, Any]: ...
 def synth(
     out: str | PathLike[str],
     prefix: str | PathLike[str],
@@ -42,10 +63,12 @@ def replay(
     options: Any = None,
     format: str | None = None,
     bucket: str | None = None,
+    base: str | PathLike[str] | None = None,
     progress: Callable[[dict[str, Any]], object] | None = None,
+    enable_metrics: bool | Mapping[str, Any] = False,
     mode: str = "open",
-    time_scale: float = 1.0,
-    concurrency: int = 32,
+    time_scale: float | None = None,
+    concurrency: int | None = None,
     start: float = 0.0,
     stop: float | None = None,
     max_in_flight: int = 1024,
@@ -64,4 +87,5 @@ def replay(
     max_size_distance: float | None = None,
     max_envelope_deviation: float | None = None,
     max_failures: int | None = None,
+    max_capped: int | None = None,
 ) -> dict[str, Any]: ...

@@ -46,8 +46,6 @@ struct Shared {
     queue: ArrayQueue<Seen>,
     dropped: AtomicU64,
     in_flight: AtomicU64,
-    /// The epoch that operations belong to, plus one; 0 for none.
-    epoch: AtomicU64,
     over: AtomicBool,
     writer: thread::Thread,
 }
@@ -90,7 +88,6 @@ impl TimelineRecorder {
             queue: ArrayQueue::new(QUEUE),
             dropped: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
-            epoch: AtomicU64::new(0),
             over: AtomicBool::new(false),
             writer: thread.thread().clone(),
         });
@@ -101,11 +98,6 @@ impl TimelineRecorder {
     /// The instant from which times count.
     pub fn origin(&self) -> Instant {
         self.shared.origin
-    }
-
-    /// From here on, operations belong to this epoch.
-    pub fn begin_epoch(&self, epoch: u64) {
-        self.shared.epoch.store(epoch.saturating_add(1), Ordering::Relaxed);
     }
 
     /// A task of a stage ended. Times count from the origin.
@@ -172,7 +164,6 @@ impl Observe for TimelineRecorder {
         let n = ops.len() as u64;
         let level = shared.in_flight.fetch_sub(n, Ordering::Relaxed).saturating_sub(n);
         shared.push(Seen::InFlight { at: done, level });
-        let epoch = shared.epoch.load(Ordering::Relaxed);
         for (op, end) in ops.iter().zip(ends) {
             let Some(action) = Action::of(op.operation) else { continue };
             let begin = shared.since(op.begun);
@@ -191,7 +182,7 @@ impl Observe for TimelineRecorder {
             record.attempt = op.attempt;
             record.stage = (!op.stage.is_empty()).then(|| op.stage.to_owned());
             record.stream = op.stream;
-            record.epoch = epoch.checked_sub(1);
+            record.epoch = op.epoch;
             record.sample_id = op.sample;
             shared.push(Seen::Operation(op.location.clone(), Box::new(record)));
         }

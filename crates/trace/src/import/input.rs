@@ -26,6 +26,8 @@ pub struct Ordered {
     pub records: Sorted,
     /// Operations that it says it lacks; none where its format does not say.
     pub dropped: Option<u64>,
+    /// Operations left out because what they were on is not known ([`Import::left_out`]).
+    pub left_out: u64,
 }
 
 /// What a trace holds.
@@ -37,6 +39,8 @@ pub struct Info {
     pub source: Source,
     /// Operations that it says it lacks; none where its format does not say.
     pub dropped: Option<u64>,
+    /// Operations left out because what they were on is not known ([`Import::left_out`]).
+    pub left_out: u64,
     /// Its operations in numbers.
     pub summary: Summary,
 }
@@ -93,7 +97,8 @@ impl Input {
         let mut import = self.open()?;
         let records = Sorted::new(&mut import, &self.scratch, RUN)?;
         // Parts of a trace in several files have headers of their own; the first one speaks for all.
-        Ok(Ordered { header: import.header().clone(), dropped: import.dropped(), records })
+        let (header, dropped, left_out) = (import.header().clone(), import.dropped(), import.left_out());
+        Ok(Ordered { header, records, dropped, left_out })
     }
 
     /// What the trace holds.
@@ -101,8 +106,8 @@ impl Input {
     /// # Errors
     /// Those of the trace and of scratch files.
     pub fn info(&self) -> Result<Info> {
-        let Ordered { header, records, dropped } = self.ordered()?;
-        Ok(Info { header, source: self.source, dropped, summary: Summary::of(records)? })
+        let Ordered { header, records, dropped, left_out } = self.ordered()?;
+        Ok(Info { header, source: self.source, dropped, left_out, summary: Summary::of(records)? })
     }
 
     /// The trace as something to replay.
@@ -116,9 +121,10 @@ impl Input {
     /// # Errors
     /// Those of the trace, of scratch files and of `out`.
     pub fn convert(&self, out: &Path, target: Target) -> Result<Converted> {
-        let Ordered { header, records, dropped } = self.ordered()?;
+        let Ordered { header, records, dropped, left_out } = self.ordered()?;
         let dropped = dropped.unwrap_or(0);
-        let exported = export::write(out, target, &header, records, dropped)?;
+        let mut exported = export::write(out, target, &header, records, dropped)?;
+        exported.left_out += left_out;
         Ok(Converted { exported, dropped, source: self.source, target })
     }
 }
@@ -136,6 +142,7 @@ impl Info {
             "format": self.source.name(),
             "complete": self.is_complete(),
             "dropped": self.dropped,
+            "left_out": self.left_out,
             "lacks": self.source.lacks(),
             "summary": self.summary.to_json(),
         })

@@ -15,6 +15,8 @@ use crate::{Clock, Header, Record};
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A format that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Source {
                 "reads through mmap, which make no system call",
                 "without -T: when operations ended",
                 "names relative to a directory other than the working directory, without -y",
+                "files that were open before it looked, without -y: calls on them are left out and counted",
             ],
         }
     }
@@ -135,6 +138,8 @@ pub struct ImportOptions {
 pub struct Import {
     header: Header,
     records: Records,
+    /// See [`Import::left_out`].
+    left_out: Arc<AtomicU64>,
 }
 
 enum Records {
@@ -155,7 +160,8 @@ impl Import {
         Ok(match source {
             Source::Forebay => {
                 let reader = crate::Reader::open(path)?;
-                Import { header: reader.header().clone(), records: Records::Own(Box::new(reader)) }
+                let (header, records) = (reader.header().clone(), Records::Own(Box::new(reader)));
+                Import { header, records, left_out: Arc::default() }
             }
             Source::OpLog => op_log::open(lines()?, options, header)?,
             Source::Fio => Import::other(header, fio::open(lines()?, options)?),
@@ -165,7 +171,13 @@ impl Import {
     }
 
     fn other(header: Header, records: impl Iterator<Item = Result<Record>> + Send + 'static) -> Import {
-        Import { header, records: Records::Other(Box::new(records)) }
+        Import { header, records: Records::Other(Box::new(records)), left_out: Arc::default() }
+    }
+
+    /// Operations that were read so far and left out, because what they were on is not known: of strace, calls on
+    /// descriptors without a name.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 
     /// What is known about the trace as a whole.

@@ -5,6 +5,7 @@ use super::{Import, ImportOptions, Wrong, column_of, number, wrong};
 use crate::error::Result;
 use crate::reader::Lines;
 use crate::{Action, Header, Record, Status};
+use forebay_io::Location;
 use std::collections::HashMap;
 
 const NEEDED: [&str; 4] = ["op", "bytes", "file", "start"];
@@ -123,8 +124,9 @@ fn read(
     let origin = *origin.get_or_insert(start);
     // Logs are sorted by end at best: what began before the first line counts from it all the same.
     let since = |ns: u64| ns.saturating_sub(origin);
-    let mut record =
-        Record::asked(op, uri(line, words[columns.file], at(columns.endpoint), bucket)?, since(start));
+    let uri = uri(line, words[columns.file], at(columns.endpoint), bucket)?;
+    uri.parse::<Location>().map_err(|e| wrong(column_of(line, words[columns.file]), e.to_string()))?;
+    let mut record = Record::asked(op, uri, since(start));
     record.bytes = Some(number(line, words[columns.bytes], "bytes")?);
     record.t_first =
         at(columns.first_byte).map(|word| instant(line, word, "first_byte")).transpose()?.map(since);

@@ -7,21 +7,24 @@ use crate::error::Result;
 use crate::reader::Lines;
 use crate::{Action, Header, Record, Status};
 use forebay_io::{Kind, Location};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// More descriptors and half-shown calls than this are not of a program but of a broken or hostile file.
 const MOST: usize = 1 << 20;
 
 pub(super) fn open(lines: Lines, options: &ImportOptions, mut header: Header) -> Result<Import> {
     let mut calls = Calls { base: options.base.clone(), ..Calls::default() };
+    let left_out = calls.left_out.clone();
     let mut records = super::records(lines, move |line| calls.read(line)).peekable();
     if let Some(Ok(first)) = records.peek_mut() {
         header.clock.realtime_ns = first.t_intended.take().unwrap_or(0);
     }
-    Ok(Import::other(header, records))
+    Ok(Import { left_out, ..Import::other(header, records) })
 }
 
 /// An open file: its name, and where the next `read` begins.
@@ -34,9 +37,16 @@ struct Open {
 #[derive(Default)]
 struct Calls {
     base: Option<PathBuf>,
+    /// When the first line was written.
     origin: Option<u64>,
+    /// Whether a record has told that.
+    told: bool,
+    /// Calls whose file is not known.
+    left_out: Arc<AtomicU64>,
     /// Which table of descriptors a process uses; threads share one.
     tables: HashMap<u64, u64>,
+    /// Processes that were seen before the call that made them had returned.
+    met: HashSet<u64>,
     open: HashMap<(u64, u64), Open>,
     /// Calls of which a line showed only the beginning, by process.
     begun: HashMap<u64, (u64, String)>,
@@ -84,9 +94,20 @@ impl Calls {
             wrong(1, "this is not a line of strace -f -ttt: [PID] SECONDS.MICROS call(…) = result")
         })?;
         let at = seconds(line, call.time, "the time")?;
+        if at < *self.origin.get_or_insert(at) {
+            let what = "the time is before that of the first line: the clock was set back meanwhile";
+            return Err(wrong(column_of(line, call.time), what));
+        }
+        self.meet(call.pid);
         let took = |took: Option<&str>| took.map(|took| seconds(line, took, "the duration")).transpose();
         match call.part {
-            Part::Other => Ok(None),
+            Part::Other => {
+                if line.contains("+++ exited") || line.contains("+++ killed") {
+                    self.tables.remove(&call.pid);
+                    self.met.remove(&call.pid);
+                }
+                Ok(None)
+            }
             Part::Begun { name, args } => {
                 if self.begun.len() >= MOST {
                     return Err(wrong(1, "too many calls are unfinished"));
@@ -95,7 +116,11 @@ impl Calls {
                 Ok(None)
             }
             Part::Resumed { name, args, ret, took: lasted } => {
-                let Some((at, begun)) = self.begun.remove(&call.pid) else { return Ok(None) };
+                let Some((at, begun)) = self.begun.remove(&call.pid) else {
+                    // It began before whoever traced it looked.
+                    self.leave_out(is_kept(name));
+                    return Ok(None);
+                };
                 let Some((begun_name, first)) = begun.split_once('(').filter(|(begun, _)| *begun == name)
                 else {
                     return Err(wrong(
@@ -129,7 +154,10 @@ impl Calls {
         match call.name {
             "open" | "openat" | "creat" => {
                 let named = if call.name == "openat" { arg(1) } else { arg(0) };
-                let Some(uri) = self.uri(arg(0), named) else { return Ok(None) };
+                let Some(uri) = self.uri(arg(0), named) else {
+                    self.leave_out(true);
+                    return Ok(None);
+                };
                 if let Some(fd) = ok {
                     if self.open.len() >= MOST {
                         return Err(wrong(1, "too many files are open"));
@@ -141,16 +169,20 @@ impl Calls {
             "stat" | "lstat" | "newfstatat" | "statx" => {
                 let named = if call.name.ends_with("stat") && call.name.len() <= 5 { arg(0) } else { arg(1) };
                 // An empty name asks about the descriptor: an fstat, which costs no lookup.
-                let uri = self.uri(arg(0), named).filter(|_| named != "\"\"");
+                if named == "\"\"" {
+                    return Ok(None);
+                }
+                let uri = self.uri(arg(0), named);
+                self.leave_out(uri.is_none());
                 Ok(uri.map(|uri| self.record(&call, Action::Stat, uri)))
             }
-            "read" | "readv" => Ok(self.moved(&call, table, arg(0), Action::Read, None, ok)),
-            "write" | "writev" => Ok(self.moved(&call, table, arg(0), Action::Put, None, ok)),
+            "read" | "readv" => Ok(self.moved(&call, table, &args, Action::Read, None, ok)),
+            "write" | "writev" => Ok(self.moved(&call, table, &args, Action::Put, None, ok)),
             "pread64" | "preadv" | "preadv2" => {
-                Ok(self.moved(&call, table, arg(0), Action::Read, arg(3).parse().ok(), ok))
+                Ok(self.moved(&call, table, &args, Action::Read, arg(3).parse().ok(), ok))
             }
             "pwrite64" | "pwritev" | "pwritev2" => {
-                Ok(self.moved(&call, table, arg(0), Action::Put, arg(3).parse().ok(), ok))
+                Ok(self.moved(&call, table, &args, Action::Put, arg(3).parse().ok(), ok))
             }
             "lseek" => {
                 if let (Some(at), Some(fd)) = (ok, descriptor(arg(0)))
@@ -175,7 +207,7 @@ impl Calls {
                 Ok(None)
             }
             "clone" | "clone3" | "fork" | "vfork" => {
-                if let Some(child) = ok {
+                if let Some(child) = ok.filter(|child| !self.met.remove(child)) {
                     self.child(table, child, call.args.contains("CLONE_FILES"));
                 }
                 Ok(None)
@@ -184,10 +216,42 @@ impl Calls {
         }
     }
 
+    /// A thread or process is often seen before the call that made it has returned: it is then that call's.
+    fn meet(&mut self, pid: u64) {
+        if self.tables.contains_key(&pid) {
+            return;
+        }
+        let mut makers = self.begun.iter().filter(|(_, (_, call))| {
+            ["clone(", "clone3(", "fork(", "vfork("].iter().any(|name| call.starts_with(name))
+        });
+        match (makers.next(), makers.next()) {
+            (Some((&parent, (_, call))), None) => {
+                let shares = call.contains("CLONE_FILES");
+                let table = *self.tables.entry(parent).or_insert(parent);
+                self.child(table, pid, shares);
+                self.met.insert(pid);
+            }
+            _ => {
+                self.tables.insert(pid, pid);
+            }
+        }
+    }
+
+    fn leave_out(&self, lost: bool) {
+        self.left_out.fetch_add(u64::from(lost), Ordering::Relaxed);
+    }
+
     /// A thread uses its parent's descriptors; a process has a copy of them.
     fn child(&mut self, table: u64, child: u64, shares: bool) {
         if shares {
             self.tables.insert(child, table);
+            // What it opened before anybody knew whose it is.
+            let own: Vec<_> = self.open.keys().filter(|(of, _)| *of == child).copied().collect();
+            for (of, fd) in own.into_iter().filter(|_| child != table) {
+                if let Some(open) = self.open.remove(&(of, fd)) {
+                    self.open.insert((table, fd), open);
+                }
+            }
             return;
         }
         let inherited: Vec<_> = self
@@ -205,22 +269,27 @@ impl Calls {
         &mut self,
         call: &Done<'_>,
         table: u64,
-        file: &str,
+        args: &[&str],
         action: Action,
         offset: Option<u64>,
         moved: Option<u64>,
     ) -> Option<Record> {
+        let file = args.first().copied().unwrap_or_default();
         let fd = descriptor(file)?;
         // With -y the name stands at the descriptor; sockets and pipes have other words there.
-        let named = file.split_once('<').and_then(|(_, name)| name.strip_suffix('>'));
-        let named =
-            named.filter(|name| name.starts_with('/')).and_then(|name| self.absolute(name.as_bytes()));
+        let name = file.split_once('<').and_then(|(_, name)| name.strip_suffix('>'));
+        let named = name.filter(|name| name.starts_with('/')).and_then(|name| self.absolute(name.as_bytes()));
         if let Some(uri) = named
             && self.open.len() < MOST
         {
             self.open.entry((table, fd)).or_insert(Open { uri, position: 0 });
         }
-        let open = self.open.get_mut(&(table, fd))?;
+        // What came; of a call that failed, what it asked for. More than came was not there to be read.
+        let len = moved.or_else(|| asked(args));
+        let (Some(open), Some(len)) = (self.open.get_mut(&(table, fd)), len) else {
+            self.leave_out(name.is_none_or(|name| name.starts_with('/')));
+            return None;
+        };
         let uri = open.uri.clone();
         let from = offset.unwrap_or(open.position);
         if offset.is_none() {
@@ -228,14 +297,14 @@ impl Calls {
         }
         let mut record = self.record(call, action, uri);
         record.offset = Some(from);
-        record.len = moved;
+        record.len = Some(len);
         record.bytes = moved;
         Some(record)
     }
 
     fn record(&mut self, call: &Done<'_>, action: Action, uri: String) -> Record {
-        let first = self.origin.is_none();
-        let origin = *self.origin.get_or_insert(call.at);
+        let first = !std::mem::replace(&mut self.told, true);
+        let origin = self.origin.unwrap_or(call.at);
         let submit = call.at.saturating_sub(origin);
         Record {
             t_done: call.took.map(|took| submit.saturating_add(took)),
@@ -267,6 +336,26 @@ impl Calls {
         };
         Location::from_path(&path).ok().map(|location| location.to_string())
     }
+}
+
+/// Whether a call of this name is one that a trace keeps.
+fn is_kept(name: &str) -> bool {
+    matches!(name, "open" | "openat" | "creat" | "stat" | "lstat" | "newfstatat" | "statx")
+        || matches!(name, "read" | "readv" | "pread64" | "preadv" | "preadv2")
+        || matches!(name, "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2")
+}
+
+/// The bytes that a call asked for: its third argument, or the sum of its buffers.
+fn asked(args: &[&str]) -> Option<u64> {
+    let buffers = args.get(1)?;
+    if !buffers.starts_with('[') {
+        return args.get(2)?.parse().ok();
+    }
+    let lens = buffers.split("iov_len=").skip(1).map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+        rest[..end].parse::<u64>().ok()
+    });
+    lens.sum()
 }
 
 /// The number of a descriptor: `3`, or `3</name>` with `-y`.

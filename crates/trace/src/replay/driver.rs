@@ -3,13 +3,14 @@
 use super::memory::Memory;
 use super::operation::{Ended, Operation};
 use super::plan::{Outline, Plan, Step, Steps, scaled};
+use super::stop::{Stop, Wish};
 use super::streams::{Streams, recorded_end};
 use super::targets::{Stores, Targets};
 use super::wait::Timer;
 use super::{Mode, ReplayOptions};
 use crate::error::{Error, Result};
 use crate::{Fidelity, Record};
-use forebay_io::Pool;
+use forebay_io::{Kind, PageCacheMode, Pool, ReadOptions};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -17,22 +18,10 @@ use futures::task::{ArcWake, waker};
 use hdrhistogram::Histogram;
 use std::iter::Peekable;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-
-/// Ends a replay from outside: what is in flight is waited for, nothing more is submitted.
-#[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
-
-impl Stop {
-    /// Ends it.
-    pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 /// Where a replay stands.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,6 +65,10 @@ pub fn replay(
     mut progress: impl FnMut(&Progress),
 ) -> Result<Fidelity> {
     options.validate()?;
+    stop.wakes_me();
+    if options.page_cache != PageCacheMode::Default {
+        runtime.block_on(check_page_cache(plan, options, stores))?;
+    }
     let _inside = runtime.enter();
     let mut driver = Driver::new(plan, options, stores)?;
     // Not before: sorting a long trace is nothing to do ahead of all others.
@@ -85,9 +78,14 @@ pub fn replay(
     let mut told = driver.begin;
     loop {
         driver.collect(&mut context)?;
-        if stop.0.load(Ordering::Relaxed) {
-            driver.fidelity.stopped = true;
-            driver.schedule = Schedule::Over;
+        match stop.wish() {
+            Wish::GoOn => {}
+            Wish::Stop => driver.stop(),
+            Wish::GiveUp => {
+                driver.stop();
+                driver.fidelity.given_up = driver.in_flight.len() as u64;
+                break;
+            }
         }
         let now = Instant::now();
         if now.saturating_duration_since(told) >= TELL {
@@ -98,9 +96,9 @@ pub fn replay(
             Due::Over if driver.in_flight.is_empty() => break,
             Due::Over | Due::AfterAnEnd => std::thread::park_timeout(TELL),
             Due::At(due) if due > now => timer.approach(due.min(now + TELL)),
-            Due::At(due) => {
+            Due::At(_) => {
                 if driver.is_full() {
-                    driver.note_cap(due);
+                    driver.full = true;
                     std::thread::park_timeout(TELL);
                 } else {
                     driver.submit(&mut context)?;
@@ -170,8 +168,10 @@ struct Driver<'a> {
     /// The submission before: when it was, and when it was due.
     before: Option<(Instant, Instant)>,
     trace_time: Duration,
-    /// The last due instant that was counted as capped.
-    capped: Option<Instant>,
+    /// Whether an operation is due that a cap keeps back, and until when the last one was kept back: what was due by then is
+    /// late because of it.
+    full: bool,
+    full_until: Option<Instant>,
     ended: u64,
 }
 
@@ -207,7 +207,8 @@ impl<'a> Driver<'a> {
             last_end: begin,
             before: None,
             trace_time: Duration::ZERO,
-            capped: None,
+            full: false,
+            full_until: None,
             ended: 0,
         })
     }
@@ -248,6 +249,7 @@ impl<'a> Driver<'a> {
         self.ended += 1;
         self.bytes_in_flight -= ended.size;
         self.last_end = self.last_end.max(ended.at);
+        self.fidelity.ask(ended.asked);
         if let Some(pool) = ended.pool {
             self.memory.give_back(pool);
         }
@@ -318,12 +320,10 @@ impl<'a> Driver<'a> {
                 && self.bytes_in_flight.saturating_add(size) > self.options.max_bytes_in_flight)
     }
 
-    /// In closed mode the cap is the pace, not a fault.
-    fn note_cap(&mut self, due: Instant) {
-        if !matches!(self.options.mode, Mode::Closed { .. }) && self.capped != Some(due) {
-            self.capped = Some(due);
-            self.fidelity.capped += 1;
-        }
+    /// Nothing more is submitted.
+    fn stop(&mut self) {
+        self.fidelity.stopped = true;
+        self.schedule = Schedule::Over;
     }
 
     /// Asks for the next operation, at once, and then does what there is to be noted about it.
@@ -342,6 +342,9 @@ impl<'a> Driver<'a> {
         let (record, location) = (operation.record.clone(), operation.location.clone());
 
         let actual = Instant::now();
+        if std::mem::take(&mut self.full) {
+            self.full_until = Some(actual);
+        }
         self.in_flight.push(operation.run(pool, size, due, actual, recorded_end));
         self.bytes_in_flight += size;
         self.fidelity.peak_in_flight = self.fidelity.peak_in_flight.max(self.in_flight.len());
@@ -351,6 +354,7 @@ impl<'a> Driver<'a> {
         if let Some(due) = due {
             let since = |at: Instant| at.saturating_duration_since(self.begin);
             self.fidelity.submit(since(due), since(actual));
+            self.fidelity.capped += u64::from(self.full_until.is_some_and(|until| due <= until));
             if let Some((before, before_due)) = self.before.replace((actual, due)) {
                 note_time(&mut self.fidelity.gaps, actual.saturating_duration_since(before));
                 note_time(&mut self.fidelity.intended_gaps, due.saturating_duration_since(before_due));
@@ -364,12 +368,12 @@ impl<'a> Driver<'a> {
         let planned = scale.map(|scale| scaled(at, scale)).transpose()?;
         self.trace_time = at;
         self.fidelity.plan(&record, &uri, planned, scale.unwrap_or(1.0));
-        self.fidelity.ask(record.op, &uri, record.offset, record.len);
         Ok(())
     }
 
     fn finish(mut self) -> Fidelity {
         self.fidelity.left_out = self.outline.left_out();
+        self.fidelity.planned = self.outline.total().saturating_sub(self.options.skip);
         self.fidelity
     }
 }
@@ -383,6 +387,21 @@ fn check_nothing(options: &ReplayOptions, total: u64) -> Result<()> {
         let until = options.until.map_or(String::new(), |until| format!(" to {until:?}"));
         let from = options.from;
         return Err(Error::Invalid(format!("the trace has no operation from {from:?} on{until}")));
+    }
+    Ok(())
+}
+
+/// Asks one object of each place that is read whether the page cache can be used as the options say: a policy that a store
+/// cannot obey would fail every operation.
+async fn check_page_cache(plan: &Plan, options: &ReplayOptions, stores: &Stores) -> Result<()> {
+    let mut targets = Targets::new(stores);
+    for location in plan.places(options)? {
+        let read = ReadOptions { page_cache: options.page_cache, stage: "replay", ..ReadOptions::default() };
+        match targets.store(&location)?.open(&location, read).await {
+            Err(error) if error.kind() == Kind::Unsupported => return Err(Error::Invalid(error.to_string())),
+            // What else there is to say, its own operation will.
+            Ok(_) | Err(_) => {}
+        }
     }
     Ok(())
 }

@@ -26,6 +26,31 @@ pub enum Mode {
     },
 }
 
+impl Mode {
+    /// The modes' names.
+    pub const NAMES: [&str; 3] = ["open", "closed", "dependency"];
+
+    /// The mode of that name, with what was said about it; what was not is 1 and 32.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another name, and for what the mode has no use for.
+    pub fn named(name: &str, time_scale: Option<f64>, concurrency: Option<usize>) -> Result<Mode> {
+        let useless = |option: &str| {
+            Err(Error::Invalid(format!(
+                "{option} is of no use in mode {name}: it says nothing about its pace"
+            )))
+        };
+        match (name, time_scale, concurrency) {
+            ("open" | "dependency", _, Some(_)) => useless("concurrency"),
+            ("closed", Some(_), _) => useless("time_scale"),
+            ("open", scale, None) => Ok(Mode::Open { time_scale: scale.unwrap_or(1.0) }),
+            ("dependency", scale, None) => Ok(Mode::Dependency { time_scale: scale.unwrap_or(1.0) }),
+            ("closed", None, concurrency) => Ok(Mode::Closed { concurrency: concurrency.unwrap_or(32) }),
+            _ => Err(Error::Invalid(format!("mode must be open, closed or dependency, is {name:?}"))),
+        }
+    }
+}
+
 /// Options of [`replay`](super::replay).
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReplayOptions {
@@ -39,7 +64,7 @@ pub struct ReplayOptions {
     pub max_in_flight: usize,
     /// The most bytes in flight, by the sizes that the trace knows. Counted like the operations.
     pub max_bytes_in_flight: u64,
-    /// What is done to the page cache.
+    /// What is done to the page cache. Refused before anything is replayed where a store cannot obey.
     pub page_cache: PageCacheMode,
     /// What the thread that paces asks of the kernel.
     pub priority: Priority,

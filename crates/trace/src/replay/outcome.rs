@@ -11,7 +11,7 @@ pub struct Outcome {
     /// How true it was.
     pub fidelity: Fidelity,
     /// How late the machine was with nothing to do, right after, the thread scheduled alike; none where nothing said when
-    /// operations are due.
+    /// operations are due, and where the replay was stopped: whoever did so wants to be told at once.
     pub floor: Option<NoiseFloor>,
     /// What was made before, if anything was to be.
     pub prepared: Option<Prepared>,
@@ -36,7 +36,7 @@ impl Outcome {
         prepared: Option<Prepared>,
         bounds: &Bounds,
     ) -> Outcome {
-        let paced = !matches!(options.mode, Mode::Closed { .. });
+        let paced = !matches!(options.mode, Mode::Closed { .. }) && !fidelity.stopped;
         let gap = Duration::from_nanos(fidelity.intended_gaps.mean() as u64).max(CLOSEST).min(FLOOR.0);
         let floor =
             paced.then(|| noise_floor(gap, fidelity.elapsed.clamp(FLOOR.0, FLOOR.1), options.priority));

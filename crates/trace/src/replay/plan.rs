@@ -3,6 +3,7 @@
 use super::{Lanes, Mode, ReplayOptions};
 use crate::error::{Error, Result};
 use crate::{Action, Record, Sorted};
+use forebay_io::Location;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,23 @@ impl Plan {
     /// Those of the trace and of the scratch files.
     pub fn records(&self) -> Result<Sorted> {
         self.records_seen(|_| {})
+    }
+
+    /// A location of each place (scheme and host) that is read, where the options map it to.
+    ///
+    /// # Errors
+    /// Those of the trace, and a name that is no location.
+    pub(super) fn places(&self, options: &ReplayOptions) -> Result<Vec<Location>> {
+        let mut places = BTreeMap::new();
+        for record in (self.open)()? {
+            let record = record?;
+            if record.op.is_read() || record.op == Action::Open {
+                let location = options.remap.apply(&record.uri.parse()?);
+                let place = (location.scheme().to_owned(), location.host().map(str::to_owned));
+                places.entry(place).or_insert(location);
+            }
+        }
+        Ok(places.into_values().collect())
     }
 
     /// The same; `see` is shown each record before the first one comes.
