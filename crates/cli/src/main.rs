@@ -72,9 +72,9 @@ use tally::Tally;
 use timeline::{Several, Timeline};
 use trace::Recording;
 
-/// How long an interrupted command may take to let go, and then its threads: half a second in all.
-/// Dropping a task takes microseconds; what can take longer is a write to a pipe that nobody reads, and
-/// nothing is lost by leaving that.
+/// How long an interrupted command may take to let go, then uploads to be taken back, and then its threads: three
+/// quarters of a second in all. Dropping a task takes microseconds; what can take longer is a write to a pipe that
+/// nobody reads, and nothing is lost by leaving that, and a request that takes an upload back.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// How long a command that ends by itself may take to report instead, on a machine that is busy with other things.
@@ -375,6 +375,9 @@ fn execute(cli: Cli, arguments: &[OsString], console: &Arc<Console>) -> Result<E
             Err(Failure::refused(Kind::Unavailable, "the command vanished; this is a defect of forebay"))
         }
     };
+    // What was broken off is taken back by a request. Where the service does not answer, it keeps the parts.
+    let uploads = context.stores.uploads();
+    runtime.block_on(async { drop(tokio::time::timeout(GRACE, uploads.none_open()).await) });
     // Drops every task, and so whatever they were in the middle of writing.
     runtime.shutdown_timeout(GRACE);
     let result = match metering.map(|metering| metering.end(&context)) {

@@ -5,7 +5,7 @@
 
 use clap::builder::StyledStr;
 use forebay_io::{Error, Location, Observe, Result, Store};
-use forebay_io_open::{KEYS, SCHEMES, StoreOptions, Surroundings, open};
+use forebay_io_open::{KEYS, SCHEMES, StoreOptions, Surroundings, Uploads, open};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write;
 use std::path::Path;
@@ -81,6 +81,11 @@ impl Stores {
         (state.base.caller, state.base.requests) = (operations, requests);
         drop(state);
         self
+    }
+
+    /// Uploads in parts to any of them.
+    pub(crate) fn uploads(&self) -> Uploads {
+        self.state().base.uploads.clone()
     }
 
     /// Reads a location that was given as text.

@@ -131,11 +131,39 @@ impl Account {
     }
 }
 
-/// The account that a host such as `acme.blob.core.windows.net` names.
+/// The account that a host such as `acme.blob.core.windows.net` names. Its second place, at
+/// `acme-secondary.blob.…`, is the same account's; a zone may stand before `blob`. Any domain will do: whose it is,
+/// [`is_azure`] says.
 pub fn account_of_host(host: &str) -> Option<&str> {
     let (account, rest) = host.split_once('.')?;
-    let service = rest.strip_prefix("blob.").is_some_and(|cloud| !cloud.is_empty());
+    let in_cloud = |rest: &str| rest.strip_prefix("blob.").is_some_and(|cloud| !cloud.is_empty());
+    let service = in_cloud(rest) || rest.split_once('.').is_some_and(|(_, rest)| in_cloud(rest));
+    let account = account.strip_suffix("-secondary").unwrap_or(account);
     (service && !account.is_empty()).then_some(account)
+}
+
+/// The account that the URL of a blob service names: by its host, or, of an emulator (an IP address or `localhost`),
+/// by its path.
+pub(crate) fn account_of_endpoint(endpoint: &str) -> Option<String> {
+    let url = Url::parse(endpoint).ok()?;
+    match url.host()? {
+        Host::Domain(domain) if domain != "localhost" => account_of_host(domain).map(str::to_owned),
+        _ => url.path_segments()?.next().filter(|account| !account.is_empty()).map(str::to_owned),
+    }
+}
+
+/// What the hosts of blob services end in, in the clouds that are Microsoft's.
+const CLOUDS: [&str; 5] = [
+    ".blob.core.windows.net",
+    ".blob.core.chinacloudapi.cn",
+    ".blob.core.usgovcloudapi.net",
+    ".blob.storage.azure.net",
+    ".blob.fabric.microsoft.com",
+];
+
+/// Whether a host (without a port) is Azure's own, and not merely named like it.
+pub(crate) fn is_azure(host: &str) -> bool {
+    CLOUDS.iter().any(|cloud| host.ends_with(cloud))
 }
 
 #[cfg(test)]
@@ -180,8 +208,37 @@ mod tests {
     #[test]
     fn hosts_of_accounts_are_told_from_others() {
         assert_eq!(account_of_host("acme.blob.core.windows.net"), Some("acme"));
+        assert_eq!(account_of_host("acme-secondary.blob.core.windows.net"), Some("acme"));
+        assert_eq!(account_of_host("acme.z12.blob.storage.azure.net"), Some("acme"));
         assert_eq!(account_of_host("acme.blob."), None);
         assert_eq!(account_of_host("example.com"), None);
+    }
+
+    #[test]
+    fn an_endpoint_names_its_account() {
+        let of = |endpoint: &str| account_of_endpoint(endpoint);
+        for endpoint in [
+            "https://acme.blob.core.windows.net/",
+            "http://127.0.0.1:10000/acme",
+            "http://localhost:10000/acme/",
+            "http://[::1]/acme",
+        ] {
+            assert_eq!(of(endpoint).as_deref(), Some("acme"), "{endpoint}");
+        }
+        for endpoint in ["https://blobs.example.com/acme", "http://127.0.0.1:10000", "acme"] {
+            assert_eq!(of(endpoint), None, "{endpoint}");
+        }
+    }
+
+    #[test]
+    fn azure_s_own_hosts_are_told_from_look_alikes() {
+        for host in ["acme.blob.core.windows.net", "acme.z12.blob.storage.azure.net"] {
+            assert!(is_azure(host), "{host}");
+        }
+        for host in ["acme.blob.evil.example", "acme.blob.core.windows.net.evil.example", "localhost", "evil"]
+        {
+            assert!(!is_azure(host), "{host}");
+        }
     }
 
     proptest! {

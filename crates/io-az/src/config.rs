@@ -2,14 +2,19 @@
 //! authorised.
 //!
 //! What is said nearer wins: the URI, then options, then the environment. A credential of one account is
-//! never sent to another.
+//! never sent to another, and the environment's to no host that a URL names unless that is Azure's or the
+//! environment's own: whoever may choose the URL must not come by it.
 
-use crate::account::{Account, EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY, account_of_host};
+use crate::account::{
+    Account, EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY, account_of_endpoint, account_of_host,
+    is_azure,
+};
 use crate::connection_string::ConnectionString;
 use crate::credential::{Application, Credential, MetadataService};
 use crate::options::AzOptions;
 use forebay_io::{Error, Location, Result};
 use forebay_io_object::{Secret, Surroundings};
+use url::Url;
 
 /// An account and how requests to it are authorised.
 #[derive(Debug, Clone)]
@@ -54,9 +59,11 @@ impl AzConfig {
             ("az", _) | (_, None) => (None, None),
             (scheme, Some(host)) => {
                 let host = host.split('/').next().unwrap_or(host);
-                (account_of_host(host).map(str::to_owned), Some(format!("{scheme}://{host}")))
+                let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+                (account_of_host(name).map(str::to_owned), Some(format!("{scheme}://{host}")))
             }
         };
+        let stranger = uri_endpoint.clone().filter(|endpoint| !is_trusted(endpoint, far.endpoint.as_deref()));
         if let (Some(endpoint), Some(given)) = (&uri_endpoint, &near.endpoint) {
             return Err(Error::invalid(format!(
                 "endpoint {given:?} is given and the location names {endpoint}; use an az:// location with endpoint"
@@ -84,6 +91,12 @@ impl AzConfig {
                         account.unwrap_or_default(),
                     )));
                 }
+                if let Some(endpoint) = stranger.filter(|_| !matches!(far, Credential::Anonymous)) {
+                    return Err(Error::invalid(format!(
+                        "the environment's {variable} is not sent to {endpoint}, which is neither Azure's nor \
+                         AZURE_STORAGE_ENDPOINT; give credentials for it as options, or anonymous=true"
+                    )));
+                }
                 far
             }
             (None, None) => {
@@ -109,6 +122,13 @@ impl AzConfig {
         }
         Ok(AzConfig { account, credential })
     }
+}
+
+/// Whether the URL of a service is one to which the environment's credentials may go: Azure's, or the environment's.
+fn is_trusted(endpoint: &str, own: Option<&str>) -> bool {
+    let origin = |url: &str| Url::parse(url).ok().map(|url| url.origin());
+    let Some(url) = Url::parse(endpoint).ok() else { return false };
+    url.host_str().is_some_and(is_azure) || own.and_then(origin) == Some(url.origin())
 }
 
 /// What one set of options says, its credentials in the order in which they count. Who hands out tokens, and where,
@@ -177,6 +197,7 @@ fn said(options: &AzOptions, environment: &AzOptions) -> Result<Said> {
             endpoint = endpoint.or_else(|| Some("http://127.0.0.1:10000".to_owned()));
         }
     }
+    let account = account.or_else(|| account_of_endpoint(endpoint.as_deref()?));
     Ok(Said { account, endpoint, credentials })
 }
 
@@ -304,6 +325,71 @@ mod tests {
         let uri = "https://mine.blob.core.windows.net/c/k";
         assert!(resolve(uri, &[], &environment).is_err());
         assert!(resolve("https://env.blob.core.windows.net/c/k", &[], &environment).is_ok());
+    }
+
+    const PORTAL: &str =
+        "BlobEndpoint=https://acme.blob.core.windows.net/;SharedAccessSignature=sv=1&sig=hush";
+
+    #[test]
+    fn an_endpoint_that_names_its_account_is_enough() {
+        for config in [
+            resolve("az://c/k", &[("connection_string", PORTAL)], &[]),
+            resolve("az://c/k", &[], &[("AZURE_STORAGE_CONNECTION_STRING", PORTAL)]),
+            resolve(
+                "az://c/k",
+                &[("sas_token", SAS), ("endpoint", "https://acme.blob.core.windows.net")],
+                &[],
+            ),
+        ] {
+            let account = config.unwrap().account;
+            assert_eq!((account.name(), account.endpoint()), ("acme", "https://acme.blob.core.windows.net"));
+        }
+    }
+
+    #[test]
+    fn a_signature_is_never_sent_to_another_account_than_its_endpoint_names() {
+        let environment = [("AZURE_STORAGE_CONNECTION_STRING", PORTAL)];
+        let elsewhere = [("account_name", "other"), ("endpoint", "https://localhost:9")];
+        for (options, environment) in [
+            (&elsewhere[..], &environment[..]),
+            (&elsewhere[..1], &environment),
+            (&[("account_name", "other"), ("connection_string", PORTAL)], &[]),
+        ] {
+            let error = resolve("az://c/k", options, environment).unwrap_err().to_string();
+            assert!(error.contains("\"other\"") && !error.contains("hush"), "{error}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_the_environment_go_to_no_stranger() {
+        let account = ("AZURE_STORAGE_ACCOUNT", "acme");
+        for credential in [
+            ("AZURE_STORAGE_TOKEN", "hush"),
+            ("AZURE_STORAGE_SAS_TOKEN", SAS),
+            ("AZURE_STORAGE_KEY", KEY),
+            ("AZURE_STORAGE_USE_MANAGED_IDENTITY", "true"),
+        ] {
+            for uri in [
+                "https://localhost:9/box/k",
+                "https://acme.blob.evil.example/box/k",
+                "https://acme.blob.core.windows.net.evil.example/box/k",
+            ] {
+                let error = resolve(uri, &[], &[account, credential]).unwrap_err().to_string();
+                assert!(error.contains("is not sent to https://"), "{error}");
+                assert!(!error.contains("hush") && !error.contains("aHVz"), "{error}");
+                let own = [("sas_token", "sig=mine"), ("account_name", "acme")];
+                assert!(resolve(uri, &own, &[account, credential]).is_ok(), "{uri}");
+            }
+            for cloud in ["core.windows.net", "core.chinacloudapi.cn", "core.usgovcloudapi.net"] {
+                let uri = format!("https://acme.blob.{cloud}:443/box/k");
+                assert!(resolve(&uri, &[], &[account, credential]).is_ok(), "{uri}");
+            }
+            let own = ("AZURE_STORAGE_ENDPOINT", "https://blobs.example.com/");
+            assert!(resolve("https://blobs.example.com/box/k", &[], &[account, credential, own]).is_ok());
+            assert!(resolve("https://blobs.example.com:9/box/k", &[], &[account, credential, own]).is_err());
+        }
+        let nothing = [account, ("AZURE_STORAGE_ANON", "true")];
+        assert!(resolve("https://localhost:9/box/k", &[], &nothing).is_ok());
     }
 
     #[test]

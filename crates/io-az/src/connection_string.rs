@@ -3,7 +3,7 @@
 //! Only what blobs need is kept; the endpoints of queues, tables and files are known and passed over.
 //! No error shows a value: any of them may be a secret.
 
-use crate::account::{EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY};
+use crate::account::{EMULATOR_ACCOUNT, EMULATOR_ENDPOINT, EMULATOR_KEY, account_of_endpoint};
 use forebay_io::{Error, Result};
 use forebay_io_object::Secret;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// What a connection string says about blobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionString {
-    /// The storage account, where it is named.
+    /// The storage account, where it is named, be it by the host of the endpoint.
     pub account: Option<String>,
     /// The URL of the blob service, where it is named or can be told from the account.
     pub endpoint: Option<String>,
@@ -92,6 +92,7 @@ impl ConnectionString {
                 "connection string: it names neither AccountName nor BlobEndpoint, so there is nothing to connect to",
             ));
         }
+        let account = account.or_else(|| account_of_endpoint(endpoint.as_deref()?));
         Ok(ConnectionString { account, endpoint, account_key, sas_token })
     }
 
@@ -172,6 +173,15 @@ mod tests {
         assert_eq!(read.account.as_deref(), Some("acme"));
         assert_eq!(read.endpoint.as_deref(), Some("https://acme.blob.core.windows.net"));
         assert_eq!(read.account_key.unwrap().expose(), "c2VjcmV0PT0=");
+    }
+
+    #[test]
+    fn the_portal_s_string_of_a_signature_names_its_account_by_the_endpoint() {
+        let text = "BlobEndpoint=https://acme.blob.core.windows.net/;QueueEndpoint=https://acme.queue.core.windows.net/;\
+                    SharedAccessSignature=sv=1&sig=x";
+        let read = ConnectionString::parse(text).unwrap();
+        assert_eq!(read.account.as_deref(), Some("acme"));
+        assert_eq!(read.endpoint.as_deref(), Some("https://acme.blob.core.windows.net/"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use crate::attempt::Try;
 use crate::opened::ObjectOpened;
 use crate::watch::{Phase, Watch};
-use crate::{Answered, Client, Failure, HttpOptions, listing, read, upload};
+use crate::{Answered, Client, Failure, HttpOptions, Uploads, listing, read, upload};
 use forebay_io::layer::Retries;
 use forebay_io::{
     Body, Capability, Error, GetRequest, Kind, ListOptions, Location, Meta, Object, Observe, Operation, Page,
@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 /// One bucket or container as a [`Store`].
 ///
 /// Its futures need a tokio runtime with time enabled. An upload that is dropped half way is taken back by
-/// a task of that runtime.
+/// a task of that runtime, which a program that ends waits for with [`Uploads::none_open`].
 #[derive(Clone)]
 pub struct ObjectBackend(pub(crate) Arc<Shared>);
 
@@ -37,6 +37,8 @@ pub(crate) struct Shared {
     large: AtomicBool,
     /// For the parts of one operation.
     pub(crate) retries: Option<Arc<Retries>>,
+    /// Those that are open.
+    pub(crate) uploads: Uploads,
 }
 
 impl ObjectBackend {
@@ -50,7 +52,19 @@ impl ObjectBackend {
     ) -> Self {
         let permits = Semaphore::new(options.concurrency.get() as usize);
         let (root, large) = (location.clone(), AtomicBool::new(false));
-        ObjectBackend(Arc::new(Shared { root, client, options, observer, permits, large, retries: None }))
+        let (retries, uploads) = (None, Uploads::default());
+        ObjectBackend(Arc::new(Shared { root, client, options, observer, permits, large, retries, uploads }))
+    }
+
+    /// Counts its uploads in parts among `uploads` while they are open.
+    ///
+    /// # Panics
+    /// If the store was cloned before.
+    #[must_use]
+    pub fn with_uploads(mut self, uploads: Uploads) -> Self {
+        let shared = Arc::get_mut(&mut self.0).expect("set before the store is shared");
+        shared.uploads = uploads;
+        self
     }
 
     /// Tries again the parts of large reads and uploads that fail, each for itself: those of a read once a

@@ -85,7 +85,7 @@ pub(crate) async fn get(
     let key = shared.key(operation, location)?;
     let stretch = options.target_request_bytes.or(shared.options.request_bytes);
     let read = Read { shared, operation, location, key, stretch };
-    if let Some(range) = request.range.as_ref().filter(|range| range.is_empty()) {
+    if let Some(range) = request.range.as_ref().filter(|range| range.is_empty() || range.start >= FARTHEST) {
         return read.nothing(range, request.if_version.as_ref(), request.slot, place).await;
     }
     let wanted = request.range.clone();
@@ -148,7 +148,8 @@ impl<'a> Read<'a> {
         range.start..end.min(FARTHEST.max(range.start + 1))
     }
 
-    /// A range without bytes cannot be asked for, but whether it is inside can.
+    /// A range without bytes cannot be asked for, nor one that begins where services no longer count, but whether it
+    /// is inside can.
     async fn nothing(
         &self,
         range: &Range<u64>,

@@ -1,16 +1,19 @@
 //! Writing: one request for what is small, parts side by side for what is not.
 //!
-//! The object exists when the last request has succeeded, and not before. An upload that fails or is
-//! dropped is taken back, so that no parts stay behind that somebody pays for.
+//! The object exists when the last request has succeeded, and not before. An upload that fails is taken back before
+//! the error is told, and one that is dropped by a task of its own, so that no parts stay behind that somebody pays
+//! for. Whoever ends the program waits for those tasks: [`Uploads`].
 
 use crate::backend::Shared;
 use crate::part::Again;
+use crate::uploads::Open;
 use crate::{Facts, Failure, Payload, Stored};
 use bytes::Bytes;
 use forebay_io::{Body, EntryKind, Error, Kind, Location, Meta, Operation, PutMode, PutOptions, Result};
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryFutureExt, TryStreamExt, future};
 use std::sync::Arc;
+use tokio::runtime::Handle;
 
 /// Parts of one upload that are sent side by side. Each holds its bytes in memory until it is there, so
 /// one put takes this many parts (32 MiB by default); four hide the latency of one.
@@ -53,42 +56,72 @@ async fn in_parts(
     size: PartSize,
     mode: PutMode,
 ) -> Result<(Stored, u64)> {
-    let fail = |failure: Failure| failure.into_error(Operation::Put, location);
-    let most = shared.client.facts().max_parts;
-    let name =
-        shared.call(Operation::Put, location, 0, shared.client.begin_upload(key)).await.map_err(fail)?;
-    let mut upload = Upload { shared, location, key, name: Some(name) };
-    let sent: Vec<(u32, u64, String)> = {
-        let upload = &upload;
-        stream::once(future::ready(Ok((1, first))))
-            .chain(parts.stream(size, most))
-            .map_ok(|(number, payload)| async move {
-                let len = payload.len();
-                Ok((number, len, upload.part(number, payload).await?))
-            })
-            .try_buffer_unordered(SIDE_BY_SIDE)
-            .try_collect()
-            .await?
-    };
-    let len = sent.iter().map(|(_, len, _)| len).sum();
-    let mut names = vec![String::new(); sent.len()];
-    sent.into_iter().for_each(|(number, _, name)| names[number as usize - 1] = name);
-    let stored = upload.finish(&names, mode).await.map_err(fail)?;
-    Ok((stored, len))
+    let mut upload = Upload::begin(shared, location, key)
+        .await
+        .map_err(|failure| failure.into_error(Operation::Put, location))?;
+    let written = upload.write(first, parts, size, mode).await;
+    if written.is_err() {
+        upload.take_back().await;
+    }
+    written
 }
 
 /// An upload in parts that was begun. Dropping it before it is finished takes it back.
-struct Upload<'a> {
-    shared: &'a Arc<Shared>,
-    location: &'a Location,
-    key: &'a str,
-    /// None when there is nothing to take back.
-    name: Option<String>,
+struct Upload {
+    shared: Arc<Shared>,
+    location: Location,
+    key: String,
+    /// As the service named it, and that it counts as open. None when there is nothing to take back.
+    begun: Option<(String, Open)>,
+    /// Where a task can take it back, wherever it is dropped.
+    runtime: Handle,
 }
 
-impl Upload<'_> {
+impl Upload {
+    /// Begins one, in a task: if the caller goes away while the service is naming it, it is taken back all the same.
+    async fn begin(shared: &Arc<Shared>, location: &Location, key: &str) -> Result<Self, Failure> {
+        let (shared, location, key) = (shared.clone(), location.clone(), key.to_owned());
+        let (runtime, open) = (Handle::current(), shared.uploads.open());
+        let begin = runtime.clone().spawn(async move {
+            let name = shared.call(Operation::Put, &location, 0, shared.client.begin_upload(&key)).await?;
+            Ok(Upload { shared, location, key, begun: Some((name, open)), runtime })
+        });
+        begin.await.unwrap_or_else(|lost| match lost.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(Failure::new(Kind::Cancelled, "the program ends")),
+        })
+    }
+
+    /// Sends all there is, and finishes.
+    async fn write(
+        &mut self,
+        first: Payload,
+        parts: Parts,
+        size: PartSize,
+        mode: PutMode,
+    ) -> Result<(Stored, u64)> {
+        let most = self.shared.client.facts().max_parts;
+        let sent: Vec<(u32, u64, String)> = {
+            let upload = &*self;
+            stream::once(future::ready(Ok((1, first))))
+                .chain(parts.stream(size, most))
+                .map_ok(|(number, payload)| async move {
+                    let len = payload.len();
+                    Ok((number, len, upload.part(number, payload).await?))
+                })
+                .try_buffer_unordered(SIDE_BY_SIDE)
+                .try_collect()
+                .await?
+        };
+        let len = sent.iter().map(|(_, len, _)| len).sum();
+        let mut names = vec![String::new(); sent.len()];
+        sent.into_iter().for_each(|(number, _, name)| names[number as usize - 1] = name);
+        let stored = self.finish(&names, mode).await;
+        Ok((stored.map_err(|failure| failure.into_error(Operation::Put, &self.location))?, len))
+    }
+
     fn name(&self) -> &str {
-        self.name.as_deref().unwrap_or_default()
+        self.begun.as_ref().map_or("", |(name, _)| name)
     }
 
     /// Sends a part, as often as it is tried: a part that came twice is kept once.
@@ -97,33 +130,44 @@ impl Upload<'_> {
             let named = move |failure: Failure| failure.context(format_args!("part {number}"));
             self.send(number, payload.clone()).map_err(named)
         };
-        self.shared.part(Operation::Put, self.location, Again::Alone, send).await
+        self.shared.part(Operation::Put, &self.location, Again::Alone, send).await
     }
 
     async fn send(&self, number: u32, payload: Payload) -> Result<String, Failure> {
         let len = payload.len();
-        let request = self.shared.client.put_part(self.key, self.name(), number, payload);
-        self.shared.call(Operation::Put, self.location, len, request).await
+        let request = self.shared.client.put_part(&self.key, self.name(), number, payload);
+        self.shared.call(Operation::Put, &self.location, len, request).await
     }
 
     async fn finish(&mut self, names: &[String], mode: PutMode) -> Result<Stored, Failure> {
-        let request = self.shared.client.finish_upload(self.key, self.name(), names, mode);
-        let stored = self.shared.call(Operation::Put, self.location, 0, request).await?;
-        self.name = None;
+        let request = self.shared.client.finish_upload(&self.key, self.name(), names, mode);
+        let stored = self.shared.call(Operation::Put, &self.location, 0, request).await?;
+        self.begun = None;
         Ok(stored)
+    }
+
+    /// Takes it back. Whoever does not wait for it has it done by the task that dropping it starts.
+    async fn take_back(&mut self) {
+        if let Some((name, _)) = &self.begun {
+            abort(&self.shared, &self.location, &self.key, name).await;
+            self.begun = None;
+        }
     }
 }
 
-impl Drop for Upload<'_> {
+async fn abort(shared: &Shared, location: &Location, key: &str, name: &str) {
+    // If this fails too, the bucket's own rule for uploads that were left is what remains.
+    let _ = shared.call(Operation::Put, location, 0, shared.client.abort_upload(key, name)).await;
+}
+
+impl Drop for Upload {
     fn drop(&mut self) {
-        let (Some(name), Ok(runtime)) = (self.name.take(), tokio::runtime::Handle::try_current()) else {
-            return;
-        };
-        let (shared, location, key) = (self.shared.clone(), self.location.clone(), self.key.to_owned());
-        runtime.spawn(async move {
-            let request = shared.client.abort_upload(&key, &name);
-            // If this fails too, the bucket's own rule for uploads that were left is what remains.
-            let _ = shared.call(Operation::Put, &location, 0, request).await;
+        let Some((name, open)) = self.begun.take() else { return };
+        let (shared, location, key) =
+            (self.shared.clone(), self.location.clone(), std::mem::take(&mut self.key));
+        self.runtime.spawn(async move {
+            abort(&shared, &location, &key, &name).await;
+            drop(open);
         });
     }
 }

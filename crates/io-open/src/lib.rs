@@ -36,7 +36,7 @@ mod value;
 pub use direct::Direct;
 pub use forebay_io_az::{Issued, Token, TokenSource};
 pub use forebay_io_fs::{FsOptions, FsStore};
-pub use forebay_io_object::{Secret, Surroundings};
+pub use forebay_io_object::{Secret, Surroundings, Uploads};
 pub use forebay_io_s3::{CredentialProvider, Credentials};
 pub use key::Key;
 pub use keys::KEYS;

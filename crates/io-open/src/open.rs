@@ -63,16 +63,15 @@ fn backend(
                                clock (StoreOptions::with_surroundings); do so, or set anonymous=true";
                 return Err(Error::invalid(context).at(location));
             }
-            Ok(object(forebay_io_s3::open(location, &s3, &around, options.attempts(scheme.name))?, retries))
+            let store = forebay_io_s3::open(location, &s3, &around, options.attempts(scheme.name))?;
+            Ok(object(store, options, retries))
         }
         "az" | "https" => {
             let services = &options.services;
             let (az, http) = (services.az(location)?, services.http()?);
             let around = services.around();
-            Ok(object(
-                forebay_io_az::open(location, &az, http, &around, options.attempts(scheme.name))?,
-                retries,
-            ))
+            let store = forebay_io_az::open(location, &az, http, &around, options.attempts(scheme.name))?;
+            Ok(object(store, options, retries))
         }
         "mem" => {
             // One made here would be empty, and nobody could ever put anything there.
@@ -88,7 +87,8 @@ fn backend(
 }
 
 /// A service's store. Parts of large objects are tried again beneath the layers, out of the same budget.
-fn object(store: ObjectBackend, retries: Option<&Arc<Retries>>) -> Arc<dyn Store> {
+fn object(store: ObjectBackend, options: &StoreOptions, retries: Option<&Arc<Retries>>) -> Arc<dyn Store> {
+    let store = store.with_uploads(options.uploads.clone());
     match retries {
         Some(retries) => Arc::new(store.with_part_retries(retries.clone())),
         None => Arc::new(store),

@@ -9,7 +9,7 @@ use forebay_io::layer::Limits;
 use forebay_io::{Error, Location, MemoryStore, Observe, OfScheme, Result, Unobserved};
 use forebay_io_az::TokenSource;
 use forebay_io_fs::FsStore;
-use forebay_io_object::Surroundings;
+use forebay_io_object::{Surroundings, Uploads};
 use forebay_io_s3::CredentialProvider;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -47,6 +47,8 @@ pub struct StoreOptions {
     /// Where chance comes from (the spread of pauses, the choice of endpoints). Each process should have a
     /// seed of its own, or many that fail at one moment try again at one moment.
     pub seed: u64,
+    /// Counts uploads in parts while they are open, for a program that is about to end.
+    pub uploads: Uploads,
     /// What was said about services over HTTP.
     pub services: Services,
 }
@@ -170,6 +172,7 @@ impl fmt::Debug for StoreOptions {
             .field("memory", &self.memory)
             .field("direct", &self.direct)
             .field("layers", &self.layers)
+            .field("uploads", &self.uploads)
             .field("services", &self.services)
             .finish()
     }

@@ -29,17 +29,22 @@ impl Page {
         Page { document, details }
     }
 
-    /// Whether keys are percent-encoded. Said anywhere in the page, also behind the keys.
+    /// Whether keys are percent-encoded. Said anywhere in the page, also behind the keys; and not believed where a key
+    /// has what encoding never leaves, because s3s-fs repeats what it was asked for and encodes nothing.
     fn encoded(&self) -> Result<bool, Failure> {
         let mut xml = Xml::new(&self.document)?;
+        let mut said = false;
         while let Some(piece) = xml.next()? {
-            if let Piece::Leaf { name: "EncodingType", text, .. } = piece
-                && xml.depth() == 1
-            {
-                return Ok(text.resolved()?.trim() == "url");
+            let Piece::Leaf { name, text, .. } = piece else { continue };
+            match (xml.depth(), xml.parent(), name) {
+                (1, _, "EncodingType") => said = text.resolved()?.trim() == "url",
+                (2, "Contents", "Key") | (2, "CommonPrefixes", "Prefix") if is_bare(&text.resolved()?) => {
+                    return Ok(false);
+                }
+                _ => {}
             }
         }
-        Ok(false)
+        Ok(said)
     }
 
     fn object<'d>(
@@ -134,6 +139,12 @@ fn another(root: &str) -> Failure {
     Failure::new(Kind::Corrupt, format!("a page of a listing that is a {root:?}"))
 }
 
+/// Whether a key has a byte that every encoding escapes.
+fn is_bare(key: &str) -> bool {
+    key.bytes()
+        .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'&' | b'<' | b'>' | b'"' | b'?' | b'#'))
+}
+
 /// A key as `encoding-type=url` has it: a blank is a plus sign.
 fn decoded(key: &str) -> Result<String, Failure> {
     let plain = key.replace('+', " ");
@@ -195,6 +206,30 @@ mod tests {
         let (entries, next) = read(text.as_bytes(), false).unwrap();
         assert!(matches!(&entries[..], [ListedEntry::Object(object)] if object.key == "a+%41"));
         assert_eq!(next, None);
+    }
+
+    #[test]
+    fn a_page_that_says_that_it_is_encoded_and_is_not_is_found_out() {
+        for (bare, other) in
+            [("a b", "a+%41"), ("a&amp;b", "%41/"), ("é", "+"), ("#", "100%25"), ("a?", "a%2Fb")]
+        {
+            for keys in [[bare, other], [other, bare]] {
+                let [one, two] = keys;
+                let text = format!(
+                    "<ListBucketResult><EncodingType>url</EncodingType><Contents><Key>{one}</Key><Size>1</Size>\
+                     </Contents><CommonPrefixes><Prefix>{two}</Prefix></CommonPrefixes></ListBucketResult>"
+                );
+                let (entries, _) = read(text.as_bytes(), false).unwrap();
+                let found: Vec<_> = entries
+                    .iter()
+                    .map(|entry| match entry {
+                        ListedEntry::Object(object) => object.key.as_ref(),
+                        ListedEntry::Prefix(prefix) => prefix.as_ref(),
+                    })
+                    .collect();
+                assert_eq!(found, keys.map(|key| key.replace("&amp;", "&")));
+            }
+        }
     }
 
     #[test]

@@ -59,9 +59,13 @@ impl Settings {
         Ok((settings, rest.into_mapping()))
     }
 
-    /// Adds one. Text stands for itself; numbers are written out.
+    /// Adds one. Text stands for itself; numbers are written out, and so is a list, with commas between.
     pub(crate) fn add(&mut self, name: &str, value: &Value) {
-        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let text = match value {
+            Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+            one => text(one),
+        };
         self.values.insert(name.to_owned(), text);
     }
 

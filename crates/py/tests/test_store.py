@@ -192,3 +192,55 @@ def test_memory_holds_objects_for_this_process():
     assert [entry.key for entry in forebay.list("mem://test_store/a")] == ["b"]
     forebay.delete("mem://test_store/a/b")
     assert not forebay.exists("mem://test_store/a/b")
+
+
+@pytest.fixture
+def small_object():
+    """A service that has one object of 3 bytes at every key, and thinks ill of ranges it cannot count to."""
+    import http.server
+    import threading
+
+    class Service(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            self.answer(200, 3)
+
+        def do_GET(self):
+            self.answer(400, 0)
+
+        def answer(self, status, length):
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            self.send_header("ETag", '"e"')
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_range_beyond_all_counting_is_an_invalid_range_on_services_too(small_object):
+    options = {"endpoint": small_object, "anonymous": True, "retries": 0}
+    for start in [1 << 62, 1 << 63, (1 << 64) - 3]:
+        with pytest.raises(forebay.InvalidRangeError, match="3 bytes there are"):
+            forebay.get_range("s3://bucket/key", start, 2, options=options)
+
+
+def test_endpoints_are_a_list_or_text(small_object):
+    for endpoints in [[small_object], (small_object, small_object + "/"), f"{small_object},{small_object}/"]:
+        options = {"endpoints": endpoints, "anonymous": True, "retries": 0}
+        assert forebay.stat("s3://bucket/key", options=options).size == 3
+    with pytest.raises(forebay.InvalidConfigError, match="endpoint"):
+        forebay.stat("s3://bucket/key", options={"endpoints": ["gopher://x"], "anonymous": True})
+
+
+def test_credentials_of_the_environment_are_not_sent_to_any_host_that_a_url_names(monkeypatch):
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "acme")
+    monkeypatch.setenv("AZURE_STORAGE_TOKEN", "hush")
+    for uri in ["https://localhost:1/box/k", "https://acme.blob.evil.example/box/k"]:
+        with pytest.raises(forebay.InvalidConfigError, match="is not sent to https://") as caught:
+            forebay.stat(uri, options={"retries": 0})
+        assert "hush" not in str(caught.value)

@@ -1,89 +1,11 @@
 //! Every command on a service, against a real server, and copies between any two schemes.
 
-use forebay_io_testkit::servers::{Azurite, FastServer, S3Server};
+mod copies;
+mod service;
+
+use forebay_io_testkit::servers::Azurite;
 use serde_json::Value;
-use std::any::Any;
-use std::path::Path;
-use std::process::{Command, Output};
-
-/// Where a test may put its objects, and the environment that leads there.
-struct Service {
-    root: String,
-    environment: Vec<(String, String)>,
-    /// Servers and folders, while the test runs.
-    _kept: Vec<Box<dyn Any>>,
-}
-
-fn azure() -> Service {
-    let azurite = Azurite::shared().expect("Azurite starts");
-    let container = azurite.new_container().expect("a container");
-    Service {
-        root: format!("az://{container}"),
-        environment: vec![("AZURE_STORAGE_CONNECTION_STRING".to_owned(), azurite.connection_string())],
-        _kept: vec![Box::new(azurite)],
-    }
-}
-
-fn s3() -> Service {
-    let server = S3Server::start().expect("an S3 server starts");
-    Service {
-        root: format!("s3://{}/root", server.bucket()),
-        environment: keys_of_s3(server.endpoint()),
-        _kept: vec![Box::new(server)],
-    }
-}
-
-/// Copies ask whether a key that others begin with is an object itself. `S3Server` keeps objects as files,
-/// and fails at that where the key is one of its folders; this one keeps them in memory.
-fn s3_in_memory() -> Service {
-    let server = FastServer::start(1).expect("a server starts");
-    Service {
-        root: format!("s3://{}/root", server.bucket()),
-        environment: keys_of_s3(server.s3_endpoint()),
-        _kept: vec![Box::new(server)],
-    }
-}
-
-fn keys_of_s3(endpoint: String) -> Vec<(String, String)> {
-    let environment = [
-        ("AWS_ENDPOINT_URL", endpoint),
-        ("AWS_REGION", S3Server::REGION.to_owned()),
-        ("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY.to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY.to_owned()),
-    ];
-    environment.map(|(key, value)| (key.to_owned(), value)).into()
-}
-
-fn direct() -> Service {
-    let folder = tempfile::tempdir().expect("a folder");
-    Service {
-        root: format!("direct://{}", folder.path().display()),
-        environment: Vec::new(),
-        _kept: vec![Box::new(folder)],
-    }
-}
-
-impl Service {
-    fn run(&self, folder: &Path, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
-        command.args(arguments).current_dir(folder).env_clear();
-        command.envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.output().expect("the command runs")
-    }
-
-    /// Runs what must succeed; its lines.
-    fn json(&self, folder: &Path, arguments: &[&str]) -> Vec<Value> {
-        let output = self.run(folder, &[arguments, &["--json"]].concat());
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && errors.is_empty(), "{arguments:?}: {errors}");
-        let text = String::from_utf8(output.stdout).expect("text");
-        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
-    }
-}
-
-fn last(lines: &[Value]) -> &Value {
-    lines.last().expect("a line")
-}
+use service::{Service, azure, direct, last, s3};
 
 /// All that can be done with objects, and that each command takes the location.
 fn every_command_works(service: &Service) {
@@ -136,51 +58,6 @@ fn every_command_works_on_s3() {
 #[test]
 fn every_command_works_past_the_page_cache() {
     every_command_works(&direct());
-}
-
-/// Copies go to each in turn, verified, and what comes back is what was sent.
-fn copies_go_round(stations: Vec<Service>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let here = folder.path();
-    // Larger than one part of an upload and one request of a read.
-    let large: Vec<u8> = (0..20_000_003_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-    std::fs::create_dir(here.join("src")).expect("a folder");
-    std::fs::write(here.join("src/large"), &large).expect("a file");
-    std::fs::write(here.join("src/a b"), b"").expect("a file");
-    let mut from = "src".to_owned();
-    let places: Vec<_> =
-        stations.iter().enumerate().map(|(i, station)| format!("{}/{i}", station.root)).collect();
-    let everywhere = Service {
-        root: String::new(),
-        environment: stations.iter().flat_map(|station| station.environment.clone()).collect(),
-        _kept: stations.into_iter().map(|station| Box::new(station) as Box<dyn Any>).collect(),
-    };
-    // There and back, and once within the last.
-    let back = places.iter().rev().skip(1).map(|place| format!("{place}-back"));
-    let within = places.last().map(|place| format!("{place}-within"));
-    for to in places.clone().into_iter().chain(within).chain(back).chain(["back".to_owned()]) {
-        let lines = everywhere.json(here, &["cp", "-r", "--verify", &from, &to]);
-        let copied = (&last(&lines)["files"], &last(&lines)["bytes"]);
-        assert_eq!(copied, (&2.into(), &20_000_003.into()), "{from} {to}");
-        from = to;
-    }
-    assert!(std::fs::read(here.join("back/large")).expect("a file") == large);
-    assert!(std::fs::read(here.join("back/a b")).expect("a file").is_empty());
-}
-
-#[test]
-fn copies_go_between_files_and_azure() {
-    copies_go_round(vec![azure()]);
-}
-
-#[test]
-fn copies_go_between_s3_and_azure() {
-    copies_go_round(vec![s3_in_memory(), azure()]);
-}
-
-#[test]
-fn copies_go_between_s3_and_direct() {
-    copies_go_round(vec![s3_in_memory(), direct()]);
 }
 
 #[test]
@@ -238,4 +115,37 @@ fn streaming_works_on_azure() {
 #[test]
 fn streaming_works_on_s3() {
     streaming_works(&s3());
+}
+
+/// As the Azure portal shows it for a signature: with no name of an account but that in the endpoint.
+#[test]
+fn a_connection_string_of_a_signature_is_enough() {
+    let (service, folder) = (azure(), tempfile::tempdir().expect("a folder"));
+    let azurite = Azurite::shared().expect("Azurite starts");
+    let string = format!("BlobEndpoint={}/;SharedAccessSignature={}", azurite.endpoint(), azurite.sas());
+    let signed =
+        Service { environment: vec![("AZURE_STORAGE_CONNECTION_STRING".to_owned(), string)], ..service };
+    let object = format!("{}/one", signed.root);
+    std::fs::write(folder.path().join("file"), b"abc").expect("a file");
+    signed.json(folder.path(), &["cp", "file", &object]);
+    assert_eq!(signed.json(folder.path(), &["stat", &object])[0]["size"], 3);
+    let output = signed.run(folder.path(), &["stat", &object, "--store", "account_name=other"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("is for another"), "{said}");
+}
+
+#[test]
+fn credentials_of_the_environment_are_not_sent_to_any_host_that_a_url_names() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for credential in [("AZURE_STORAGE_TOKEN", "hush"), ("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=hush")] {
+        let account = ("AZURE_STORAGE_ACCOUNT", "acme");
+        let environment = [account, credential].map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let service = Service { root: String::new(), environment, _kept: Vec::new() };
+        for uri in ["https://localhost:1/box/k", "https://acme.blob.evil.example/box/k"] {
+            let output = service.run(folder.path(), &["stat", uri, "--store", "retries=0"]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{said}");
+            assert!(said.contains("is not sent to https://") && !said.contains("hush"), "{said}");
+        }
+    }
 }
