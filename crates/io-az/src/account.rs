@@ -132,8 +132,8 @@ impl Account {
 }
 
 /// The account that a host such as `acme.blob.core.windows.net` names. Its second place, at
-/// `acme-secondary.blob.…`, is the same account's; a zone may stand before `blob`. Any domain will do: whose it is,
-/// [`is_azure`] says.
+/// `acme-secondary.blob.…`, is the same account's; a zone may stand before `blob`. Any domain will do, whosever it
+/// is.
 pub fn account_of_host(host: &str) -> Option<&str> {
     let (account, rest) = host.split_once('.')?;
     let in_cloud = |rest: &str| rest.strip_prefix("blob.").is_some_and(|cloud| !cloud.is_empty());

@@ -2,7 +2,7 @@
 //!
 //! The object exists when the last request has succeeded, and not before. An upload that fails is taken back before
 //! the error is told, and one that is dropped by a task of its own, so that no parts stay behind that somebody pays
-//! for. Whoever ends the program waits for those tasks: [`Uploads`].
+//! for. Whoever ends the program waits for those tasks, with `Uploads`.
 
 use crate::backend::Shared;
 use crate::part::Again;
