@@ -49,7 +49,7 @@ fn samples_in_files_are_found_kept_and_read_and_a_changed_file_is_found_out() {
     }
     let open = || {
         let options =
-            DatasetOptions { format: Format::Jsonl, verify_samples: true, ..DatasetOptions::default() };
+            DatasetOptions { format: Format::Jsonl, verify_samples: Some(true), ..DatasetOptions::default() };
         runtime.block_on(Dataset::open(&*store, &at(&root), options)).unwrap()
     };
     assert!(matches!(open().indexed(), Indexed::Built(Some(_))));

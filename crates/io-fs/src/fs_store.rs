@@ -148,6 +148,7 @@ impl Store for FsStore {
         Capability {
             real_directories: true,
             listing_has_details: false,
+            details_with_names: false,
             conditional_put: true,
             delete_reports_missing: true,
             versions: true,

@@ -53,7 +53,7 @@ impl Stamp {
 pub fn version_of(stat: &Stat) -> Version {
     let mut text = String::with_capacity(80);
     write_version(stat, &mut text).expect("text takes what is written");
-    Version::new(text)
+    Version::of_a_copy(text)
 }
 
 /// Whether `stat` is of this version: without an allocation, because reads of samples inside shards ask

@@ -223,6 +223,7 @@ impl Store for ObjectBackend {
         Capability {
             real_directories: false,
             listing_has_details: false,
+            details_with_names: true,
             conditional_put: facts.conditional_put,
             delete_reports_missing: facts.delete_reports_missing,
             versions: true,

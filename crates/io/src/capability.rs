@@ -8,6 +8,9 @@ pub struct Capability {
     pub real_directories: bool,
     /// Listings carry size, time and version at no extra cost.
     pub listing_has_details: bool,
+    /// Details of a listing come in the answers that its names come in, if they are asked for. Where false, each
+    /// entry's cost a call.
+    pub details_with_names: bool,
     /// `put` with [`PutMode::Create`](crate::PutMode) refuses to replace, atomically.
     pub conditional_put: bool,
     /// Deleting what is not there is `NotFound` (where false, it succeeds).

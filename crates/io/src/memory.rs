@@ -122,6 +122,7 @@ impl Store for MemoryStore {
         Capability {
             real_directories: false,
             listing_has_details: true,
+            details_with_names: true,
             conditional_put: true,
             delete_reports_missing: true,
             versions: true,

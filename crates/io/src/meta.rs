@@ -7,17 +7,31 @@ use std::time::SystemTime;
 ///
 /// An ETag for an object store; device, inode, size and change time for a file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Version(Arc<str>);
+pub struct Version {
+    text: Arc<str>,
+    of_a_copy: bool,
+}
 
 impl Version {
-    /// Wraps a backend's own version text.
+    /// Wraps a backend's own version text, which everybody is told who asks for the object.
     pub fn new(text: impl Into<Arc<str>>) -> Self {
-        Version(text.into())
+        Version { text: text.into(), of_a_copy: false }
+    }
+
+    /// Wraps the text of a version that a copy with the same bytes does not share: of a file, which has another
+    /// inode and time on each machine.
+    pub fn of_a_copy(text: impl Into<Arc<str>>) -> Self {
+        Version { text: text.into(), of_a_copy: true }
     }
 
     /// The backend's text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// The backend's text, unless it is of one copy only: what may be compared between machines.
+    pub fn shared(&self) -> Option<&str> {
+        (!self.of_a_copy).then(|| self.as_str())
     }
 }
 

@@ -1,12 +1,15 @@
 //! What there is to load: samples with ids, in bytewise order of their names, then as they lie in them.
 
+mod fingerprint;
 mod largest;
 mod look;
+
+pub(crate) use fingerprint::with_versions;
 
 use crate::checksum::Check;
 use crate::damage::{self, Damage};
 use crate::dataset_options::DatasetOptions;
-use crate::fingerprint::{Fingerprint, hex};
+use crate::fingerprint::hex;
 use crate::format::build::{self, Meta};
 use crate::format::{Format, jsonl, npy::ArrayMeta, row_groups, webdataset};
 use crate::index::cache::{Build, Indexed, Keeper, There, unsaved};
@@ -58,8 +61,8 @@ enum Samples {
     Indexed,
 }
 
-/// Raised when a scanner finds other samples in the same bytes than before.
-const SCANNERS: u32 = 1;
+/// Raised when a scanner finds other samples in the same bytes than before, or their fingerprint is another one.
+const SCANNERS: u32 = 2;
 
 impl Dataset {
     /// Lists everything beneath `root` that `options` want; one object, one sample. Directories are
@@ -69,7 +72,7 @@ impl Dataset {
     /// As [`Store::list`]; `NotFound` if there is no sample.
     pub async fn list(store: &dyn Store, root: &Location, options: ListOptions) -> Result<Self> {
         let nothing = nothing_listed(root, &options);
-        let mut pages = store.list(root, options);
+        let mut pages = store.list(root, with_versions(store, options));
         let mut keys = KeyTableBuilder::default();
         while let Some(page) = pages.next().await {
             keys.add(&page?)?;
@@ -234,11 +237,10 @@ impl Dataset {
             Some(index) => OnceLock::from(hex(&index.about().fingerprint)),
             None => OnceLock::new(),
         };
-        let DatasetOptions { format, verify_samples: verify, .. } = options;
         Dataset {
             root: root.clone(),
-            format,
-            verify,
+            verify: options.verifies(),
+            format: options.format,
             objects,
             samples,
             index,
@@ -399,7 +401,7 @@ impl Dataset {
     }
 
     /// Whether `bytes`, which were read as sample `id`, are what they should be. The length that a manifest
-    /// promises is always looked at; checksums and structure if the dataset was opened with `verify_samples`.
+    /// promises is always looked at; checksums and structure if it [verifies](DatasetOptions::verifies).
     ///
     /// # Errors
     /// `Corrupt` naming the object, the offset and what was expected.
@@ -468,22 +470,6 @@ impl Dataset {
     fn has_no(&self, what: &str, format: &Format, which: &str) -> Error {
         let context = format!("samples of format={} have no {what}; those of {which} have", format.name());
         Error::new(Kind::Unsupported, Operation::Configure, context).at(&self.root)
-    }
-
-    /// A digest of what the ids mean: two datasets with the same fingerprint give the same id to the
-    /// same sample. Of listed files the names in their order; of shards also their sizes and where the
-    /// samples lie. Contents are not looked at. Computed when first asked for.
-    pub fn fingerprint(&self) -> &str {
-        self.fingerprint.get_or_init(|| {
-            let mut print = Fingerprint::default();
-            if let Objects::Listed(keys) = &self.objects {
-                for key in keys.iter() {
-                    print.add(&(key.len() as u16).to_le_bytes());
-                    print.add(key);
-                }
-            }
-            hex(&print.finish())
-        })
     }
 
     /// Resident bytes of the list of samples. What of an index stays in its file is not counted.

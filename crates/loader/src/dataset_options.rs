@@ -24,8 +24,8 @@ pub struct DatasetOptions {
     /// how many places of damage there may be. None where nobody said: raise, or what a loader's `on_error` says.
     pub on_damage: Option<OnError>,
     /// Whether samples are checked when they are read: against checksums of the format or the manifest, or
-    /// for being what the format says.
-    pub verify_samples: bool,
+    /// for being what the format says. None where nobody said: of TFRecords, as their own readers do.
+    pub verify_samples: Option<bool>,
 }
 
 impl Default for DatasetOptions {
@@ -38,7 +38,7 @@ impl Default for DatasetOptions {
             // A million samples of a large format, or a million names of a manifest.
             index_resident_bytes: 64 << 20,
             on_damage: None,
-            verify_samples: false,
+            verify_samples: None,
         }
     }
 }
@@ -100,7 +100,7 @@ pub const DATASET_OPTIONS: [DatasetOption; 11] = [
         name: "verify_samples",
         takes: "true|false",
         help: "Check samples when they are read: checksums of tfrecord and of manifests, structure of \
-               webdataset and jsonl",
+               webdataset and jsonl. Without a word of it only tfrecord is checked",
     },
     DatasetOption {
         name: "glob",
@@ -151,12 +151,10 @@ impl DatasetOptions {
         if let Some(bytes) = given.size("index_resident_bytes")? {
             options.index_resident_bytes = bytes;
         }
-        if options.format != Format::Raw {
-            let policy = given.text("on_damage")?;
-            let policy = policy.map(|text| text.parse::<OnError>()).transpose();
-            options.on_damage = policy.map_err(|error| error.context("on_damage"))?;
+        if options.format.may_be_damaged() {
+            options.on_damage = given.text("on_damage")?.map(|text| damage_policy(&text)).transpose()?;
         }
-        options.verify_samples = given.flag("verify_samples")?.unwrap_or(false);
+        options.verify_samples = given.flag("verify_samples")?;
         options.index = match given.text("index")?.as_deref() {
             None | Some("beside") => IndexPlace::Beside,
             Some("none") => IndexPlace::Nowhere,
@@ -168,6 +166,11 @@ impl DatasetOptions {
         given.all_used(&options)?;
         options.validate()?;
         Ok(options)
+    }
+
+    /// Whether samples are checked when they are read.
+    pub fn verifies(&self) -> bool {
+        self.verify_samples.unwrap_or(self.format == Format::TfRecord)
     }
 
     /// Checks what only makes sense together.
@@ -182,7 +185,7 @@ impl DatasetOptions {
             Format::Raw => self.manifest.is_some(),
             Format::Records { .. } | Format::Npy | Format::Npz { .. } | Format::Parquet => false,
         };
-        if self.verify_samples && !verifiable {
+        if self.verify_samples == Some(true) && !verifiable {
             return Err(Error::invalid(format!(
                 "verify_samples=true has nothing to check with format={} here: tfrecord, jsonl, webdataset without \
                  member, and raw with a manifest can be checked",
@@ -190,6 +193,16 @@ impl DatasetOptions {
             )));
         }
         Ok(())
+    }
+}
+
+/// What is written for `on_damage`. How many samples are lost at damage nobody knows, so there is no `substitute`.
+fn damage_policy(text: &str) -> Result<OnError> {
+    match text.parse() {
+        Ok(policy @ (OnError::Raise | OnError::Skip { .. })) => Ok(policy),
+        Ok(OnError::Substitute { .. }) | Err(_) => Err(Error::invalid(format!(
+            "on_damage must be one of raise, skip:QUOTA (places of damage, from 1), is {text:?}"
+        ))),
     }
 }
 
@@ -284,6 +297,15 @@ mod tests {
     }
 
     #[test]
+    fn only_tfrecords_are_checked_without_a_word() {
+        let verifies = |options| read(options).unwrap().verifies();
+        assert!(verifies(json!({"format": "tfrecord"})));
+        assert!(!verifies(json!({"format": "tfrecord", "verify_samples": false})));
+        assert!(!verifies(json!({"format": "jsonl"})));
+        assert!(verifies(json!({"format": "jsonl", "verify_samples": true})));
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (options, why) in [
             (json!({"format": "tar"}), "one of raw, records, webdataset"),
@@ -297,7 +319,16 @@ mod tests {
             (json!({"formt": "raw"}), "did you mean \"format\"?"),
             (json!({"verify_samples": true}), "nothing to check with format=raw"),
             (json!({"on_damage": "skip:3"}), "on_damage changes nothing with format=raw"),
-            (json!({"format": "npy", "on_damage": "skip"}), "on_damage: on_error must be one of"),
+            (json!({"format": "npy", "on_damage": "skip"}), "on_damage must be one of raise, skip:QUOTA"),
+            (json!({"format": "npy", "on_damage": "skip:0"}), "(places of damage, from 1), is \"skip:0\""),
+            (
+                json!({"format": "tfrecord", "on_damage": "substitute:1"}),
+                "on_damage must be one of raise, skip:QUOTA",
+            ),
+            (
+                json!({"format": "jsonl", "on_damage": "skip:3"}),
+                "on_damage changes nothing with format=jsonl",
+            ),
             (json!({"verify_samples": 1}), "true or false"),
             (json!({"format": "webdataset", "member": "JPG"}), "lower case"),
             (json!({"format": "jsonl", "index": "/x"}), "no folder here"),

@@ -13,6 +13,25 @@ use std::cmp::Ordering;
 pub(crate) struct KeyTable {
     keys: Vec<u8>,
     places: Vec<Place>,
+    versions: Versions,
+}
+
+/// A digest of the versions of all objects, in whatever order they come: the sum of the digests of each.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Versions(u128);
+
+impl Versions {
+    fn add(&mut self, key: &[u8], version: &str) {
+        let mut digest = blake3::Hasher::new();
+        digest.update(&(key.len() as u64).to_le_bytes()).update(key).update(version.as_bytes());
+        let mut first = [0; 16];
+        first.copy_from_slice(&digest.finalize().as_bytes()[..16]);
+        self.0 = self.0.wrapping_add(u128::from_le_bytes(first));
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        self.0.to_le_bytes()
+    }
 }
 
 /// Where a key stands in the arena: whether its object's size follows it in the uppermost bit, its offset in the
@@ -86,9 +105,14 @@ impl KeyTable {
         self.places.get(usize::try_from(index).ok()?)?.size(&self.keys)
     }
 
-    /// All keys in order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        self.places.iter().map(|place| place.of(&self.keys))
+    /// All keys in order, and the sizes that the listing said.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], Option<u64>)> {
+        self.places.iter().map(|place| (place.of(&self.keys), place.size(&self.keys)))
+    }
+
+    /// Of the objects, where the listing said versions that are the same for everybody.
+    pub(crate) fn versions(&self) -> Versions {
+        self.versions
     }
 
     /// Resident bytes.
@@ -112,6 +136,7 @@ pub(crate) struct KeyTableBuilder {
     common: Option<Vec<u8>>,
     /// Sorted; each less than half as long as the one before.
     runs: Vec<Vec<Item>>,
+    versions: Versions,
 }
 
 impl KeyTableBuilder {
@@ -131,6 +156,10 @@ impl KeyTableBuilder {
                 match &mut self.common {
                     Some(common) => common.truncate(shared(key, common)),
                     none => *none = Some(key.to_vec()),
+                }
+                let version = entry.meta.and_then(|meta| meta.version.as_ref()?.shared());
+                if let Some(version) = version {
+                    self.versions.add(key, version);
                 }
                 run.push(Item { head: 0, place: Place::put(&mut self.keys, key, entry.size) });
             }
@@ -172,7 +201,7 @@ impl KeyTableBuilder {
         let mut places = Vec::with_capacity(a.len() + b.len());
         merge(&self.keys, &a, &b, |item| places.push(item.place));
         self.keys.shrink_to_fit();
-        KeyTable { keys: self.keys, places }
+        KeyTable { keys: self.keys, places, versions: self.versions }
     }
 }
 
@@ -242,7 +271,7 @@ mod tests {
             let mut expected: Vec<_> = pages.concat();
             expected.sort();
             let table = table(&pages);
-            prop_assert_eq!(table.iter().collect::<Vec<_>>(), expected.iter().map(Vec::as_slice).collect::<Vec<_>>());
+            prop_assert_eq!(table.iter().map(|(key, _)| key).collect::<Vec<_>>(), expected.iter().map(Vec::as_slice).collect::<Vec<_>>());
             prop_assert_eq!(table.get(expected.len() as u64), None);
         }
     }
@@ -275,7 +304,7 @@ mod tests {
         page.push(&[b"ab1"], EntryKind::Object, None);
         let mut builder = KeyTableBuilder::default();
         builder.add(&page.take().unwrap()).unwrap();
-        assert_eq!(builder.finish().iter().collect::<Vec<_>>(), [b"ab1", b"ab2"]);
+        assert_eq!(builder.finish().iter().map(|(key, _)| key).collect::<Vec<_>>(), [b"ab1", b"ab2"]);
     }
 
     #[test]
@@ -283,5 +312,26 @@ mod tests {
         let keys: Vec<_> = (0..200_000).map(|i| format!("train/sample-{i:07}.bin").into_bytes()).collect();
         let table = table(&keys.chunks(60_000).map(<[_]>::to_vec).collect::<Vec<_>>());
         assert!(table.memory() <= 100 * table.len(), "{} bytes", table.memory());
+    }
+
+    #[test]
+    fn versions_that_everybody_sees_count_in_any_order() {
+        use forebay_io::{Meta, Version};
+        let of = |objects: &[(&str, Version)]| {
+            let mut builder = KeyTableBuilder::default();
+            let mut page = PageBuilder::new("mem://h/".parse().unwrap(), 100);
+            for (key, version) in objects {
+                let (kind, version) = (EntryKind::Object, Some(version.clone()));
+                let meta = Meta { kind, size: 1, modified: None, version };
+                page.push(&[key.as_bytes()], kind, Some(meta));
+            }
+            builder.add(&page.take().unwrap()).unwrap();
+            builder.finish().versions()
+        };
+        let (one, two) = (Version::new("1"), Version::new("2"));
+        let both = of(&[("a", one.clone()), ("b", two.clone())]);
+        assert_eq!(of(&[("b", two.clone()), ("a", one.clone())]), both);
+        assert_ne!(of(&[("a", two), ("b", one)]), both);
+        assert_eq!(of(&[("a", Version::of_a_copy("1"))]), Versions::default());
     }
 }

@@ -257,6 +257,7 @@ impl Loader {
         let Cursor { run, epoch, before, .. } = begun;
         let sampler = shared.sampler(dataset, epoch, &before);
         let batches = shared.batches_left(&sampler);
+        let over = shared.all_have(batches, &sampler, &before);
         let options = &shared.options;
         let size = options.batch_size as u64;
         // What was overtaken before comes first and in order, so that a state never has more gaps than one run
@@ -284,7 +285,7 @@ impl Loader {
             .sink(prefetch)
             .spawn(runtime)
             .assisting(hand);
-        if batches == 0 {
+        if over && batches == 0 {
             shared.cursor().end();
         }
         let total = Arc::new(OnceLock::from(batches));
@@ -403,8 +404,19 @@ impl Shared {
     }
 
     fn batches_left(&self, sampler: &Sampler) -> u64 {
+        self.batches_of(sampler.len())
+    }
+
+    fn batches_of(&self, samples: u64) -> u64 {
         let size = self.options.batch_size as u64;
-        if self.options.drop_last { sampler.len() / size } else { sampler.len().div_ceil(size) }
+        if self.options.drop_last { samples / size } else { samples.div_ceil(size) }
+    }
+
+    /// Whether with so many batches each rank has been given all of its own. While some still have one before them
+    /// the epoch is not over, also for those who have none: what they save has to say what is left of it. Of a rank
+    /// that goes on from its own state alone nobody knows what the others have.
+    fn all_have(&self, batches: u64, sampler: &Sampler, before: &Before) -> bool {
+        matches!(before, Before::Shared(_)) && batches == self.batches_of(sampler.longest())
     }
 
     /// The consumer was given a batch of this run.
@@ -420,7 +432,8 @@ impl Shared {
         }
         let over = match (&self.source, batch.mark()) {
             (Source::Dataset(dataset), _) => {
-                cursor.batches == self.batches_left(&self.sampler(dataset, cursor.epoch, &cursor.before))
+                let sampler = self.sampler(dataset, cursor.epoch, &cursor.before);
+                self.all_have(cursor.batches, &sampler, &cursor.before)
             }
             (Source::Listing(_), Some((mark, last))) => {
                 cursor.mark = mark.clone();

@@ -2,7 +2,9 @@
 
 use crate::LoaderOptions;
 use forebay_io::{Error, Result};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::fmt;
 
 /// How a file of options is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -38,10 +40,14 @@ impl OptionFormat {
     /// `InvalidConfig` saying where the text is not of this format, or is no table of names and values.
     pub fn read(self, text: &str) -> Result<Map<String, Value>> {
         let bad = |error: String| Error::invalid(format!("these are no options in {}: {error}", self.name()));
-        match self {
-            OptionFormat::Toml => toml::from_str(text).map_err(|e| bad(e.to_string())),
-            OptionFormat::Yaml => serde_saphyr::from_str(text).map_err(|e| bad(e.to_string())),
-            OptionFormat::Json => serde_json::from_str(text).map_err(|e| bad(e.to_string())),
+        let read: Written = match self {
+            OptionFormat::Toml => toml::from_str(text).map_err(|e| bad(e.to_string()))?,
+            OptionFormat::Yaml => serde_saphyr::from_str(text).map_err(|e| bad(e.to_string()))?,
+            OptionFormat::Json => serde_json::from_str(text).map_err(|e| bad(e.to_string()))?,
+        };
+        match read.0 {
+            Value::Object(map) => Ok(map),
+            other => Err(bad(format!("expected names and values, found {other}"))),
         }
     }
 
@@ -51,6 +57,80 @@ impl OptionFormat {
             OptionFormat::Yaml => "YAML",
             OptionFormat::Json => "JSON",
         }
+    }
+}
+
+/// A value as it is written. What [`Value`] itself would make something else of is refused: a number that is none
+/// would become null, which unsets an option, and of a name that is given twice one would win.
+struct Written(Value);
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reading).map(Written)
+    }
+}
+
+struct Reading;
+
+impl<'de> Visitor<'de> for Reading {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("names and values")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        match value.is_finite() {
+            true => Ok(value.into()),
+            false => Err(E::custom(format_args!("{value} is no number that an option can have"))),
+        }
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Written(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some((name, Written(value))) = map.next_entry::<String, Written>()? {
+            if values.contains_key(&name) {
+                return Err(A::Error::custom(format_args!("{name} is given twice")));
+            }
+            values.insert(name, value);
+        }
+        Ok(values.into())
     }
 }
 
@@ -103,9 +183,21 @@ mod tests {
 
     #[test]
     fn what_is_no_table_of_options_is_refused() {
-        for text in
-            ["[1, 2", "5", "batchsize: 3\n", "batchsize = 3\n", "{\"batchsize\": 3}", "seed: 1\nseed: 2\n"]
-        {
+        for text in [
+            "[1, 2",
+            "5",
+            "batchsize: 3\n",
+            "batchsize = 3\n",
+            "{\"batchsize\": 3}",
+            "seed: 1\nseed: 2\n",
+            "seed = 1\nseed = 2\n",
+            "{\"seed\": 1, \"seed\": 2}",
+            "deadline = nan\n",
+            "timeout = inf\n",
+            "deadline: .nan\n",
+            "timeout: -.inf\n",
+            "timeout: none\n",
+        ] {
             assert!(LoaderOptions::from_toml(text).is_err(), "{text}");
             assert!(LoaderOptions::from_yaml(text).is_err(), "{text}");
             assert!(LoaderOptions::from_json_text(text).is_err(), "{text}");

@@ -96,7 +96,7 @@ impl OptionInfo {
             OptionKind::Bool => "true or false".to_owned(),
             OptionKind::Choice(words) | OptionKind::Form(words) => format!("one of {}", words.join(", ")),
         };
-        if self.optional { valid + ", or none" } else { valid }
+        if self.optional { valid + ", or none (None in Python, null in a file)" } else { valid }
     }
 
     /// A value as it stands on a command line.
@@ -111,7 +111,11 @@ impl OptionInfo {
     pub(crate) fn set(&self, options: &mut LoaderOptions, value: &Value) -> Result<()> {
         let value = match (self.kind, value) {
             (OptionKind::Size { .. }, Value::String(text)) => {
-                Value::from(parse_size(text).map_err(|e| e.context(self.name))?)
+                let bytes = parse_size(text).map_err(|e| match text == UNSET {
+                    true => self.refuse(value),
+                    false => e.context(self.name),
+                });
+                Value::from(bytes?)
             }
             (_, value) => value.clone(),
         };
@@ -142,7 +146,10 @@ impl OptionInfo {
         Ok(match self.kind {
             _ if self.optional && text == UNSET => Value::Null,
             OptionKind::Integer { .. } => text.parse::<u64>().map_err(|_| bad())?.into(),
-            OptionKind::Seconds { .. } => text.parse::<f64>().map_err(|_| bad())?.into(),
+            // A number that is none has no form in JSON, where it would be null: unset.
+            OptionKind::Seconds { .. } => {
+                text.parse::<f64>().ok().filter(|n| n.is_finite()).ok_or_else(bad)?.into()
+            }
             OptionKind::Bool => text.parse::<bool>().map_err(|_| bad())?.into(),
             OptionKind::Size { .. } | OptionKind::Choice(_) | OptionKind::Form(_) => text.into(),
         })
@@ -247,6 +254,8 @@ mod tests {
             options.set(option.name, &value).unwrap();
             options.set_text(option.name, "none").unwrap();
             assert_eq!(options, LoaderOptions::default(), "{}", option.name);
+            let text = options.set(option.name, &json!("none")).unwrap_err().to_string();
+            assert!(text.contains("null in a file"), "{text}");
         }
         assert!(set("batch_size", json!(null)).is_err());
     }
@@ -332,6 +341,11 @@ mod tests {
         ] {
             let text = set(name, value.clone()).unwrap_err().to_string();
             assert!(text.starts_with(name), "{text}");
+        }
+        for (name, text) in [("deadline", "nan"), ("timeout", "inf"), ("timeout", "-inf"), ("timeout", "NaN")]
+        {
+            let error = LoaderOptions::default().set_text(name, text).unwrap_err().to_string();
+            assert!(error.starts_with(name) && error.contains(text), "{error}");
         }
         assert_eq!(
             set("batch_size", json!(-1)).unwrap_err().to_string(),

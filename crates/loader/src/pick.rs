@@ -8,6 +8,8 @@ impl Loader {
     /// disturbed, and no state remembers it. Its bytes count against a `max_bytes_in_flight` of their own:
     /// an epoch whose batches wait for the caller of this could otherwise keep it waiting for ever. Under a
     /// [`MemoryCap`](forebay_io::MemoryCap) they have a minimum of their own there, from the first call on.
+    /// `on_error` and `timeout` are an epoch's: here a sample that cannot be had is an error, and a `deadline` is
+    /// the limit.
     ///
     /// # Errors
     /// `InvalidRange` for an id that the dataset does not have; else as a batch of an epoch.

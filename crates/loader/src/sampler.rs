@@ -62,6 +62,11 @@ impl Sampler {
         self.end.saturating_sub(self.rank).div_ceil(self.world)
     }
 
+    /// How many samples are left for the rank that has most of them: the first.
+    pub(crate) fn longest(&self) -> u64 {
+        self.end.div_ceil(self.world)
+    }
+
     /// Whether none is left for this rank.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -437,3 +437,50 @@ proptest! {
         prop_assert_eq!(seen, (0..n).collect::<Vec<_>>());
     }
 }
+
+/// 200 samples, 3 ranks, batches of 33: rank 2 has two batches, the others a third one of one sample.
+#[test]
+fn a_rank_that_is_through_before_others_says_what_they_have_left() {
+    let runtime = runtime();
+    let data = runtime.block_on(data(200));
+    let options = |shard_rank, loading_mode| LoaderOptions {
+        batch_size: 33,
+        shard_rank,
+        shard_world_size: 3,
+        loading_mode,
+        num_workers: 2,
+        prefetch: 2,
+        ..LoaderOptions::default()
+    };
+    for mode in [LoadingMode::Ordered, LoadingMode::Completion] {
+        let mut seen = Vec::new();
+        let states: Vec<State> = (0..3)
+            .map(|rank| {
+                let loader = loader(&data, options(rank, mode));
+                let mut epoch = loader.start(runtime.handle()).unwrap();
+                seen.extend(take(&mut epoch, 2));
+                loader.state()
+            })
+            .collect();
+        assert!(states.iter().all(|state| state.epoch() == 0), "{mode:?}");
+        // Each from its own, all from those of all; in order also all from any one.
+        let mut ways: Vec<Vec<Vec<State>>> = vec![vec![states.clone(); 3]];
+        ways.push(states.iter().map(|state| vec![state.clone()]).collect());
+        if mode == LoadingMode::Ordered {
+            ways.extend(states.iter().map(|state| vec![vec![state.clone()]; 3]));
+        }
+        for way in ways {
+            let mut all = seen.clone();
+            for (rank, states) in way.iter().enumerate() {
+                let loader = loader(&data, options(rank, mode));
+                loader.load_states(states).unwrap();
+                let mut epoch = loader.start(runtime.handle()).unwrap();
+                assert_eq!(epoch.progress().epoch, 0, "{mode:?}");
+                all.extend(take(&mut epoch, usize::MAX));
+                assert_eq!(loader.state().epoch(), 1);
+            }
+            all.sort_unstable();
+            assert_eq!(all, (0..200).collect::<Vec<_>>(), "{mode:?}");
+        }
+    }
+}

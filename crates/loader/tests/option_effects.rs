@@ -225,12 +225,17 @@ const EFFECTS: &[Effect] = &[
         let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported);
     }),
-    ("cache_policy", |_| {
-        let mode = |options| Scene::options(options).unwrap().page_cache_mode;
-        assert_eq!(
-            mode(json!({ "cache_policy": "random" })),
-            mode(json!({ "page_cache_mode": "fadvise_random" }))
-        );
+    ("cache_policy", |scene| {
+        // As with page_cache_mode.
+        for policy in ["sequential", "random", "direct"] {
+            let loader = scene.loader(json!({ "cache_policy": policy })).unwrap();
+            let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
+            assert_eq!(error.kind(), Kind::Unsupported);
+            assert!(error.to_string().contains("page_cache_mode="), "{error}");
+        }
+        assert_eq!(scene.ids(json!({ "cache_policy": "default" })).len(), 64);
+        let advised = json!({ "reader_mode": "mmap", "cache_policy": "random" });
+        assert_eq!(mappings(advised), (3, 3));
     }),
     ("persistent_workers", |scene| {
         let memory = |persistent| {

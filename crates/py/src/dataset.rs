@@ -161,10 +161,13 @@ impl Asked {
     /// Lists it. What a loader's `on_error` says goes for damage too, where nothing else was said of it.
     pub(crate) fn list(mut self, py: Python<'_>, on_error: Option<loader::OnError>) -> PyResult<Dataset> {
         let (mut made, process) = (self.made(py)?, process::current()?);
-        if let (None, Some(on_error), true) = (made.on_damage, on_error, made.format != loader::Format::Raw) {
+        if let (None, Some(on_error), true) = (made.on_damage, on_error, made.format.may_be_damaged()) {
             made.on_damage = Some(on_error);
-            // It is the dataset's own from now on, also where it is pickled.
-            self.options.dataset.insert("on_damage".to_owned(), on_error.to_string().into());
+            // It is the dataset's own from now on, also where it is pickled. (Where others stood in for samples there
+            // is no damage: it would have been raised.)
+            if let loader::OnError::Skip { .. } = on_error {
+                self.options.dataset.insert("on_damage".to_owned(), on_error.to_string().into());
+            }
         }
         let store = self.store(py, process.stores().clone())?;
         let inner = match &self.source {

@@ -189,7 +189,8 @@ impl Loader {
         }
     }
 
-    /// Reads the samples of these ids, in this order, as one batch, beside any epoch.
+    /// Reads the samples of these ids, in this order, as one batch, beside any epoch. Of the options `on_error` and
+    /// `timeout` are an epoch's: here a sample that cannot be had raises, and `deadline` is the limit.
     fn read<'py>(&self, py: Python<'py>, ids: Vec<u64>) -> PyResult<Bound<'py, Batch>> {
         let live = self.live(py)?;
         let batch = wait::until_ok(py, process::current()?, live.loader.read(&ids))?;

@@ -98,7 +98,7 @@ fn set(given: &Value) -> Result<()> {
 /// each if they are forked, and none otherwise.
 #[pyfunction]
 pub(crate) fn set_memory_cap(cap: &Bound<'_, PyAny>) -> PyResult<()> {
-    set(&value::from_python(cap)?).map_err(|error| errors::raise(cap.py(), &error))
+    set(&value::from_python("cap", cap)?).map_err(|error| errors::raise(cap.py(), &error))
 }
 
 /// The memory cap of this process' loaders, as a dict of bytes: `cap`, `guaranteed` (the largest batches of all

@@ -88,7 +88,13 @@ impl Settings {
         let read = match uri.cast::<PyString>().map(|text| text.to_str()) {
             Ok(Ok(text)) => self.read(text, &base),
             // A path object, or a file name that is not UTF-8 as `os.listdir` gives it.
-            _ => Location::from_path(&base.join(uri.extract::<PathBuf>()?)),
+            _ => {
+                let path = uri.extract::<PathBuf>().map_err(|_| {
+                    let kind = uri.get_type();
+                    PyTypeError::new_err(format!("a location must be str or os.PathLike, is {kind}"))
+                })?;
+                Location::from_path(&base.join(path))
+            }
         };
         read.map_err(|error| errors::raise(uri.py(), &error))
     }

@@ -141,13 +141,15 @@ def test_tfrecords_and_their_checksums(root):
     payloads = [bytes([i]) * (i * 31) for i in range(9)]
     (root / "a").write_bytes(tfrecord(payloads[:5]))
     (root / "b").write_bytes(tfrecord(payloads[5:]))
-    assert read(forebay.create_dataset(root, {"verify_samples": True}, format="tfrecord")) == payloads
+    assert read(forebay.create_dataset(root, format="tfrecord")) == payloads
     broken = bytearray((root / "b").read_bytes())
     broken[20] ^= 1
     (root / "b").write_bytes(broken)
-    dataset = forebay.create_dataset(root, {"verify_samples": True}, format="tfrecord")
+    dataset = forebay.create_dataset(root, format="tfrecord")
     with pytest.raises(forebay.CorruptError, match="/b: at offset 12, sample 5: expected crc32c"):
         read(dataset)
+    unchecked = forebay.create_dataset(root, {"verify_samples": False}, format="tfrecord")
+    assert sum(a != b for a, b in zip(read(unchecked), payloads)) == 1
 
 
 def test_lines_and_records(root):
@@ -193,7 +195,7 @@ def test_damage_is_set_aside_within_a_quota(root):
     with pytest.raises(forebay.CorruptError, match="at offset 16: 3 bytes are left"):
         forebay.create_dataset(root, records)
     with pytest.raises(forebay.CorruptError, match="no others can stand in"):
-        forebay.create_dataset(root, {**records, "on_damage": "substitute:1"})
+        forebay.create_async_loader(root, {"on_error": "substitute:1"}, storage_options=records)
     with pytest.raises(ValueError, match="on_damage changes nothing with format=raw"):
         forebay.create_dataset(root, {"on_damage": "skip:1"})
     for loader in [
@@ -268,3 +270,37 @@ def test_options_that_change_nothing_are_refused(root):
         batch.members(0)
     with pytest.raises(IndexError):
         batch.row_group_file(1)
+
+
+def test_a_table_without_rows_is_no_sample(root):
+    table = pyarrow.table({"a": pyarrow.array([1, 2], pyarrow.int64())})
+    pyarrow.parquet.write_table(table.slice(0, 0), root / "a.parquet")
+    pyarrow.parquet.write_table(table, root / "b.parquet")
+    assert len(forebay.create_dataset(root, {"index": "none"}, format="parquet")) == 1
+
+
+@pytest.mark.parametrize("length", [514, 600, 1024, 1537, 1600, 2048])
+def test_an_archive_that_is_cut_off_is_damage(root, length):
+    whole = io.BytesIO()
+    with tarfile.open(fileobj=whole, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for name in ("a.x", "b.x", "b.cls"):
+            info = tarfile.TarInfo(name)
+            info.size = 2
+            tar.addfile(info, io.BytesIO(b"ab"))
+    (root / "a.tar").write_bytes(whole.getvalue()[:length])
+    with pytest.raises(forebay.CorruptError, match="a.tar: at offset"):
+        forebay.create_dataset(root, {"index": "none"}, format="webdataset")
+    (root / "b.tar").write_bytes(whole.getvalue())
+    dataset = forebay.create_dataset(root, {"index": "none", "on_damage": "skip:1"}, format="webdataset")
+    assert len(dataset.damage) == 1 and dataset.damage[0]["location"].endswith("a.tar")
+
+
+def test_a_policy_for_damage_is_refused_where_it_can_do_nothing(root):
+    (root / "a.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(forebay.InvalidConfigError, match="raise, skip:QUOTA"):
+        forebay.create_dataset(root, {"on_damage": "substitute:1"}, format="tfrecord")
+    with pytest.raises(forebay.InvalidConfigError, match="on_damage changes nothing with format=jsonl"):
+        forebay.create_dataset(root, {"on_damage": "skip:1"}, format="jsonl")
+    storage = {"format": "records", "record_bytes": 3}
+    loader = forebay.create_async_loader(root, {"on_error": "substitute:1"}, storage_options=storage)
+    assert len(pickle.loads(pickle.dumps(loader.dataset))) == 1

@@ -174,3 +174,45 @@ def test_dict_and_object_mean_the_same(folder):
     root = folder([1])
     given = forebay.create_async_loader(root, PLAIN).options
     assert given == forebay.create_async_loader(root, given).options == LoaderOptions(**PLAIN)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_none_does_not_pass_for_nothing_said(folder, tmp_path, number):
+    for name in ("deadline", "timeout"):
+        with pytest.raises(forebay.InvalidConfigError, match=f"{name} must be a finite number"):
+            LoaderOptions(**{name: number})
+    with pytest.raises(forebay.InvalidConfigError, match="sampling_rate must be a finite number"):
+        forebay.create_async_loader(folder([1]), enable_metrics={"sampling_rate": number})
+    with pytest.raises(forebay.InvalidConfigError, match="deadline must be a finite number"):
+        LoaderOptions().replace(deadline=number)
+    dotted = str(number).replace("inf", ".inf").replace("nan", ".nan")
+    for name, text in [("o.toml", f"timeout = {number}\n"), ("o.yaml", f"timeout: {dotted}\n")]:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(forebay.InvalidConfigError, match="no number|non-finite"):
+            LoaderOptions.from_file(tmp_path / name)
+
+
+def test_a_name_that_is_given_twice_is_refused(tmp_path):
+    (tmp_path / "o.json").write_text('{"seed": 1, "seed": 2}')
+    with pytest.raises(forebay.InvalidConfigError, match="seed is given twice"):
+        LoaderOptions.from_file(tmp_path / "o.json")
+
+
+def test_scalars_of_numpy_are_what_they_say():
+    import numpy
+
+    options = LoaderOptions(shuffle=numpy.bool_(True), timeout=numpy.float32(2.5), seed=numpy.uint64(7))
+    assert (options.shuffle, options.timeout, options.seed) == (True, 2.5, 7)
+    with pytest.raises(forebay.InvalidConfigError, match="timeout must be a finite number"):
+        LoaderOptions(timeout=numpy.float64("nan"))
+
+
+def test_nothing_is_written_as_python_writes_it():
+    with pytest.raises(forebay.InvalidConfigError, match="None in Python"):
+        LoaderOptions(timeout="none")
+
+
+@pytest.mark.parametrize("uri", [None, b"bytes", 5])
+def test_a_location_is_text_or_a_path(uri):
+    with pytest.raises(TypeError, match="a location must be str or os.PathLike, is .*" + type(uri).__name__):
+        forebay.create_dataset(uri)

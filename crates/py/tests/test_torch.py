@@ -325,3 +325,61 @@ def test_workers_tell_their_parent_what_they_counted(torch, faces, folder, how):
         snapshot = dataset.snapshot()
         assert snapshot["req_bytes_hist"] == wanted, "bucket by bucket what one process counts"
         assert snapshot["backend_counters"]["gets"] == 60
+
+
+def test_a_loader_takes_what_its_dataset_says_or_refuses_it(torch, faces, folder):
+    root = folder([64] * 8)
+    for make in (faces.MapDataset, faces.IterableDataset):
+        with pytest.raises(forebay.InvalidConfigError, match="collate_fn"):
+            faces.DataLoader(make(root, transform=number), batch_size=2)
+    dataset = faces.IterableDataset(root, {"shuffle": True})
+    dataset.set_epoch(3)
+    loader = faces.DataLoader(dataset)
+    assert loader.epoch == 3
+    assert numbers(loader) == [number(sample) for sample in dataset]
+    state = faces.IterableDataset(root, {"shuffle": True}).state_dict()
+    dataset.load_state_dict(state)
+    with pytest.raises(forebay.InvalidConfigError, match="load_state_dict"):
+        faces.DataLoader(dataset)
+
+
+def test_an_argument_that_is_given_wins_whatever_it_is(torch, faces, folder):
+    root = folder([64] * 8)
+    with pytest.raises(forebay.InvalidConfigError, match="batch_size=None"):
+        faces.DataLoader(root, batch_size=None)
+    for options in ({"loading_mode": "completion"}, LoaderOptions(loading_mode="completion")):
+        assert faces.DataLoader(root, options=options).options.loading_mode == "completion"
+        assert faces.DataLoader(root, options=options, in_order=True).options.loading_mode == "ordered"
+    assert faces.DataLoader(root, options={"timeout": 5}).options.timeout == 5
+    assert faces.DataLoader(root, timeout=0, options={"timeout": 5}).options.timeout is None
+    assert faces.DataLoader(root, in_order=True, options={"loading_mode": "streaming"}).options.loading_mode == "streaming"
+    with pytest.raises(forebay.InvalidConfigError, match="timeout must be a finite number"):
+        faces.DataLoader(root, timeout=float("nan"))
+
+
+def test_a_map_dataset_refuses_what_it_cannot_do(torch, faces, folder):
+    root = folder([64] * 8)
+    for options, why in [
+        ({"shuffle": True}, "sampler"),
+        ({"random_index_mode": "uniform"}, "sampler"),
+        ({"loading_mode": "completion"}, "sampler"),
+        ({"shard_world_size": 2}, "DistributedSampler"),
+        ({"drop_last": True}, "torch.utils.data.DataLoader"),
+        ({"batch_size": 4}, "torch.utils.data.DataLoader"),
+        ({"timeout": 5}, "torch.utils.data.DataLoader"),
+        ({"on_error": "skip:30"}, "catch the error"),
+        ({"on_error": "substitute:3"}, "catch the error"),
+    ]:
+        with pytest.raises(forebay.InvalidConfigError, match=why):
+            faces.MapDataset(root, options)
+    dataset = faces.MapDataset(root, {"retries": 3, "deadline": 60, "target_request_bytes": 4096, "seed": 3})
+    assert number(dataset[torch.tensor(1)]) == 1
+    with pytest.raises(TypeError):
+        dataset[1.5]
+
+
+def test_single_samples_are_not_collated(faces, folder):
+    root = folder([64] * 8)
+    with pytest.raises(forebay.InvalidConfigError, match="batches=True"):
+        faces.IterableDataset(root, {"collate": "stack"})
+    assert len(list(faces.IterableDataset(root, {"collate": "stack", "batch_size": 4}, batches=True))) == 2

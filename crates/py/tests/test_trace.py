@@ -418,3 +418,14 @@ print(samples, trace.result["records"], trace.result["dropped"], trace.result["f
     info = forebay.trace.info(path)
     assert not info["complete"] and info["dropped"] == int(dropped)
     assert sum(info["summary"]["operations"].values()) == int(records)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["start", "stop", "time_scale", "max_submit_error", "max_drift", "max_gap_distance", "max_size_distance"]
+    + ["max_envelope_deviation"],
+)
+def test_a_number_that_is_none_is_refused(epoch, name):
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(forebay.InvalidConfigError, match=f"{name} must be a finite number"):
+            forebay.trace.replay(epoch, **{name: number})

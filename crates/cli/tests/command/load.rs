@@ -171,6 +171,12 @@ fn options_are_the_loaders_own() {
     let text = place.fails(2, &["load", "set", "--batchsize", "3"]);
     assert!(text.contains("--batch-size"), "{text}");
     assert!(place.fails(2, &["load", "set", "--batch-size", "0"]).contains("from 1 to"));
+    for (flag, value) in [("--deadline", "nan"), ("--timeout", "inf")] {
+        let text = place.fails(2, &["load", "set", flag, value]);
+        assert!(text.contains("a number above 0") && text.contains(value), "{text}");
+    }
+    place.write("options.toml", "deadline = nan\n");
+    assert!(place.fails(2, &["load", "set", "--options-file=options.toml"]).contains("no number"));
     assert!(place.fails(2, &["load", "set", "--page-cache-mode", "dontneed"]).contains("dont_need"));
     let text = place.fails(2, &["load", "set", "--shard-rank", "3"]);
     assert!(text.contains("shard_world_size"), "{text}");

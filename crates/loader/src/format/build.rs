@@ -13,7 +13,7 @@ use crate::index::known::{Known, Place};
 use crate::index::{About, Column, Index, IndexWriter, Row, Sink};
 use crate::shard::Shard;
 use crate::strides::Stride;
-use forebay_io::{Budget, Error, Kind, Location, Operation, Pool, Result, Retry, Store};
+use forebay_io::{Budget, Error, Kind, Location, Operation, Pool, Result, Retry, Store, Version};
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -59,6 +59,9 @@ pub(crate) async fn build(
         print.add(&(shard.key().len() as u64).to_le_bytes());
         print.add(shard.key());
         print.add(&shard.size.to_le_bytes());
+        let version = shard.version.as_ref().and_then(Version::shared).unwrap_or_default();
+        print.add(&(version.len() as u64).to_le_bytes());
+        print.add(version.as_bytes());
     }
     let meta = match format {
         Format::Records { .. } | Format::Npy | Format::Npz { .. } => {
@@ -249,7 +252,9 @@ async fn write(writer: &mut IndexWriter, print: &mut Fingerprint, object: u32, f
     writer.sample(Row { object, offset: range.start, len: Some(range.end - range.start) }).await?;
     // A format has these for every sample or for none.
     if let Some(check) = check {
-        writer.add(Column::Checks, &check.to_bytes()).await?;
+        let check = check.to_bytes();
+        print.add(&check);
+        writer.add(Column::Checks, &check).await?;
     }
     if !extra.is_empty() {
         writer.add(Column::Extras, &extra).await?;

@@ -73,6 +73,11 @@ impl Format {
         }
     }
 
+    /// Whether damage can make samples impossible to find. An object is there or not, and any bytes have lines.
+    pub fn may_be_damaged(&self) -> bool {
+        !matches!(self, Format::Raw | Format::Jsonl)
+    }
+
     /// Checks what the type does not.
     ///
     /// # Errors

@@ -18,10 +18,11 @@ const MAGIC: &[u8; 4] = b"PAR1";
 /// Bytes at the end: the footer's length and the magic.
 const TAIL: u64 = 8;
 
-/// Finds every row group.
+/// Finds every row group that has rows: what writers put into a file of none is no sample.
 pub(crate) async fn scan(shard: &mut ShardBytes<'_>, finds: &mut Finds) -> Result<()> {
     let (metadata, body) = metadata(shard).await?;
-    for (number, group) in metadata.row_groups().iter().enumerate() {
+    let groups = metadata.row_groups().iter().enumerate();
+    for (number, group) in groups.filter(|(_, group)| group.num_rows() > 0) {
         let range = span(group, &body)
             .map_err(|why| shard.corrupt(body.end, format!("row group {number}: {why}")))?;
         let extra = footer(&metadata, group, range.start)
@@ -62,9 +63,13 @@ pub(crate) fn span(group: &RowGroupMetaData, body: &Range<u64>) -> Result<Range<
             return Err("a column in another file, which cannot be read".to_owned());
         }
         // The crate's own way to ask panics where these make no sense.
-        let page = column.data_page_offset();
-        let first = column.dictionary_page_offset().map_or(page, |dictionary| dictionary.min(page));
-        let range = u64::try_from(first).ok().zip(u64::try_from(column.compressed_size()).ok());
+        let pages = [column.dictionary_page_offset(), Some(column.data_page_offset())];
+        let first = pages.into_iter().flatten().filter(|&at| is_there(at)).min();
+        if first.is_none() && column.compressed_size() == 0 {
+            continue;
+        }
+        let first = first.and_then(|first| u64::try_from(first).ok());
+        let range = first.zip(u64::try_from(column.compressed_size()).ok());
         let range = range.and_then(|(first, len)| Some(first..first.checked_add(len)?));
         let range = range.filter(|range| range.start >= body.start && range.end <= body.end);
         let range = range.ok_or("expected its columns between the beginning and the footer of the file")?;
@@ -76,6 +81,11 @@ pub(crate) fn span(group: &RowGroupMetaData, body: &Range<u64>) -> Result<Range<
     span.ok_or_else(|| "expected a column".to_owned())
 }
 
+/// Whether a page is at this offset: 0 is where the magic is, and how writers say that there is none.
+fn is_there(at: i64) -> bool {
+    at > 0
+}
+
 /// A footer for a file in which the row group alone follows the magic.
 pub(crate) fn footer(
     metadata: &ParquetMetaData,
@@ -83,13 +93,14 @@ pub(crate) fn footer(
     begin: u64,
 ) -> Result<Vec<u8>, ParquetError> {
     let shift = begin as i64 - MAGIC.len() as i64;
+    let shifted = |at: i64| if is_there(at) { at - shift } else { at };
     let columns = group.columns().iter().map(|column| {
         let moved = column
             .clone()
             .into_builder()
-            .set_data_page_offset(column.data_page_offset() - shift)
-            .set_dictionary_page_offset(column.dictionary_page_offset().map(|at| at - shift))
-            .set_index_page_offset(column.index_page_offset().map(|at| at - shift))
+            .set_data_page_offset(shifted(column.data_page_offset()))
+            .set_dictionary_page_offset(column.dictionary_page_offset().map(shifted))
+            .set_index_page_offset(column.index_page_offset().map(shifted))
             // These lie elsewhere in the file and are not needed to read all of a row group.
             .set_bloom_filter_offset(None)
             .set_bloom_filter_length(None)

@@ -48,6 +48,7 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
     let mut at = 0;
     // Where the extensions of the header to come begin.
     let mut extended = None;
+    let mut ended = false;
     while at < shard.size() {
         let step = walk.step(shard.bytes(at, BLOCK, "a tar header").await?);
         let data = at + BLOCK;
@@ -58,7 +59,7 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
         }
         let len = match step.map_err(|why| shard.corrupt(at, why))? {
             Step::End => {
-                the_rest_is_empty(shard, at).await?;
+                ended = true;
                 break;
             }
             Step::Extension { kind, len } => {
@@ -110,11 +111,24 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
         let next = padded(len).and_then(|len| data.checked_add(len));
         at = next.ok_or_else(|| shard.corrupt(at, format!("an entry of {len} bytes")))?;
     }
-    match group {
-        Some(done) => done.hand_on(shard, member, finds).await,
-        None => Ok(()),
+    // What is cut off in the middle of a file's last block may be cut off in the middle of a sample.
+    if at > shard.size() {
+        let why = format!("expected {at} bytes, padding included, found {}", shard.size());
+        return Err(shard.corrupt(shard.size(), why));
+    }
+    if let Some(done) = group {
+        done.hand_on(shard, member, finds).await?;
+    }
+    match ended {
+        true => the_rest_is_empty(shard, at).await,
+        false => Err(shard.corrupt(at, NO_END)),
     }
 }
+
+/// The last sample is kept: it may be whole.
+const NO_END: &str = "expected a block of zeros, the end of a tar archive: more may be cut off, even of the last sample; \
+                      some writers leave it out: if that is so here, on_damage=skip:QUOTA accepts each such archive, or \
+                      write them anew";
 
 impl Group {
     /// A sample without its member is lost alone: where the next one begins is known.

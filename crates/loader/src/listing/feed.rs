@@ -111,10 +111,10 @@ impl Feed {
                 Piece::Page(page) => {
                     let entry = page.entry(at).filter(|entry| entry.kind == EntryKind::Object);
                     if let Some(entry) = entry {
-                        self.running.key(entry.key);
+                        let version = entry.meta.and_then(|meta| meta.version.as_ref()?.shared());
+                        self.running.object(entry.key, entry.size, version);
                         self.compare()?;
-                        let size = entry.meta.map(|meta| meta.size);
-                        self.places.push(entry.key, || Found::whole(entry.location(), size));
+                        self.places.push(entry.key, || Found::whole(entry.location(), entry.size));
                     }
                 }
                 Piece::Entries(entries) => {

@@ -30,9 +30,11 @@ impl Running {
         self.entries
     }
 
-    /// A key of a listing.
-    pub(crate) fn key(&mut self, key: &[u8]) {
+    /// An object of a listing, with the size and the version that it says.
+    pub(crate) fn object(&mut self, key: &[u8], size: Option<u64>, version: Option<&str>) {
         self.part(key);
+        self.piece.extend(size.unwrap_or(u64::MAX).to_le_bytes());
+        self.part(version.unwrap_or_default().as_bytes());
         self.next();
     }
 
@@ -82,7 +84,7 @@ mod tests {
 
     fn of(keys: &[&str]) -> Mark {
         let mut running = Running::default();
-        keys.iter().for_each(|key| running.key(key.as_bytes()));
+        keys.iter().for_each(|key| running.object(key.as_bytes(), Some(1), None));
         running.mark()
     }
 
@@ -92,13 +94,23 @@ mod tests {
         assert_ne!(of(&["a", "b"]), of(&["b", "a"]));
         assert_ne!(of(&["ab", "c"]), of(&["a", "bc"]));
         assert_eq!((of(&[]).entries, of(&["a"]).entries), (0, 1));
+        let objects =
+            [(None, None), (Some(1), None), (Some(2), None), (Some(1), Some("e")), (Some(1), Some("f"))];
+        let marks: std::collections::BTreeSet<_> = objects
+            .map(|(size, version)| {
+                let mut running = Running::default();
+                running.object(b"a", size, version);
+                running.mark().digest
+            })
+            .into();
+        assert_eq!(marks.len(), 5, "an object that was replaced is another one");
     }
 
     #[test]
     fn a_mark_does_not_depend_on_the_marks_before() {
         let mut running = Running::default();
         for i in 0..3000 {
-            running.key(format!("sample-{i}").as_bytes());
+            running.object(format!("sample-{i}").as_bytes(), Some(1), None);
             running.mark();
         }
         let keys: Vec<_> = (0..3000).map(|i| format!("sample-{i}")).collect();

@@ -14,7 +14,7 @@ pub(crate) use feed::{Assigned, From, Origin, batches};
 pub(crate) use found::Found;
 pub(crate) use mark::Mark;
 
-use crate::dataset::nothing_listed;
+use crate::dataset::{nothing_listed, with_versions};
 use crate::format::shard_bytes::{LONGEST, ShardBytes};
 use crate::manifest::{Entries, Entry};
 use crate::shard::Shard;
@@ -73,11 +73,12 @@ impl Listing {
     pub fn new(root: &Location, options: DatasetOptions) -> Result<Self> {
         options.validate()?;
         raw(&options)?;
+        let verify = options.verifies();
         let names = match options.manifest {
             Some(kind) => Names::Manifest(kind),
             None => Names::Beneath(options.list),
         };
-        Ok(Listing { root: root.clone(), names, verify: options.verify_samples })
+        Ok(Listing { root: root.clone(), names, verify })
     }
 
     /// These objects, in this order.
@@ -93,7 +94,7 @@ impl Listing {
         let Some(root) = uris.first().cloned() else {
             return Err(Error::invalid("a list of locations is empty; name at least one"));
         };
-        Ok(Listing { root, names: Names::Given(uris.into()), verify: options.verify_samples })
+        Ok(Listing { root, names: Names::Given(uris.into()), verify: options.verifies() })
     }
 
     /// What is listed: a prefix, a manifest, or the first of a list of locations.
@@ -139,7 +140,7 @@ impl Listing {
     async fn walk(&self, store: &dyn Store, send: &mut mpsc::Sender<Piece>) -> Result<()> {
         match &self.names {
             Names::Beneath(options) => {
-                let mut pages = store.list(&self.root, options.clone());
+                let mut pages = store.list(&self.root, with_versions(store, options.clone()));
                 while let Some(page) = pages.next().await.transpose()? {
                     if send.send(Piece::Page(page)).await.is_err() {
                         break;

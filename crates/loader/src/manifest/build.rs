@@ -99,8 +99,11 @@ pub(crate) async fn build(
             print.add(&object.to_le_bytes());
             print.add(&offset.to_le_bytes());
             print.add(&len.unwrap_or(u64::MAX).to_le_bytes());
+            let check = check.to_bytes();
+            print.add(&(check.len() as u64).to_le_bytes());
+            print.add(&check);
             writer.sample(Row { object, offset, len }).await?;
-            writer.add(Column::Checks, &check.to_bytes()).await?;
+            writer.add(Column::Checks, &check).await?;
         }
     }
     let roots = roots.iter().map(Location::to_string).collect();

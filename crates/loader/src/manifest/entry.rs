@@ -90,9 +90,9 @@ impl Fields {
             return Ok(());
         }
         match field {
-            Field::Uri => self.uri = Some(text.to_owned()),
-            Field::Checksum => self.checksum = Some(text.to_owned()),
-            Field::Blake3 => self.checksum = Some(format!("blake3:{text}")),
+            Field::Uri => once(&mut self.uri, text.to_owned(), "uri (or key)")?,
+            Field::Checksum => once(&mut self.checksum, text.to_owned(), "checksum (or blake3)")?,
+            Field::Blake3 => once(&mut self.checksum, format!("blake3:{text}"), "checksum (or blake3)")?,
             Field::Offset | Field::Length => {
                 let number =
                     text.parse().map_err(|_| format!("expected a number of bytes, found {text:?}"))?;
@@ -105,8 +105,8 @@ impl Fields {
     /// Sets a field from a number.
     pub(crate) fn set_number(&mut self, field: Field, number: u64) -> Result<(), String> {
         match field {
-            Field::Offset => self.offset = Some(number),
-            Field::Length => self.length = Some(number),
+            Field::Offset => once(&mut self.offset, number, "offset")?,
+            Field::Length => once(&mut self.length, number, "length (or size)")?,
             Field::Uri | Field::Checksum | Field::Blake3 => {
                 return Err(format!("expected a text, found the number {number}"));
             }
@@ -132,6 +132,19 @@ impl Fields {
                 Ok(Entry { location, offset: Some(offset), len, check: Check { len: None, sum } })
             }
             (None, len) => Ok(Entry { location, offset: None, len, check: Check { len, sum } }),
+        }
+    }
+}
+
+/// Sets a field that was not set before, unless to the same.
+fn once<T: PartialEq + std::fmt::Debug>(field: &mut Option<T>, value: T, name: &str) -> Result<(), String> {
+    match field {
+        Some(before) if *before != value => {
+            Err(format!("{name} is given twice, as {before:?} and {value:?}"))
+        }
+        _ => {
+            *field = Some(value);
+            Ok(())
         }
     }
 }

@@ -103,6 +103,8 @@ impl<'de> Visitor<'de> for Fielded<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
         let mut fields = Fields::default();
         let (mut header, mut root, mut files) = (false, None, None);
+        // A header has names of its own; whether it is one, its field `format` says.
+        let mut slip = None;
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             match &*name {
                 "format" => {
@@ -112,14 +114,18 @@ impl<'de> Visitor<'de> for Fielded<'_> {
                 // Of a header; an entry may have such fields of its own.
                 "root" => root = map.next_value::<serde_json::Value>()?.as_str().map(str::to_owned),
                 "files" => files = map.next_value::<serde_json::Value>()?.as_u64(),
-                name => match self.names.field(name).map_err(A::Error::custom)? {
-                    None => drop(map.next_value::<IgnoredAny>()?),
-                    Some(field @ (Field::Offset | Field::Length)) => {
+                name => match self.names.field(name) {
+                    Err(why) => {
+                        slip.get_or_insert(why);
+                        map.next_value::<IgnoredAny>()?;
+                    }
+                    Ok(None) => drop(map.next_value::<IgnoredAny>()?),
+                    Ok(Some(field @ (Field::Offset | Field::Length))) => {
                         if let Some(number) = map.next_value::<Option<u64>>()? {
                             fields.set_number(field, number).map_err(A::Error::custom)?;
                         }
                     }
-                    Some(field) => {
+                    Ok(Some(field)) => {
                         if let Some(text) = map.next_value::<Option<Cow<'de, str>>>()? {
                             fields.set_text(field, &text).map_err(A::Error::custom)?;
                         }
@@ -127,6 +133,10 @@ impl<'de> Visitor<'de> for Fielded<'_> {
                 },
             }
         }
-        Ok(if header { Line::Header { root, files } } else { Line::Entry(fields) })
+        match (header, slip) {
+            (true, _) => Ok(Line::Header { root, files }),
+            (false, Some(why)) => Err(A::Error::custom(why)),
+            (false, None) => Ok(Line::Entry(fields)),
+        }
     }
 }

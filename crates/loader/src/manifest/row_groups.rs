@@ -66,6 +66,10 @@ impl Reader {
             }
             let Some((metadata, body)) = &self.footer else { return Ok(None) };
             let Some(group) = metadata.row_groups().get(self.next) else { return Ok(None) };
+            if group.num_rows() == 0 {
+                self.next += 1;
+                continue;
+            }
             let span = span(group, body).map_err(|why| shard.corrupt(body.end, why))?;
             let own = footer(metadata, group, span.start);
             let bytes = shard.bytes(span.start, span.end - span.start, "a row group").await?.to_vec();

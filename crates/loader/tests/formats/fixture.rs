@@ -24,18 +24,22 @@ pub(crate) async fn store(objects: &[(&str, Vec<u8>)]) -> Arc<MemoryStore> {
 
 /// Every sample by its id, read by a shuffled loader.
 pub(crate) fn load(runtime: &Runtime, store: Arc<dyn Store>, dataset: Dataset) -> Vec<Vec<u8>> {
+    read(runtime, store, dataset).unwrap()
+}
+
+fn read(runtime: &Runtime, store: Arc<dyn Store>, dataset: Dataset) -> Result<Vec<Vec<u8>>> {
     let options =
         LoaderOptions { batch_size: 3, num_workers: 2, shuffle: true, seed: 5, ..LoaderOptions::default() };
     let mut samples = vec![Vec::new(); dataset.len() as usize];
     let loader = Loader::new(store, Arc::new(dataset), options).unwrap();
     let mut epoch = loader.start(runtime.handle()).unwrap();
     while let Some(batch) = epoch.next_blocking() {
-        let batch = batch.unwrap();
+        let batch = batch?;
         for (i, &id) in batch.ids().iter().enumerate() {
             samples[id as usize] = batch.sample(i).to_vec();
         }
     }
-    samples
+    Ok(samples)
 }
 
 /// Options that keep no index.
@@ -48,5 +52,5 @@ pub(crate) fn samples(format: Format, shard: Vec<u8>) -> Result<Vec<Vec<u8>>> {
     let runtime = runtime();
     let store = runtime.block_on(store(&[("a", shard)]));
     let dataset = runtime.block_on(Dataset::open(&*store, &root(), of(format)))?;
-    Ok(load(&runtime, store, dataset))
+    read(&runtime, store, dataset)
 }

@@ -24,7 +24,7 @@ fn compressed_files_are_refused() {
 fn a_line_that_is_no_json_is_named_if_that_is_asked_for() {
     let runtime = runtime();
     let store = runtime.block_on(store(&[("a", b"{\"a\":1}\n{\"a\":\n".to_vec())]));
-    let options = DatasetOptions { verify_samples: true, ..of(Format::Jsonl) };
+    let options = DatasetOptions { verify_samples: Some(true), ..of(Format::Jsonl) };
     let dataset = runtime.block_on(Dataset::open(&*store, &root(), options)).unwrap();
     dataset.check(0, b"{\"a\":1}").unwrap();
     let error = dataset.check(1, b"{\"a\":").unwrap_err();

@@ -3,6 +3,7 @@
 mod any_bytes;
 mod arrays;
 mod damage;
+mod fingerprints;
 mod fixture;
 mod index;
 mod lines;

@@ -86,7 +86,7 @@ fn promised_lengths_are_always_checked_and_checksums_when_asked_for() {
     let error = dataset.check(0, &[1; 9]).unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
     assert!(error.to_string().contains("shards/a: at offset 0, sample 0: expected 10 bytes, found 9"));
-    let options = DatasetOptions { verify_samples: true, ..options(ManifestKind::Jsonl) };
+    let options = DatasetOptions { verify_samples: Some(true), ..options(ManifestKind::Jsonl) };
     let dataset = runtime.block_on(Dataset::open(&*store, &root().join(b"list"), options)).unwrap();
     dataset.check(0, &[1; 10]).unwrap();
     assert!(
@@ -121,4 +121,36 @@ fn a_manifest_may_name_shards() {
     let dataset = runtime.block_on(Dataset::of_uris(&*store, &uris, DatasetOptions::default())).unwrap();
     assert_eq!(load(&runtime, store.clone(), dataset), [shard(1), shard(3)]);
     assert!(runtime.block_on(Dataset::of_uris(&*store, &[], DatasetOptions::default())).is_err());
+}
+
+/// Its first line has names of its own, some of them near to those of entries.
+#[test]
+fn a_header_has_names_of_its_own() {
+    let header =
+        r#"{"format":"forebay-manifest","version":1,"root":"mem://set/shards","files":2,"sizes":"fixed:10"}"#;
+    let text = format!("{header}\n{{\"key\":\"a\",\"size\":10}}\n{{\"key\":\"d/b\",\"size\":20}}\n");
+    let (store, dataset) = with(ManifestKind::Jsonl, text).unwrap();
+    assert_eq!(load(&runtime(), store, dataset), [vec![1; 10], vec![2; 20]]);
+    let entry = with(ManifestKind::Jsonl, "{\"key\":\"a\",\"sizes\":10}").unwrap_err();
+    assert!(entry.contains("unknown field \"sizes\"; did you mean \"size\"?"), "{entry}");
+}
+
+#[test]
+fn a_field_that_is_given_twice_is_refused_unless_it_says_the_same() {
+    for (kind, text) in [
+        (ManifestKind::Csv, "uri,uri\na,d/b\n"),
+        (ManifestKind::Jsonl, r#"{"uri":"a","key":"d/b"}"#),
+        (ManifestKind::Jsonl, r#"{"uri":"a","length":10,"size":11}"#),
+    ] {
+        let why = with(kind, text).unwrap_err();
+        assert!(why.contains("is given twice"), "{why}");
+    }
+    with(ManifestKind::Jsonl, r#"{"uri":"a","length":10,"size":10}"#).unwrap();
+}
+
+#[test]
+fn a_row_group_of_a_manifest_may_be_empty() {
+    let rows = vec![(0, "a".to_owned())];
+    let (_, dataset) = with(ManifestKind::Parquet, row_groups::file(&[vec![], rows])).unwrap();
+    assert_eq!(dataset.len(), 1);
 }

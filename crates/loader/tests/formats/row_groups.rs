@@ -5,6 +5,7 @@ use bytes::Bytes;
 use forebay_io::Kind;
 use forebay_loader::{Dataset, Format};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::{ParquetMetaDataReader, ParquetMetaDataWriter};
 use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::writer::SerializedFileWriter;
@@ -78,4 +79,37 @@ fn what_is_no_parquet_is_named() {
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.to_string().contains(why), "{error}");
     }
+}
+
+/// As PyArrow writes a table without rows: one row group, without pages.
+fn without_rows() -> Vec<u8> {
+    let bytes = file(&[vec![]]);
+    let footer =
+        bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into().unwrap()) as usize;
+    let metadata = ParquetMetaDataReader::decode_metadata(&bytes[footer..bytes.len() - 8]).unwrap();
+    let mut metadata = metadata.into_builder();
+    let groups = metadata.take_row_groups().into_iter().map(|group| {
+        let columns = group.columns().iter().map(|column| {
+            let column = column.clone().into_builder().set_data_page_offset(0).set_total_compressed_size(0);
+            column.build().unwrap()
+        });
+        group.clone().into_builder().set_column_metadata(columns.collect()).build().unwrap()
+    });
+    let metadata = metadata.set_row_groups(groups.collect()).build();
+    let mut out = b"PAR1".to_vec();
+    let mut footer = Vec::new();
+    ParquetMetaDataWriter::new(&mut footer, &metadata).finish().unwrap();
+    out.extend(footer);
+    out
+}
+
+#[test]
+fn a_row_group_without_rows_is_no_sample() {
+    let runtime = runtime();
+    let rows = file(&[vec![], vec![(1, "a".to_owned())]]);
+    let store = runtime.block_on(store(&[("a.parquet", without_rows()), ("b.parquet", rows)]));
+    let dataset = runtime.block_on(Dataset::open(&*store, &root(), of(Format::Parquet))).unwrap();
+    assert_eq!((dataset.len(), dataset.objects()), (1, 2));
+    let error = samples(Format::Parquet, without_rows()).unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound, "{error}");
 }

@@ -2,7 +2,7 @@
 
 use crate::fixture::{load, of, root, runtime, samples, store};
 use forebay_io::{Kind, Location};
-use forebay_loader::{Dataset, DatasetOptions, Format};
+use forebay_loader::{Dataset, DatasetOptions, Format, OnError};
 use proptest::prelude::*;
 
 pub(crate) fn archive(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
@@ -114,7 +114,7 @@ fn damage_is_named_by_offset() {
 fn structure_is_checked_when_that_is_asked_for() {
     let runtime = runtime();
     let store = runtime.block_on(store(&[("a", archive(&[("a.x", vec![1; 10])]))]));
-    let options = DatasetOptions { verify_samples: true, ..of(WHOLE) };
+    let options = DatasetOptions { verify_samples: Some(true), ..of(WHOLE) };
     let dataset = runtime.block_on(Dataset::open(&*store, &root(), options)).unwrap();
     assert!(dataset.check(0, &[1; 522]).unwrap_err().to_string().contains("expected a tar header"));
     let elsewhere: Location = "mem://set/shards/a".parse().unwrap();
@@ -139,5 +139,39 @@ proptest! {
         }
         let files: Vec<_> = files.iter().map(|(name, content)| (&name[..], content.clone())).collect();
         prop_assert_eq!(members(archive(&files)), expected);
+    }
+}
+
+#[test]
+fn an_archive_that_is_cut_off_is_damage_wherever_that_is() {
+    let whole = archive(&[("a.x", vec![1; 2]), ("a.y", vec![2; 600]), ("b.x", vec![3; 1])]);
+    // A header and a block, a header and two, a header and a block; then the end.
+    assert_eq!(whole.len(), 512 * 9);
+    for len in (0..=512 * 7).step_by(128).chain([514, 600, 1537, 1600, 3583]) {
+        let cut = whole[..len].to_vec();
+        let error = samples(WHOLE, cut).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt, "{len}: {error}");
+    }
+    // One block of zeros says it as well as two.
+    for len in [512 * 8, 512 * 9] {
+        assert_eq!(samples(WHOLE, whole[..len].to_vec()).unwrap().len(), 2, "{len}");
+    }
+    let text = samples(WHOLE, whole[..512 * 7].to_vec()).unwrap_err().to_string();
+    assert!(text.contains("at offset 3584: ") && text.contains("on_damage=skip:QUOTA accepts"), "{text}");
+}
+
+/// Some writers leave out the end of an archive, so what may be whole is kept; what cannot be whole is not.
+#[test]
+fn an_archive_without_an_end_is_taken_where_damage_is_tolerated() {
+    let whole = archive(&[("a.x", vec![1; 2]), ("b.x", vec![3; 1])]);
+    let runtime = runtime();
+    let open = |len: usize| {
+        let store = runtime.block_on(store(&[("a", whole[..len].to_vec()), ("b", whole.clone())]));
+        let options = DatasetOptions { on_damage: Some(OnError::Skip { quota: 1 }), ..of(WHOLE) };
+        runtime.block_on(Dataset::open(&*store, &root(), options)).unwrap()
+    };
+    for (len, left) in [(2048, 4), (2047, 3), (1537, 3), (1024, 3), (600, 2)] {
+        let dataset = open(len);
+        assert_eq!((dataset.len(), dataset.damage().len()), (left, 1), "{len}");
     }
 }

@@ -11,6 +11,7 @@ then read disjoint shards.
 """
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,16 @@ from .metrics import Spool, merge
 __all__ = ["DataLoader", "IterableDataset", "MapDataset"]
 
 
+class _Ungiven:
+    """The default of an argument for which None, or what PyTorch has for a default, is worth saying."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+_UNGIVEN: Any = _Ungiven()
+
+
 def _refuse(name: str, value: object, why: str) -> InvalidConfigError:
     return InvalidConfigError(f"{name}={value!r} cannot be honoured: {why}")
 
@@ -45,7 +56,9 @@ class DataLoader(HandingLoader):
 
     `dataset` is a path, a URI, a `forebay.Dataset`, or one of the datasets of this module. An argument that
     is given wins over the same in `options`; what neither says is as in PyTorch (batches of one sample) or,
-    where PyTorch has no such thing, the default of `LoaderOptions`.
+    where PyTorch has no such thing, the default of `LoaderOptions`. Of a dataset of this module its source, its
+    options and the epoch that was set are taken; one with a `transform` or a loaded state is refused, because both
+    are its own.
 
     `num_workers` counts batches that are read at the same time, by threads; 0 leaves it to Forebay.
     `in_order=False` is `loading_mode="completion"`. A `generator` gives its initial seed.
@@ -54,7 +67,7 @@ class DataLoader(HandingLoader):
     def __init__(
         self,
         dataset: "Source | IterableDataset | MapDataset",
-        batch_size: int | None = None,
+        batch_size: int = _UNGIVEN,
         shuffle: bool | None = None,
         sampler: None = None,
         batch_sampler: None = None,
@@ -62,7 +75,7 @@ class DataLoader(HandingLoader):
         collate_fn: Callable[[list[torch.Tensor]], Any] | None = None,
         pin_memory: bool | str | None = None,
         drop_last: bool | None = None,
-        timeout: float = 0,
+        timeout: float = _UNGIVEN,
         worker_init_fn: None = None,
         multiprocessing_context: None = None,
         generator: torch.Generator | None = None,
@@ -70,7 +83,7 @@ class DataLoader(HandingLoader):
         prefetch_factor: int | None = None,
         persistent_workers: bool | None = None,
         pin_memory_device: str = "",
-        in_order: bool = True,
+        in_order: bool = _UNGIVEN,
         device: torch.device | str | None = None,
         options: Options = None,
         with_ids: bool = False,
@@ -93,7 +106,19 @@ class DataLoader(HandingLoader):
         for name, value in given.items():
             if value is not None:
                 raise _refuse(name, value, why_not[name])
+        if batch_size is None:
+            why = "batches are what is read; for single samples give a forebay.torch.IterableDataset to "
+            raise _refuse("batch_size", None, why + "torch.utils.data.DataLoader")
+        epoch = 0
         if isinstance(dataset, (IterableDataset, MapDataset)):
+            if dataset.transform is not None:
+                why = "batches are handed over whole; give a collate_fn that does it, or give the dataset to "
+                raise _refuse("transform", dataset.transform, why + "torch.utils.data.DataLoader")
+            if isinstance(dataset, IterableDataset):
+                if dataset._state is not None:
+                    why = "a state was loaded into it, which is in its own samples; give it a new dataset, and the "
+                    raise _refuse("dataset", dataset, why + "state of a DataLoader to its load_state_dict")
+                epoch = dataset._set[1].item()
             if options is None:
                 options = dataset.options
             dataset = dataset.source
@@ -104,7 +129,7 @@ class DataLoader(HandingLoader):
             )
 
         changes: dict[str, Any] = {}
-        if batch_size is not None:
+        if batch_size is not _UNGIVEN:
             changes["batch_size"] = batch_size
         elif options is None or (not isinstance(options, LoaderOptions) and "batch_size" not in options):
             changes["batch_size"] = 1
@@ -116,20 +141,23 @@ class DataLoader(HandingLoader):
             changes["pin_memory"] = pin_memory
         if drop_last is not None:
             changes["drop_last"] = drop_last
-        if timeout:
-            changes["timeout"] = timeout
+        if timeout is not _UNGIVEN:
+            # 0 is PyTorch's word for no limit.
+            changes["timeout"] = None if timeout == 0 else timeout
         if generator is not None:
             changes["seed"] = generator.initial_seed() % 2**64
         if prefetch_factor is not None:
             changes["prefetch"] = prefetch_factor * max(1, num_workers)
         if persistent_workers is not None:
             changes["persistent_workers"] = persistent_workers
-        if not in_order:
+        if in_order is not _UNGIVEN and not in_order:
             changes["loading_mode"] = "completion"
         if isinstance(options, LoaderOptions):
             wanted = options.replace(**changes)
         else:
             wanted = LoaderOptions(**{**(options or {}), **changes})
+        if in_order is not _UNGIVEN and in_order and wanted.loading_mode == "completion":
+            wanted = wanted.replace(loading_mode="ordered")
 
         self.device = None if device is None else torch.device(device)
         self.pin_memory = _pins(wanted, pin_memory_device)
@@ -139,6 +167,8 @@ class DataLoader(HandingLoader):
         self.collate_fn = collate_fn
         self.wanted = wanted
         super().__init__(dataset, wanted.replace(pin_memory=False, non_blocking=False), with_ids=with_ids, enable_metrics=enable_metrics)
+        if epoch:
+            self.set_epoch(epoch)
 
     @property
     def options(self) -> LoaderOptions:
@@ -229,6 +259,8 @@ class IterableDataset(torch.utils.data.IterableDataset):
         transform: Callable[[Any], Any] | None = None,
     ) -> None:
         self.options = read_options(options)
+        if not batches and self.options.collate != "auto":
+            raise _refuse("collate", self.options.collate, "samples are handed over one by one; give batches=True")
         # A listing that goes on while it is loaded is each process's own.
         known = isinstance(source, Dataset) or self.options.loading_mode == "streaming"
         self.source = source if known else create_dataset(source)
@@ -430,17 +462,50 @@ def _samples(batch: Batch) -> Iterator[torch.Tensor]:
     return (whole[start : start + length] for start, length in zip(batch.offsets, batch.lengths))
 
 
+_DEFAULTS = LoaderOptions()
+
+# What reading samples by their numbers has no use for, and why.
+_NOT_BY_NUMBER = {
+    (
+        "shuffle",
+        "shuffle_window",
+        "random_index_mode",
+        "loading_mode",
+    ): "which sample comes when is the sampler's of torch.utils.data.DataLoader; give that one, or use a "
+    "forebay.torch.IterableDataset or DataLoader",
+    (
+        "shard_rank",
+        "shard_world_size",
+        "shard_remainder",
+    ): "ranks are torch.utils.data.DistributedSampler's; give that one, or use a forebay.torch.IterableDataset",
+    ("batch_size", "drop_last", "collate", "timeout"): "batches are torch.utils.data.DataLoader's; give it there",
+    (
+        "num_workers",
+        "prefetch",
+        "persistent_workers",
+    ): "what is asked for together is read at once, and nothing ahead; give torch.utils.data.DataLoader its own",
+    ("on_error",): "a sampler that asks for a sample must get that one, and no other or none; catch the error, or use "
+    "a forebay.torch.IterableDataset",
+}
+
+
 class MapDataset(torch.utils.data.Dataset):
     """Samples by number for `torch.utils.data.DataLoader`, one tensor of uint8 each: `shuffle`, samplers and
     batch samplers are PyTorch's. The samples of a batch are read together.
 
-    `transform` is called with each sample. Of the options, those count that say how a sample is read.
+    `transform` is called with each sample. Options say how a sample is read; those of an order, of ranks and of
+    losses are refused, because samplers say which sample is wanted, and it is that or an error.
     """
 
     def __init__(
         self, source: Source, options: Options = None, *, transform: Callable[[torch.Tensor], Any] | None = None
     ) -> None:
         self.options = read_options(options)
+        for names, why in _NOT_BY_NUMBER.items():
+            for name in names:
+                value = getattr(self.options, name)
+                if value != getattr(_DEFAULTS, name):
+                    raise _refuse(name, value, why)
         self.source = source if isinstance(source, Dataset) else create_dataset(source)
         self.transform = transform
         self._loader = create_async_loader(self.source, self.options)
@@ -464,10 +529,10 @@ class MapDataset(torch.utils.data.Dataset):
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
         total = len(self)
         ids = []
-        for index in indices:
+        for index in map(operator.index, indices):
             if not -total <= index < total:
                 raise IndexError(f"sample {index} of a dataset of {total}")
-            ids.append(int(index) % total)
+            ids.append(index % total)
         samples = _samples(self._loader.read(ids))
         if torch.utils.data.get_worker_info() is not None:
             self._spool.follow(self._loader)
