@@ -2,16 +2,17 @@
 //! left behind. Here because it needs the loader, a real store and faults together.
 
 use forebay_io::layer::{RetryPolicy, Retrying};
-use forebay_io::{Kind, ListOptions, Location, Store};
-use forebay_io_open::StoreOptions;
+use forebay_io::{Kind, ListOptions, Location, PutOptions, Store};
+use forebay_io_open::{StoreOptions, Surroundings};
+use forebay_io_testkit::servers::S3Server;
 use forebay_io_testkit::{Fault, FaultRates, FaultStore};
-use forebay_loader::{Dataset, Epoch, Loader, LoaderOptions};
+use forebay_loader::{Dataset, DatasetOptions, Epoch, Format, Loader, LoaderOptions};
 use forebay_metrics::{Counter, MetricsCollector};
 use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -321,4 +322,41 @@ fn corruption_is_seen_by_whoever_compares() {
         let wrong = batch.sample(i).iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!((batch.sample(i).len(), wrong), (expected.len(), 1), "one byte is wrong, no more");
     }
+}
+
+/// Its listings say no versions.
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn a_shard_on_s3_that_was_replaced_since_it_was_looked_at_is_an_error() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let server = S3Server::start().unwrap();
+    let root: Location = format!("s3://{}/shards", server.bucket()).parse().unwrap();
+    let endpoint = server.endpoint();
+    let keys = [
+        ("endpoint", endpoint.as_str()),
+        ("region", S3Server::REGION),
+        ("access_key_id", S3Server::ACCESS_KEY),
+        ("secret_access_key", S3Server::SECRET_KEY),
+    ];
+    let around = Surroundings::new(Vec::new(), SystemTime::now);
+    let options = StoreOptions::parse(keys).unwrap().with_surroundings(around);
+    let store = forebay_io_open::open(&root, &options).unwrap();
+    let put = |byte: u8| {
+        let (at, bytes) = (root.join(b"a"), [byte; 64].repeat(4));
+        runtime.block_on(store.put(&at, bytes.into(), PutOptions::default())).unwrap();
+    };
+    put(b'1');
+    let options = DatasetOptions {
+        format: Format::Records { record_bytes: 64, header_bytes: 0 },
+        ..DatasetOptions::default()
+    };
+    let dataset = Arc::new(runtime.block_on(Dataset::open(&*store, &root, options)).unwrap());
+    let load = || {
+        let options = LoaderOptions { batch_size: 2, ..LoaderOptions::default() };
+        let loader = Loader::new(store.clone(), dataset.clone(), options).unwrap();
+        loader.start(runtime.handle()).unwrap().next_blocking().unwrap()
+    };
+    assert_eq!(load().unwrap().sample(1), [b'1'; 64]);
+    put(b'2');
+    assert_eq!(load().unwrap_err().kind(), Kind::Precondition);
 }

@@ -18,7 +18,7 @@ pub(crate) struct Shard {
     modified: Option<i128>,
 }
 
-/// How many objects are asked for their size at the same time, where the listing does not say it.
+/// How many objects are asked for their size and version at the same time, where the listing does not say them.
 const STATS_AT_ONCE: usize = 32;
 
 impl Shard {
@@ -73,14 +73,18 @@ impl Shard {
     /// # Errors
     /// As [`Store::list`] and [`Store::stat`].
     pub(crate) async fn list(store: &dyn Store, root: &Location, options: ListOptions) -> Result<Vec<Self>> {
+        // Where a listing does not say the version, the object itself may.
+        let versions = store.capability().versions;
         let mut pages = store.list(root, ListOptions { details: true, ..options });
         let mut found = Vec::new();
         let mut bare = Vec::new();
         while let Some(page) = pages.next().await {
             for entry in page?.iter().filter(|entry| entry.kind == EntryKind::Object) {
                 match entry.meta {
-                    Some(meta) => found.push(Shard::new(entry.location(), entry.key.len(), meta)),
-                    None => bare.push(entry.key.to_vec()),
+                    Some(meta) if meta.version.is_some() || !versions => {
+                        found.push(Shard::new(entry.location(), entry.key.len(), meta))
+                    }
+                    _ => bare.push(entry.key.to_vec()),
                 }
             }
         }
