@@ -6,8 +6,8 @@ use crate::options::DirectOptions;
 use crate::put::DirectDraft;
 use crate::shared::{Shared, check_policy, request_bytes};
 use forebay_io::{
-    Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, Place, PutOptions,
-    ReadOptions, Result, Served, Store,
+    Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Operation, Page, PageCacheMode, Place,
+    PutOptions, ReadOptions, Result, Served, Store,
 };
 use forebay_io_fs::posix::{self, Gathered};
 use forebay_io_fs::{FsOptions, FsStore};
@@ -94,7 +94,11 @@ impl DirectStore {
 
 impl Store for DirectStore {
     fn capability(&self) -> Capability {
-        Capability { mappings: false, ..self.names.capability() }
+        let page_cache: &[PageCacheMode] = match self.shared.options.direct_io {
+            true => &[PageCacheMode::Default, PageCacheMode::DirectIO],
+            false => &[PageCacheMode::Default],
+        };
+        Capability { mappings: false, page_cache, ..self.names.capability() }
     }
 
     fn get<'a>(

@@ -237,29 +237,3 @@ pub(crate) fn fill(
         }
     }
 }
-
-/// Fills several buffers, one after another, from one stretch of the file. With `cached`, from what is in
-/// the page cache: false if not all of it is there.
-pub(crate) fn fill_scattered(
-    fd: BorrowedFd<'_>,
-    mut bufs: &mut [IoSliceMut<'_>],
-    mut offset: u64,
-    cached: bool,
-) -> Result<bool, Errno> {
-    let mut left: usize = bufs.iter().map(|buf| buf.len()).sum();
-    let flags = if cached { ReadWriteFlags::NOWAIT } else { ReadWriteFlags::empty() };
-    while left > 0 {
-        match preadv2(fd, bufs, offset, flags) {
-            Ok(read) if read > 0 => {
-                left -= read;
-                offset += read as u64;
-                IoSliceMut::advance_slices(&mut bufs, read);
-            }
-            Ok(_) => return Ok(false),
-            Err(_) if cached => return Ok(false),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(true)
-}

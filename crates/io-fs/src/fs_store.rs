@@ -153,9 +153,16 @@ impl Store for FsStore {
             delete_reports_missing: true,
             versions: true,
             native_batch: true,
+            coalesces: false,
             delete_batch: 1,
             ordered_listing: false,
             mappings: true,
+            page_cache: &[
+                PageCacheMode::Default,
+                PageCacheMode::FadviseSequential,
+                PageCacheMode::FadviseRandom,
+                PageCacheMode::DontNeed,
+            ],
             byte_keys: true,
         }
     }

@@ -16,17 +16,16 @@ use crate::file::{self, Beyond, Filled, Tried};
 use crate::kept_files::{KeptFiles, Moment};
 use crate::mapping::{Mappings, Probe};
 use crate::open_file::{Descriptor, OpenFile};
-use crate::parts::{Part, Parts};
+use crate::parts::Parts;
 use crate::pool::Turn;
 use crate::residency::Lookout;
 use crate::split_read::Region;
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Observe, Operation, PageCacheMode, Place, Reservation, Result, Served,
-    Want, neighbours,
+    Want,
 };
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{CWD, fstat};
-use std::io::IoSliceMut;
 use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,37 +35,6 @@ use std::time::Instant;
 /// ones save locks of the place (about 2 ns a file are left of it at 64); smaller ones save descriptors
 /// (a process may have 1024 by default, and each thread of the pool holds one group).
 pub(crate) const GROUP: usize = 64;
-
-/// Reads neighbours of one file, which are in the order of their offsets, with one request. False if that
-/// did not fill them all. What lies between them goes to `scratch`.
-fn read_run(run: &mut [(OpenFile, Buf)], scratch: &mut Vec<u8>, mode: PageCacheMode, turn: Turn<'_>) -> bool {
-    let begin = run[0].0.span.start;
-    let gap = |pair: &[(OpenFile, Buf)]| (pair[1].0.span.start - pair[0].0.span.end) as usize;
-    let gaps: Vec<usize> = run.windows(2).map(gap).chain([0]).collect();
-    scratch.resize(gaps.iter().sum::<usize>().max(scratch.len()), 0);
-    let Some(fd) = run[0].0.fd.take() else { return false };
-    let read = |run: &mut [(OpenFile, Buf)], scratch: &mut [u8], cached| {
-        let mut scratch = scratch;
-        let mut to = Vec::with_capacity(2 * run.len());
-        for ((_, buf), gap) in run.iter_mut().zip(&gaps) {
-            to.push(IoSliceMut::new(buf));
-            let (between, rest) = scratch.split_at_mut(*gap);
-            scratch = rest;
-            if !between.is_empty() {
-                to.push(IoSliceMut::new(between));
-            }
-        }
-        // The kernel takes 1024 at most in one call.
-        to.len() <= 1024 && file::fill_scattered(fd.as_fd(), &mut to, begin, cached).unwrap_or(false)
-    };
-    let cached = mode != PageCacheMode::FadviseRandom && read(run, scratch, true);
-    let filled = cached || {
-        turn.meets_device();
-        read(run, scratch, false)
-    };
-    run[0].0.fd = Some(fd);
-    filled
-}
 
 /// See the module's words.
 pub(crate) struct ReadBatch {
@@ -250,10 +218,6 @@ impl ReadBatch {
     /// of it at once while this thread waits for one after the other. Where the device was met just before,
     /// all is announced at once. Answers the buffers that are left for another thread.
     fn read(&mut self, bufs: Vec<Buf>, turn: Turn<'_>) -> Vec<Buf> {
-        let bufs = match self.terms.target {
-            Some(target) if bufs.len() > 1 => self.read_neighbours(bufs, target, turn),
-            _ => bufs,
-        };
         let mut opened = std::mem::take(&mut self.opened);
         let mut parts = std::mem::replace(&mut self.parts, Parts::new(None, None, None));
         let mut files = opened.drain(..bufs.len());
@@ -326,50 +290,6 @@ impl ReadBatch {
         self.parts = parts;
         self.tell_parts();
         if turn.goes_back() { bufs.collect() } else { Vec::new() }
-    }
-
-    /// Reads what lies close together in one file as one request, each sample to where it belongs, and
-    /// answers the buffers that are left. What fails is left too: read alone, it says why.
-    fn read_neighbours(&mut self, bufs: Vec<Buf>, target: NonZeroU64, turn: Turn<'_>) -> Vec<Buf> {
-        let asked = self.opened[..bufs.len()].iter().map(|file| &self.requests[file.index]);
-        let groups = neighbours(asked, target);
-        if groups.is_empty() {
-            return bufs;
-        }
-        let rest = self.opened.split_off(bufs.len());
-        let mut members: Vec<_> = std::mem::take(&mut self.opened).into_iter().zip(bufs).map(Some).collect();
-        let mut scratch = Vec::new();
-        for group in groups {
-            if turn.gave_up() || turn.goes_back() {
-                break;
-            }
-            let mut run: Vec<_> = group.iter().filter_map(|&member| members[member].take()).collect();
-            let begin = Instant::now();
-            if !read_run(&mut run, &mut scratch, self.terms.mode, turn) {
-                for (member, one) in group.into_iter().zip(run) {
-                    members[member] = Some(one);
-                }
-                continue;
-            }
-            let took = begin.elapsed();
-            let (first, last) = (run[0].0.index, run[0].0.span.start..run[run.len() - 1].0.span.end);
-            self.parts.add([Part::new(first, last, &Ok(Filled::Whole), took)]);
-            // Who reads together shares the time.
-            let share = took / run.len() as u32;
-            for (mut file, buf) in run {
-                let bytes = buf.len() as u64;
-                let result = self.descriptor(&mut file);
-                let result = result.and_then(|fd| self.check_read(&file, fd.as_fd(), Filled::Whole));
-                drop(buf);
-                let elapsed = file.spent + share;
-                let served = result.map(|cache| Served { bytes, elapsed, first_byte: None, cache });
-                self.settle_one(file.index, served);
-            }
-        }
-        let (mut opened, bufs): (Vec<_>, Vec<_>) = members.into_iter().flatten().unzip();
-        opened.extend(rest);
-        self.opened = opened;
-        bufs
     }
 
     /// Has the kernel begin to fetch what is read next.

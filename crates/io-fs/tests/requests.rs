@@ -3,7 +3,10 @@
 mod fixture;
 
 use fixture::{Fixture, open_files, pattern};
-use forebay_io::{Budget, GetRequest, Kind, Pool, ReadOptions, Store, Want};
+use forebay_io::layer::Coalesced;
+use forebay_io::{
+    Block, Budget, GetRequest, Kind, Location, Pool, ReadOptions, Result, Served, Store, Version, Want,
+};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::RecordingObserver;
 use futures::FutureExt;
@@ -148,6 +151,24 @@ fn a_shard_that_changed_between_two_batches_is_an_error() {
     }
 }
 
+/// Reads with neighbours taken together.
+fn coalesced(f: &Fixture, requests: Vec<GetRequest>, options: ReadOptions) -> (Vec<Result<Served>>, Block) {
+    let lease = f.lease(requests.len());
+    let store = Coalesced::new(Arc::new(f.store.clone()));
+    let results = block_on(store.get_many(requests.into(), options, lease.clone()));
+    (results, lease.finish().unwrap())
+}
+
+/// Pinned ranges of `len` bytes, each into the slot of its number.
+fn samples(at: &Location, version: &Option<Version>, starts: &[u64], len: u64) -> Vec<GetRequest> {
+    let request = |(slot, &start): (u32, &u64)| GetRequest {
+        range: Some(start..start + len),
+        if_version: version.clone(),
+        ..GetRequest::whole(at.clone(), slot)
+    };
+    (0..).zip(starts).map(request).collect()
+}
+
 #[test]
 fn neighbours_in_a_shard_are_one_request_and_land_apart() {
     for mode in [forebay_io::PageCacheMode::Default, forebay_io::PageCacheMode::FadviseRandom] {
@@ -157,14 +178,8 @@ fn neighbours_in_a_shard_are_one_request_and_land_apart() {
         let version = block_on(f.store.stat(&at)).unwrap().version;
         // Two runs, out of order: 100 bytes every 110, then one far away and one behind it, and one alone.
         let starts: Vec<u64> = (0..40).rev().map(|i| i * 110).chain([900_000, 500_000, 900_100]).collect();
-        let request = |(slot, &start): (usize, &u64)| GetRequest {
-            range: Some(start..start + 100),
-            if_version: version.clone(),
-            ..GetRequest::whole(at.clone(), slot as u32)
-        };
-        let requests: Vec<_> = starts.iter().enumerate().map(request).collect();
         let options = ReadOptions { page_cache: mode, ..of_size(2000) };
-        let (results, block) = f.get_many(requests, options);
+        let (results, block) = coalesced(&f, samples(&at, &version, &starts, 100), options);
         for (slot, &start) in starts.iter().enumerate() {
             assert_eq!(results[slot].as_ref().unwrap().bytes, 100);
             assert_eq!(block.slot(slot).unwrap(), &content[start as usize..start as usize + 100]);
@@ -176,17 +191,42 @@ fn neighbours_in_a_shard_are_one_request_and_land_apart() {
 }
 
 #[test]
+fn requests_peak_at_the_size_that_was_asked_for_however_small_samples_are() {
+    for (len, target) in [(64u64, 1 << 20), (256, 65_536), (4096, 1 << 20)] {
+        let (f, observer) = observed(2);
+        let content = pattern(4 << 20, 5);
+        let at = f.write("shard", &content);
+        let version = block_on(f.store.stat(&at)).unwrap().version;
+        let starts: Vec<u64> = (0..(4 << 20) / len).map(|i| i * len).collect();
+        let (results, block) = coalesced(&f, samples(&at, &version, &starts, len), of_size(target));
+        assert!(results.iter().all(Result::is_ok));
+        assert!(block.as_slice() == content, "{len} bytes each: nothing was put between them");
+        let sizes: Vec<_> = observer.requests().iter().map(|request| request.bytes).collect();
+        assert_eq!(sizes, vec![target; ((4 << 20) / target) as usize]);
+    }
+}
+
+#[test]
 fn neighbours_of_which_one_is_beyond_the_end_fail_alone() {
     let (f, _) = observed(1);
     let at = f.write("shard", &pattern(1000, 5));
     let version = block_on(f.store.stat(&at)).unwrap().version;
-    let request = |(slot, start): (u32, u64)| GetRequest {
-        range: Some(start..start + 100),
-        if_version: version.clone(),
-        ..GetRequest::whole(at.clone(), slot)
-    };
-    let requests = [(0, 800), (1, 900), (2, 1000)].map(request).to_vec();
-    let (results, _) = f.get_many(requests, of_size(4000));
+    let (results, _) = coalesced(&f, samples(&at, &version, &[800, 900, 1000], 100), of_size(4000));
     assert!(results[0].is_ok() && results[1].is_ok());
     assert_eq!(results[2].as_ref().unwrap_err().kind(), Kind::InvalidRange);
+}
+
+#[test]
+fn neighbours_of_a_cap_without_room_for_what_lies_between_are_read_all_the_same() {
+    let f = Fixture::with_cap(1, 40 * 128);
+    let content = pattern(10_000, 5);
+    let at = f.write("shard", &content);
+    let version = block_on(f.store.stat(&at)).unwrap().version;
+    let starts: Vec<u64> = (0..40).map(|i| i * 110).collect();
+    let (results, block) = coalesced(&f, samples(&at, &version, &starts, 100), of_size(2000));
+    assert!(results.iter().all(Result::is_ok), "{results:?}");
+    let right =
+        |(slot, &start): (usize, &u64)| block.slot(slot).unwrap() == &content[start as usize..][..100];
+    assert!(starts.iter().enumerate().all(right));
+    assert_eq!(f.pool.budget().peak(), 40 * 128);
 }

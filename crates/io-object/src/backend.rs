@@ -229,9 +229,11 @@ impl Store for ObjectBackend {
             versions: true,
             // Each is a request of its own.
             native_batch: false,
+            coalesces: false,
             delete_batch: u32::try_from(facts.delete_batch.max(1)).unwrap_or(u32::MAX),
             ordered_listing: true,
             mappings: false,
+            page_cache: &[PageCacheMode::Default],
             byte_keys: false,
         }
     }

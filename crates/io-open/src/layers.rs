@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each endpoint: backend → Observed("device") → Deadline → Breaker → adaptive limit
-//! then, once:        Balanced → Hedged → Retrying → Limited → Observed("caller")
+//! then, once:        Balanced → Hedged → Retrying → Limited → Coalesced → Observed("caller")
 //! ```
 //! Breakers, adaptive limits and retries are there for services over HTTP unless `none` is said; deadlines
 //! and hedges only if asked for. For files there are none of them: a disk does not throttle, and what one
@@ -13,8 +13,8 @@ use crate::services::HTTP;
 use crate::value::{count, duration, fraction, list, or_none, size};
 use crate::{Scheme, StoreOptions};
 use forebay_io::layer::{
-    AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Observed,
-    Retries, RetryBudget, RetryPolicy, Retrying,
+    AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Coalesced, Deadline, HedgePolicy, Hedged, Limited,
+    Observed, Retries, RetryBudget, RetryPolicy, Retrying,
 };
 use forebay_io::{Result, Store};
 use std::num::{NonZeroU32, NonZeroU64};
@@ -203,8 +203,7 @@ impl StoreOptions {
         if limits != Default::default() {
             store = Arc::new(Limited::new(store, limits));
         }
-        store = self.watched(store);
-        Ok(store)
+        Ok(self.watched(Arc::new(Coalesced::new(store))))
     }
 
     #[cfg(not(feature = "tracing"))]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! for each endpoint: backend → Observed("device") → Deadline → Breaker → adaptive limit
-//! then, once:        Balanced → Hedged → Retrying → Limited → Observed("caller")
+//! then, once:        Balanced → Hedged → Retrying → Limited → Coalesced → Observed("caller")
 //! ```
 //! A layer is only there if it is asked for, or if the scheme needs it (services over HTTP have retries, a
 //! breaker and an adaptive limit unless `none` is said): what is not wrapped costs nothing.

@@ -64,7 +64,7 @@ fn everything_is_where_it_should_be_and_as_it_was_said() {
         ("hedge_memory", "1MiB"),
     ]);
     let door = ["20 of 1..=20", "failures: 7, cooldown: 3s", "limit: 90s"];
-    let above = ["Limited", "Retrying", "Hedged", "Balanced", "Limited", "Breaker", "Deadline"];
+    let above = ["Coalesced", "Limited", "Retrying", "Hedged", "Balanced", "Limited", "Breaker", "Deadline"];
     in_order(&text, &above);
     // Of a wrapper the store within is written first, so what was said stands in the other order.
     assert_eq!(door.map(|said| text.matches(said).count()), [2; 3], "each endpoint has its own: {text}");
@@ -78,7 +78,7 @@ fn memory_can_have_the_layers_of_a_service() {
     let store = stack("mem://a/b", &[("hedge_quantile", "0.95"), ("breaker_failures", "3")]).unwrap();
     in_order(&format!("{store:?}"), &["Hedged", "Breaker", "MemoryStore"]);
     let store = stack("mem://a/b", &[]).unwrap();
-    assert!(format!("{store:?}").starts_with("MemoryStore"));
+    assert!(format!("{store:?}").starts_with("Coalesced { store: MemoryStore"));
 }
 
 #[test]

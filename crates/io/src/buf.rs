@@ -20,6 +20,15 @@ pub struct Buf {
     after: usize,
     slot: u32,
     lease: Arc<Lease>,
+    /// Whose memory it is, where it was [joined](Buf::join) out of several; else none.
+    parts: Vec<Part>,
+}
+
+/// One of the buffers that another was joined out of.
+struct Part {
+    /// Where in the joined one its bytes are read to.
+    landing: usize,
+    buf: Buf,
 }
 
 // SAFETY: a `Buf` is the only access to its bytes (`Lease` lends each slot at most once at a time).
@@ -38,7 +47,49 @@ impl Buf {
         slot: u32,
         lease: Arc<Lease>,
     ) -> Self {
-        Buf { start, len, before, after, slot, lease }
+        Buf { start, len, before, after, slot, lease, parts: Vec::new() }
+    }
+
+    /// One buffer of `len` bytes over the memory of several that follow each other in it without a gap, which begins
+    /// where the first one does. When it is dropped, the bytes of each are taken from where they landed in it to
+    /// where they belong, and all of them are given back. None, and all given back, if they do not follow each other,
+    /// or the last one has too few spare bytes behind it.
+    ///
+    /// `parts` are the offset in the joined buffer at which the bytes of each land, and the buffer: ascending, apart
+    /// and inside.
+    pub(crate) fn join(parts: Vec<(usize, Buf)>, len: usize) -> Option<Buf> {
+        let begin = |buf: &Buf| buf.start.addr().get() - buf.before;
+        let end = |buf: &Buf| buf.start.addr().get() + buf.len + buf.after;
+        let ((_, first), (_, last)) = (parts.first()?, parts.last()?);
+        let follow = parts.windows(2).all(|pair| {
+            let ((landing, one), (next, other)) = (&pair[0], &pair[1]);
+            Arc::ptr_eq(&one.lease, &other.lease) && end(one) == begin(other) && landing + one.len <= *next
+        });
+        let inside = parts.last().is_some_and(|(landing, buf)| landing + buf.len <= len);
+        let after = end(last).checked_sub(first.start.addr().get() + len)?;
+        if !(follow && inside) {
+            return None;
+        }
+        let (start, before, slot, lease) = (first.start, first.before, first.slot, first.lease.clone());
+        let parts = parts.into_iter().map(|(landing, buf)| Part { landing, buf }).collect();
+        Some(Buf { start, len, before, after, slot, lease, parts })
+    }
+
+    /// Takes the bytes of each part to where they belong. They land and belong in the same order and apart, so what
+    /// moves up does not meet what is still to move if the last goes first, and the other way round.
+    fn spread(&mut self) {
+        let parts = std::mem::take(&mut self.parts);
+        let (start, before) = (self.start.addr().get(), self.before);
+        let room = self.room_mut();
+        let mut take = |landing: usize, home: usize, len: usize| {
+            room.copy_within(before + landing..before + landing + len, before + home);
+        };
+        let moves = parts.iter().map(|Part { landing, buf }| {
+            let home = buf.start.addr().get() - start;
+            (*landing, home, buf.len)
+        });
+        moves.clone().rev().filter(|(from, to, _)| to > from).for_each(|(from, to, len)| take(from, to, len));
+        moves.filter(|(from, to, _)| to < from).for_each(|(from, to, len)| take(from, to, len));
     }
 
     /// Which slot of its place this is.
@@ -46,7 +97,8 @@ impl Buf {
         self.slot
     }
 
-    /// A way back to this slot, for who gives the buffer away and may have to do without an answer.
+    /// A way back to this slot, for who gives the buffer away and may have to do without an answer. Not of one that
+    /// was joined: those are lent by a place to a store, and not by a caller.
     pub(crate) fn claim(&self) -> Claim {
         Claim::new(self, self.lease.clone())
     }
@@ -76,7 +128,8 @@ impl Buf {
     /// All of its memory: spare bytes, its own (from [`Buf::before`] on), spare bytes. What is left in
     /// the spare ones is lost.
     pub fn room_mut(&mut self) -> &mut [u8] {
-        // SAFETY: committed, initialised and exclusively ours, as `new` was promised.
+        // SAFETY: committed, initialised and exclusively ours, as `new` was promised; of a joined one that was promised
+        // of each part, they follow each other, and all are inside it. `start` is into their slab.
         unsafe {
             let first = self.start.sub(self.before);
             std::slice::from_raw_parts_mut(first.as_ptr(), self.before + self.len + self.after)
@@ -102,6 +155,9 @@ impl DerefMut for Buf {
 
 impl Drop for Buf {
     fn drop(&mut self) {
+        if !self.parts.is_empty() {
+            return self.spread();
+        }
         // Nobody reads there what belongs to another sample, or what a block held beside what was
         // asked for.
         let (before, own) = (self.before, self.len);

@@ -1,5 +1,7 @@
 //! What a store can do, as data: callers and the conformance suite choose by it.
 
+use crate::PageCacheMode;
+
 /// A fact sheet of a store. A wrapper passes on its inner store's, changed where it changes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capability {
@@ -19,6 +21,10 @@ pub struct Capability {
     pub versions: bool,
     /// `get_many` is one submission, not a loop over `get`.
     pub native_batch: bool,
+    /// Members of a batch that lie close together in one object are read as one request where
+    /// [`target_request_bytes`](crate::ReadOptions::target_request_bytes) is said; else they are asked for one by one. See
+    /// [`Coalesced`](crate::layer::Coalesced).
+    pub coalesces: bool,
     /// The most objects that one request of `delete_many` removes; 1 where each takes a request (or a system
     /// call) of its own.
     pub delete_batch: u32,
@@ -28,6 +34,9 @@ pub struct Capability {
     /// Reads through a mapping ([`Through::Mapping`](crate::Through)) are made; where false they are refused. True of a
     /// store over many, each of which answers for itself.
     pub mappings: bool,
+    /// What may be asked of the page cache; all else is refused. All of a store over many, each of which answers for
+    /// itself.
+    pub page_cache: &'static [PageCacheMode],
     /// Keys are any bytes without NUL; where false they must be UTF-8.
     pub byte_keys: bool,
 }

@@ -127,9 +127,11 @@ impl Store for MemoryStore {
             delete_reports_missing: true,
             versions: true,
             native_batch: true,
+            coalesces: false,
             delete_batch: 1,
             ordered_listing: true,
             mappings: false,
+            page_cache: &[PageCacheMode::Default],
             byte_keys: true,
         }
     }

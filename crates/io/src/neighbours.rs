@@ -10,12 +10,14 @@ use std::ops::Range;
 const GAP_SHARE: u64 = 8;
 
 /// Groups of two and more `requests`, each to be read as one request of at most `target` bytes: ranges of
-/// the same object that are pinned to the same version, do not overlap, and follow each other with gaps of
-/// at most an eighth of `target`. The members of a group are indices into `requests`, in the order of their
-/// offsets; what is in no group is to be read alone.
+/// the same object that are pinned to the same version, do not overlap, and follow each other; where `gaps` are
+/// allowed, with gaps of at most an eighth of `target` each, and no more bytes between them than in them. The
+/// members of a group are indices into `requests`, in the order of their offsets; what is in no group is to be read
+/// alone.
 pub fn neighbours<'a>(
     requests: impl IntoIterator<Item = &'a GetRequest>,
     target: NonZeroU64,
+    gaps: bool,
 ) -> Vec<Vec<usize>> {
     let pinned = |(index, request): (usize, &'a GetRequest)| {
         let range = request.range.as_ref().filter(|range| !range.is_empty())?;
@@ -26,22 +28,27 @@ pub fn neighbours<'a>(
     members.sort_unstable_by_key(|&(location, version, range, index)| {
         (location, version, range.start, range.end, index)
     });
-    let gap = target.get() / GAP_SHARE;
-    let follows = |first: &Range<u64>, last: &Range<u64>, next: &Range<u64>| {
-        next.start >= last.end && next.start - last.end <= gap && next.end - first.start <= target.get()
+    let gap = if gaps { target.get() / GAP_SHARE } else { 0 };
+    let follows = |first: &Range<u64>, wanted: u64, last: &Range<u64>, next: &Range<u64>| {
+        let together = next.end.saturating_sub(first.start);
+        next.start >= last.end
+            && next.start - last.end <= gap
+            && together <= target.get()
+            && together.div_ceil(2) <= wanted + (next.end - next.start)
     };
     let mut groups = Vec::new();
     let mut members = members.into_iter();
     let Some(mut first) = members.next() else { return groups };
-    let mut last = first.2;
+    let (mut last, mut wanted) = (first.2, 0);
     let mut group = vec![first.3];
     for member in members {
         let (location, version, range, index) = member;
-        if (location, version) == (first.0, first.1) && follows(first.2, last, range) {
+        wanted += last.end - last.start;
+        if (location, version) == (first.0, first.1) && follows(first.2, wanted, last, range) {
             group.push(index);
         } else {
             groups.push(std::mem::replace(&mut group, vec![index]));
-            first = member;
+            (first, wanted) = (member, 0);
         }
         last = range;
     }
@@ -68,17 +75,18 @@ mod tests {
         let requests = [at(1000), at(0), at(210), at(100), at(1150), request(2, Some(1), Some(200..210))];
         let target = NonZeroU64::new(400).unwrap();
         // 310 to 1000 is too far; from 1100 to 1150 is not.
-        assert_eq!(neighbours(&requests, target), [vec![1, 3, 2], vec![0, 4]]);
+        assert_eq!(neighbours(&requests, target, true), [vec![1, 3, 2], vec![0, 4]]);
+        assert_eq!(neighbours(&requests, target, false), [vec![1, 3]]);
     }
 
     #[test]
     fn what_is_whole_or_of_no_version_stays_alone() {
         let target = NonZeroU64::new(1000).unwrap();
         let two = |version, range: Option<Range<u64>>| [0, 1].map(|_| request(1, version, range.clone()));
-        assert!(neighbours(&two(Some(1), None), target).is_empty());
-        assert!(neighbours(&two(None, Some(0..5)), target).is_empty());
-        assert!(neighbours(&two(Some(1), Some(5..5)), target).is_empty());
-        assert!(neighbours(&two(Some(1), Some(0..5)), target).is_empty(), "the same bytes twice");
+        assert!(neighbours(&two(Some(1), None), target, true).is_empty());
+        assert!(neighbours(&two(None, Some(0..5)), target, true).is_empty());
+        assert!(neighbours(&two(Some(1), Some(5..5)), target, true).is_empty());
+        assert!(neighbours(&two(Some(1), Some(0..5)), target, true).is_empty(), "the same bytes twice");
     }
 
     proptest! {
@@ -86,22 +94,26 @@ mod tests {
         fn groups_keep_their_bounds(
             ranges in proptest::collection::vec((0u8..3, 0u8..2, 0u64..3000, 0u64..400), 0..40),
             target in 1u64..2000,
+            gaps: bool,
         ) {
             let requests: Vec<_> = ranges
                 .iter()
                 .map(|&(object, version, start, len)| request(object, Some(version), Some(start..start + len)))
                 .collect();
             let mut seen = std::collections::BTreeSet::new();
-            for group in neighbours(&requests, NonZeroU64::new(target).unwrap()) {
+            for group in neighbours(&requests, NonZeroU64::new(target).unwrap(), gaps) {
                 prop_assert!(group.len() > 1 && group.iter().all(|&index| seen.insert(index)));
                 let range = |index: usize| requests[index].range.clone().unwrap();
                 let (first, last) = (range(group[0]), range(group[group.len() - 1]));
                 prop_assert!(last.end - first.start <= target);
+                let wanted: u64 = group.iter().map(|&index| range(index)).map(|range| range.end - range.start).sum();
+                prop_assert!((last.end - first.start).div_ceil(2) <= wanted);
                 for pair in group.windows(2) {
                     let (a, b) = (&requests[pair[0]], &requests[pair[1]]);
                     prop_assert!(a.location == b.location && a.if_version == b.if_version);
                     let (a, b) = (range(pair[0]), range(pair[1]));
-                    prop_assert!(b.start >= a.end && b.start - a.end <= target / GAP_SHARE);
+                    let most = if gaps { target / GAP_SHARE } else { 0 };
+                    prop_assert!(b.start >= a.end && b.start - a.end <= most);
                 }
             }
         }

@@ -21,8 +21,9 @@ pub struct ReadOptions {
     /// page faults are no requests of a size.
     pub through: Through,
     /// Requests of about this many bytes (a block more or less): what is larger is read in parts of
-    /// this size, each a request of its own to the device or service; members of a batch that are
-    /// [`neighbours`](crate::neighbours) may be read as one. `None`: as the store finds best.
+    /// this size, each a request of its own to the device or service. Members of a batch that are
+    /// [`neighbours`](crate::neighbours) are read as one by a store that
+    /// [coalesces](crate::Capability::coalesces). `None`: as the store finds best.
     pub target_request_bytes: Option<NonZeroU64>,
     /// Who reads, for traces: the stage's name.
     pub stage: &'static str,

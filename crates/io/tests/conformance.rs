@@ -1,8 +1,8 @@
 //! The memory store and every wrapper keep every promise of a store.
 
 use forebay_io::layer::{
-    AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Deadline, HedgePolicy, Hedged, Limited, Limits,
-    Observed, RetryPolicy, Retrying, Routed,
+    AdaptiveLimit, Balanced, Breaker, BreakerPolicy, Coalesced, Deadline, HedgePolicy, Hedged, Limited,
+    Limits, Observed, RetryPolicy, Retrying, Routed,
 };
 use forebay_io::{Budget, Kind, MemoryStore, Operation, Pool, PutOptions, ReadOptions, Store, Unobserved};
 use forebay_io_testkit::{FaultRates, FaultStore, Fixture, RecordingObserver};
@@ -104,6 +104,10 @@ async fn routed() -> Fixture {
     memory().await.wrap(|store| Arc::new(Routed::new(store.clone(), move |_| Ok(store.clone()))))
 }
 
+async fn coalesced() -> Fixture {
+    memory().await.wrap(|store| Arc::new(Coalesced::new(store)))
+}
+
 async fn retrying() -> Fixture {
     memory().await.wrap(|store| Arc::new(Retrying::new(store, RetryPolicy::default(), Arc::new(Unobserved))))
 }
@@ -148,7 +152,7 @@ async fn stacked() -> Fixture {
         let hedged = Arc::new(Hedged::new(balanced, HedgePolicy::default(), caller.clone()).unwrap());
         let retrying = Arc::new(Retrying::new(hedged, RetryPolicy::default(), caller.clone()));
         let limited = Arc::new(Limited::new(retrying, limits(8, Some(1 << 40))));
-        Arc::new(Observed::new(limited, caller))
+        Arc::new(Observed::new(Arc::new(Coalesced::new(limited)), caller))
     });
     fixture.keep(settled)
 }
@@ -174,6 +178,7 @@ suites! {
     balanced as balanced_store,
     hedged as hedged_store,
     routed as routed_store,
+    coalesced as coalesced_store,
     retrying as retrying_store,
     faultless as faultless_store,
     outlived as outlived_faults_store,

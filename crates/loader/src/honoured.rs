@@ -3,7 +3,7 @@
 
 use crate::LoaderOptions;
 use crate::choice::{Collate, ReaderMode, Wish};
-use forebay_io::{Error, Location, Result, Store};
+use forebay_io::{Error, Location, PageCacheMode, Result, Store};
 
 /// Refuses options that are not a loader's to honour.
 ///
@@ -60,5 +60,28 @@ pub(crate) fn by_store(options: &LoaderOptions, store: &dyn Store, root: &Locati
              range, or read files as file://"
         )));
     }
-    Ok(())
+    page_cache(options, store, root)
+}
+
+/// Refuses a page-cache policy that the store of `root` would refuse with the first read.
+///
+/// # Errors
+/// `InvalidConfig` naming the policy, in both spellings, and what is valid.
+fn page_cache(options: &LoaderOptions, store: &dyn Store, root: &Location) -> Result<()> {
+    let (mode, obeyed) = (options.page_cache_mode, store.capability().page_cache);
+    if obeyed.contains(&mode) {
+        return Ok(());
+    }
+    let spelled =
+        options.cache_policy().map(|policy| format!(" (cache_policy={policy})")).unwrap_or_default();
+    let valid: Vec<_> = obeyed.iter().map(|mode| mode.name()).collect();
+    let other = match mode {
+        PageCacheMode::DirectIO => "direct://",
+        _ => "file://",
+    };
+    Err(Error::invalid(format!(
+        "page_cache_mode={mode}{spelled} is not for {}://, where {} can be obeyed; files can be read as {other} for it",
+        root.scheme(),
+        valid.join(" or ")
+    )))
 }

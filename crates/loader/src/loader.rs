@@ -14,7 +14,7 @@ use crate::{
     Batch, Dataset, Epoch, Listing, LoaderOptions, LoadingMode, OnError, Progress, Quarantine, ReaderMode,
     Sampler, Source,
 };
-use forebay_io::layer::{Observed, RetryPolicy, Retrying};
+use forebay_io::layer::{Coalesced, Observed, RetryPolicy, Retrying};
 use forebay_io::{
     Access, Budget, Error, Lease, MemoryCap, Observe, ReadOptions, Result, Store, Through, Unobserved,
 };
@@ -22,7 +22,7 @@ use forebay_metrics::{GaugeReading, MetricsCollector, MetricsSnapshot};
 use forebay_pipeline::{self as pipeline, Clock, Concurrency, Pipeline, Watch};
 use std::collections::BTreeSet;
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::runtime::Handle;
@@ -67,17 +67,17 @@ struct Cursor {
     run: u64,
 }
 
-/// How large a request is with `reader_mode=range` where nobody says it: large enough that a service's
-/// latency is small against its transfer, small enough that a sample of some tens of MiB is several.
-const RANGE_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).expect("is not 0");
-
-/// What the loader puts around the store: its own tries, and who counts what was asked.
+/// What the loader puts around the store: requests of the size that was asked for, where the store itself makes none of
+/// several samples; its own tries, and who counts what was asked.
 fn stack(
     store: Arc<dyn Store>,
     options: &LoaderOptions,
     collector: Option<&Arc<MetricsCollector>>,
 ) -> Arc<dyn Store> {
     let mut store = store;
+    if options.request_bytes().is_some() && !store.capability().coalesces {
+        store = Arc::new(Coalesced::new(store));
+    }
     if let Some(retries) = options.retries.and_then(NonZeroU32::new) {
         let policy = RetryPolicy {
             max_attempts: retries.saturating_add(1),
@@ -386,10 +386,7 @@ impl Shared {
                     ReaderMode::Mmap => Through::Mapping,
                     ReaderMode::Sequential | ReaderMode::Range => Through::Calls,
                 },
-                target_request_bytes: match options.reader_mode {
-                    ReaderMode::Range => Some(options.target_request_bytes.unwrap_or(RANGE_BYTES)),
-                    ReaderMode::Sequential | ReaderMode::Mmap => options.target_request_bytes,
-                },
+                target_request_bytes: options.request_bytes(),
                 stage: "read",
                 stream: None,
                 epoch: Some(epoch),

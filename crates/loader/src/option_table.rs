@@ -151,7 +151,7 @@ pub const OPTIONS: &[OptionInfo] = &[
         name: "target_request_bytes",
         kind: OptionKind::Size { min: 1, max: Budget::MAX },
         unit: "bytes",
-        help: "About how large each request to the storage is. None for what the store finds best",
+        help: "About how large each request to the storage is. Larger samples are read in parts of this size, and those that lie close together in one shard as one: with gaps of an eighth of this size at most, and no more bytes between them than in them. None for what the store finds best",
         optional: true,
         spells: None,
         get: |o| o.target_request_bytes.map(NonZeroU64::get).into(),

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+/// How large a request is with `reader_mode=range` where nobody says it: large enough that a service's
+/// latency is small against its transfer, small enough that a sample of some tens of MiB is several.
+const RANGE_BYTES: NonZeroU64 = NonZeroU64::new(4 << 20).expect("is not 0");
+
 /// The options of a loader. What each means, its unit, range and default is in [`OPTIONS`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderOptions {
@@ -99,6 +103,14 @@ impl LoaderOptions {
     /// In completion order, at most so many batches may be under way and waiting together: each may be
     /// overtaken, and a state names those that were. This many fit into a kilobyte.
     pub const MOST_OVERTAKEN: usize = 128;
+
+    /// How large requests to the storage are to be, where that is said.
+    pub(crate) fn request_bytes(&self) -> Option<NonZeroU64> {
+        match self.reader_mode {
+            ReaderMode::Range => Some(self.target_request_bytes.unwrap_or(RANGE_BYTES)),
+            ReaderMode::Sequential | ReaderMode::Mmap => self.target_request_bytes,
+        }
+    }
 
     /// Options from names and values, as a dict or a JSON object has them. What is not named keeps
     /// its default, or what a `preset` among them says.

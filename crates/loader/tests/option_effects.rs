@@ -221,9 +221,11 @@ const EFFECTS: &[Effect] = &[
     }),
     ("page_cache_mode", |scene| {
         // Memory has no page cache: obeyed or refused. What is done to that of files is tested with files.
-        let loader = scene.loader(json!({ "page_cache_mode": "dont_need" })).unwrap();
-        let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
-        assert_eq!(error.kind(), Kind::Unsupported);
+        scene.refused(
+            json!({ "page_cache_mode": "dont_need" }),
+            "page_cache_mode=dont_need is not for mem://",
+        );
+        scene.refused(json!({ "cache_policy": "direct" }), "cache_policy=direct");
     }),
     ("cache_policy", |scene| {
         // As with page_cache_mode.

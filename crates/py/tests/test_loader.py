@@ -371,6 +371,26 @@ def test_files_are_read_through_mappings(folder):
         forebay.create_async_loader(dataset, {"reader_mode": "mmap"})
 
 
+def test_neighbours_in_a_shard_are_one_request_of_the_size_that_was_asked_for(tmp_path):
+    (tmp_path / "shard").write_bytes(content(0, 64 * 1024))
+    for scheme in ["file", "direct"]:
+        dataset = forebay.create_dataset(f"{scheme}://{tmp_path}", {"record_bytes": 256}, format="records")
+        for options, requests in [({}, 256), ({"target_request_bytes": "16KiB"}, 4)]:
+            loader = forebay.create_async_loader(dataset, {"batch_size": 256, **options})
+            (batch,) = loader
+            assert b"".join(map(bytes, batch)) == content(0, 64 * 1024)
+            get = loader.snapshot()["operations"]["get"]
+            assert (get["req_bytes_hist"]["n"], get["attempts"]["req_bytes_hist"]["n"]) == (256, requests)
+
+
+def test_a_page_cache_policy_that_the_scheme_has_not_is_refused_before_anything_is_read(folder):
+    root = folder([1])
+    with pytest.raises(ValueError, match="cache_policy=direct.* is not for file://"):
+        forebay.create_async_loader(root, {"cache_policy": "direct"})
+    with pytest.raises(ValueError, match="page_cache_mode=dont_need is not for direct://"):
+        forebay.create_async_loader(f"direct://{root}", {"page_cache_mode": "dont_need"})
+
+
 def test_streaming_lists_while_it_loads(folder):
     root = folder([i * 37 for i in range(40)])
     loader = forebay.create_async_loader(root, {"loading_mode": "streaming", "batch_size": 7})

@@ -5,7 +5,35 @@ mod service;
 
 use forebay_io_testkit::servers::Azurite;
 use serde_json::Value;
-use service::{Service, azure, direct, last, s3};
+use service::{Service, azure, direct, files, last, s3};
+
+/// Samples of 4 KiB in shards of 256 KiB come in the requests that were asked for; a sample that is larger in parts.
+fn requests_are_of_the_size_that_was_asked_for(service: &Service) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (here, root) = (folder.path(), format!("{}/shards", service.root));
+    service.json(here, &["gen", &root, "--files", "4", "--sizes", "fixed:256KiB", "--seed", "3"]);
+    let load = ["load", &root, "--format=records", "--batch-size=64"];
+    let load = |more: &[&str]| {
+        let summary = service.json(here, &[&load, more].concat()).pop().expect("a line");
+        let get = &summary["metrics"]["operations"]["get"];
+        let counted =
+            [&get["req_bytes_hist"]["n"], &get["attempts"]["req_bytes_hist"]["n"]].map(Value::clone);
+        let hist = &get["attempts"]["req_bytes_hist"];
+        (counted, [&hist["min"], &hist["max"]].map(|bytes| bytes.as_u64().expect("bytes")))
+    };
+    let small = "--record-bytes=4096";
+    let ([samples, requests], [least, most]) = load(&[small, "--target-request-bytes=65536"]);
+    assert_eq!((samples, requests), (256.into(), 16.into()));
+    // A histogram tells sizes by their bucket.
+    assert!(least > 60_000 && most < 72_000, "{least} to {most}");
+    let ([samples, requests], _) = load(&[small, "--reader-mode=range", "--shuffle"]);
+    assert_eq!(samples, 256);
+    assert!(requests.as_u64().is_some_and(|n| n < 200), "{requests}");
+    let ([samples, requests], _) = load(&[small]);
+    assert_eq!((samples, requests), (256.into(), 256.into()));
+    let ([samples, requests], _) = load(&["--record-bytes=65536", "--target-request-bytes=16384"]);
+    assert_eq!((samples, requests), (16.into(), 64.into()));
+}
 
 /// All that can be done with objects, and that each command takes the location.
 fn every_command_works(service: &Service) {
@@ -43,6 +71,51 @@ fn every_command_works(service: &Service) {
     let removed = service.json(here, &["rm", "-r", &root]);
     assert_eq!(last(&removed)["objects"], 20);
     assert!(!service.run(here, &["stat", &object]).status.success());
+}
+
+#[test]
+fn requests_are_of_the_size_that_was_asked_for_on_azure() {
+    requests_are_of_the_size_that_was_asked_for(&azure());
+}
+
+#[test]
+fn requests_are_of_the_size_that_was_asked_for_on_s3() {
+    requests_are_of_the_size_that_was_asked_for(&s3());
+}
+
+#[test]
+fn requests_are_of_the_size_that_was_asked_for_of_files() {
+    requests_are_of_the_size_that_was_asked_for(&files());
+}
+
+#[test]
+fn requests_are_of_the_size_that_was_asked_for_past_the_page_cache() {
+    requests_are_of_the_size_that_was_asked_for(&direct());
+}
+
+#[test]
+fn a_page_cache_policy_that_a_scheme_has_not_is_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (service, spelled, valid) in [
+        (
+            s3(),
+            "--page-cache-mode=dont_need",
+            "page_cache_mode=dont_need is not for s3://, where default can",
+        ),
+        (s3(), "--cache-policy=direct", "(cache_policy=direct) is not for s3://, where default can"),
+        (files(), "--cache-policy=direct", "(cache_policy=direct) is not for file://"),
+        (direct(), "--cache-policy=random", "is not for direct://, where default or direct_io can"),
+    ] {
+        let root = format!("{}/set", service.root);
+        service.json(folder.path(), &["gen", &root, "--files=2", "--sizes=fixed:100"]);
+        let output = service.run(folder.path(), &["load", &root, spelled]);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(valid), "{text}");
+    }
+    let past = direct();
+    past.json(folder.path(), &["gen", &past.root, "--files=2", "--sizes=fixed:100"]);
+    past.json(folder.path(), &["load", &past.root, "--cache-policy=direct"]);
 }
 
 #[test]

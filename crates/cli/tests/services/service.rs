@@ -68,6 +68,15 @@ pub(crate) fn direct() -> Service {
     }
 }
 
+pub(crate) fn files() -> Service {
+    let folder = tempfile::tempdir().expect("a folder");
+    Service {
+        root: format!("file://{}", folder.path().display()),
+        environment: Vec::new(),
+        _kept: vec![Box::new(folder)],
+    }
+}
+
 impl Service {
     pub(crate) fn command(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));

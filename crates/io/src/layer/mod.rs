@@ -1,14 +1,16 @@
 //! Wrappers: a store around a store. Each forwards everything, wraps opened objects too, and may be
 //! stacked in any order; position means something:
-//! `backend → Observed("device") → Retrying → Limited → Observed("caller")`.
+//! `backend → Observed("device") → Retrying → Limited → Coalesced → Observed("caller")`.
 #![deny(clippy::missing_trait_methods)]
 
 mod balanced;
 mod breaker;
+mod coalesced;
 mod deadline;
 mod endpoints;
 mod hedge_place;
 mod hedged;
+mod joined_place;
 mod limited;
 mod observed;
 mod rate;
@@ -24,6 +26,7 @@ mod turnstile;
 
 pub use balanced::Balanced;
 pub use breaker::{Breaker, BreakerPolicy};
+pub use coalesced::Coalesced;
 pub use deadline::Deadline;
 pub use hedged::{HedgePolicy, Hedged};
 pub use limited::{Limited, Limits};

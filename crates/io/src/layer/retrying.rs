@@ -96,7 +96,8 @@ impl Store for Retrying {
         place: Arc<dyn Place>,
     ) -> BoxFuture<'a, Vec<Result<Served>>> {
         async move {
-            if !self.store.capability().native_batch {
+            let Capability { native_batch, coalesces, .. } = self.store.capability();
+            if !(native_batch || coalesces && options.target_request_bytes.is_some()) {
                 // Each is a request of its own beneath. Asked for one by one, what fails is tried again at once
                 // and not when all others are there, and none waits for the slowest of its neighbours.
                 let (options, place) = (&options, &place);

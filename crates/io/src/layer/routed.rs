@@ -3,6 +3,7 @@
 //! For lists of objects in several places. What it does not do: open anything by itself, or try a second
 //! store when the first fails.
 
+use crate::PageCacheMode;
 use crate::lock::Mutex;
 use crate::{
     Body, Capability, GetRequest, ListOptions, Location, Meta, Object, Page, Place, PutOptions, ReadOptions,
@@ -37,7 +38,8 @@ struct Share {
 
 impl Routed {
     /// A store that asks `open` for the store of each scheme and host that is named, once. Its capability is
-    /// that of `home`, the store that most is expected of; whether a file is mapped is for the store of each to say.
+    /// that of `home`, the store that most is expected of; whether a file is mapped, and what is done to a page cache,
+    /// is for the store of each to say.
     pub fn new(
         home: Arc<dyn Store>,
         open: impl Fn(&Location) -> Result<Arc<dyn Store>> + Send + Sync + 'static,
@@ -58,7 +60,7 @@ impl Routed {
 
 impl Store for Routed {
     fn capability(&self) -> Capability {
-        Capability { mappings: true, ..self.home.capability() }
+        Capability { mappings: true, page_cache: &PageCacheMode::ALL, ..self.home.capability() }
     }
 
     fn get<'a>(
