@@ -29,7 +29,7 @@ use forebay_io_object::Endpoint;
 use forebay_io_object::wire::{Reply, Request as WireRequest, Wire};
 use forebay_io_object::{
     Answer, Answered, Ask, Client, Facts, Failure, Head, HttpOptions, ListAsk, Listing, Network, Payload,
-    Stored, if_match, read_header,
+    Stored, if_match,
 };
 use futures::{FutureExt, StreamExt};
 use std::fmt;

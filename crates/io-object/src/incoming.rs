@@ -56,25 +56,30 @@ pub async fn fill(body: &mut dyn Incoming, into: &mut [u8]) -> Result<usize, Fai
 }
 
 /// A whole body of at most `limit` bytes: for answers that are not an object (a page of a listing, the text
-/// of an error).
+/// of an error). Where it is known to have `due` bytes they are one piece of memory from the beginning.
 ///
 /// # Errors
 /// `Corrupt` if it is longer.
-pub async fn gather(body: &mut dyn Incoming, limit: usize) -> Result<Vec<u8>, Failure> {
-    let mut all = Vec::new();
+pub async fn gather(body: &mut dyn Incoming, limit: usize, due: Option<u64>) -> Result<Vec<u8>, Failure> {
+    let due = due.and_then(|due| usize::try_from(due).ok()).filter(|&due| due <= limit);
+    // One byte more, so that the end is found without room for what does not come.
+    let (mut all, mut filled) = (vec![0; due.map_or(8 << 10, |due| due + 1)], 0);
     loop {
-        let filled = all.len();
         if filled > limit {
             return Err(Failure::new(
                 forebay_io::Kind::Corrupt,
                 format!("an answer of more than {limit} bytes where a short one was due"),
             ));
         }
-        all.resize(filled + (filled.clamp(8 << 10, 1 << 20)), 0);
-        let more = fill(body, &mut all[filled..]).await?;
-        all.truncate(filled + more);
-        if more == 0 {
-            return Ok(all);
+        // What is free is kept from one piece to the next: clearing it anew would cost more than the pieces do.
+        if filled == all.len() {
+            all.resize(filled + filled.clamp(8 << 10, 1 << 20), 0);
+        }
+        match fill(body, &mut all[filled..]).await? {
+            0 => break,
+            more => filled += more,
         }
     }
+    all.truncate(filled);
+    Ok(all)
 }

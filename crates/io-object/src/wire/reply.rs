@@ -1,7 +1,7 @@
 //! An answer: its head, and its body as it comes.
 
 use super::body::WireBody;
-use super::connection::{Connection, Head};
+use super::connection::{Connection, Framing, Head};
 use super::pool::Pool;
 use crate::{Answer, Failure, Head as Said, Incoming, gather, read_header};
 use std::sync::Arc;
@@ -80,6 +80,10 @@ impl Reply {
     /// # Errors
     /// `Corrupt` if it is longer, `Unavailable` if it is cut off.
     pub async fn gather(&mut self, limit: usize) -> Result<Vec<u8>, Failure> {
-        gather(&mut self.body, limit).await
+        let due = match self.head.framing {
+            Framing::Length(due) => Some(due),
+            Framing::Chunked | Framing::UntilClose => None,
+        };
+        gather(&mut self.body, limit, due).await
     }
 }
