@@ -66,12 +66,14 @@ pub(super) fn replaying(workspace: &Workspace, data: &Path) -> anyhow::Result<Ve
     println!("\nreplay of 10,000 operations a second for {SECONDS} s, Poisson, cached files of about 4 KiB");
     fidelity(&files, Some(50.0))?;
     let mut all = vec![files];
-    for (server, name) in [("s3", "s3s-fs"), ("azure", "Azurite")] {
+    let priorities = [("fair", "priority fair"), ("realtime", "priority realtime")];
+    let giving_way = [("giving_way", "which runs at a nice value of 19, priority fair")];
+    for (server, name, more) in [("s3", "s3s-fs", [].as_slice()), ("azure", "Azurite", &giving_way)] {
         let measured = measure(workspace, &["replay", server, SECONDS_OF_SERVERS])?;
-        for priority in ["fair", "realtime"] {
-            let measured = &measured[priority];
+        for (key, how) in priorities.iter().chain(more) {
+            let measured = &measured[key];
             println!(
-                "\nreplay of 500 operations a second for {SECONDS_OF_SERVERS} s, Poisson, on {name}, priority {priority}"
+                "\nreplay of 500 operations a second for {SECONDS_OF_SERVERS} s, Poisson, on {name}, {how}"
             );
             match measured {
                 Value::Null => println!("not permitted here: it takes CAP_SYS_NICE or an RLIMIT_RTPRIO of 1"),

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -44,7 +44,20 @@ impl Azurite {
     /// # Errors
     /// It cannot be installed or does not start; the text says what it said.
     pub fn start() -> io::Result<Self> {
-        Self::run(installed()?)
+        let Installed { node, program } = installed()?;
+        Self::run(Command::new(node), program)
+    }
+
+    /// Starts one that gives way to every other program (a nice value of 19), as a server on another machine would: for measuring a
+    /// client beside which it has no processors of its own. Whoever does says so with the figures.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_giving_way() -> io::Result<Self> {
+        let Installed { node, program } = installed()?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(node);
+        Self::run(command, program)
     }
 
     /// Starts one that is installed in `folder`, and the Node.js it runs in too unless one is there already.
@@ -52,12 +65,13 @@ impl Azurite {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_in(folder: &Path, node: NodeFrom) -> io::Result<Self> {
-        Self::run(installed_in(folder, node)?)
+        let Installed { node, program } = installed_in(folder, node)?;
+        Self::run(Command::new(node), program)
     }
 
-    fn run(installed: Installed) -> io::Result<Self> {
-        let mut command = Command::new(installed.node);
-        command.arg(installed.program);
+    /// `command` runs the program that is its next argument.
+    fn run(mut command: Command, program: PathBuf) -> io::Result<Self> {
+        command.arg(program);
         // Port 0: the system chooses, and nobody can take it in between.
         command.args(["--blobHost", "127.0.0.1", "--blobPort", "0", "--inMemoryPersistence", "--silent"]);
         command.args(["--skipApiVersionCheck", "--disableTelemetry"]);
