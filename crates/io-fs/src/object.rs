@@ -159,6 +159,8 @@ impl Opened {
             });
             let settled = settled.collect::<Vec<_>>();
             parts.tell(Operation::Read, |_| &self.location);
+            // Whoever has the answer may rely on it that nobody but the object keeps the file open.
+            drop(self);
             // Where the caller went away meanwhile, they are dropped here.
             drop(answer.send(settled));
         });

@@ -230,10 +230,10 @@ const EFFECTS: &[Effect] = &[
     ("cache_policy", |scene| {
         // As with page_cache_mode.
         for policy in ["sequential", "random", "direct"] {
-            let loader = scene.loader(json!({ "cache_policy": policy })).unwrap();
-            let error = loader.start(scene.runtime.handle()).unwrap().next_blocking().unwrap().unwrap_err();
-            assert_eq!(error.kind(), Kind::Unsupported);
-            assert!(error.to_string().contains("page_cache_mode="), "{error}");
+            scene.refused(
+                json!({ "cache_policy": policy }),
+                &format!("cache_policy={policy}) is not for mem://"),
+            );
         }
         assert_eq!(scene.ids(json!({ "cache_policy": "default" })).len(), 64);
         let advised = json!({ "reader_mode": "mmap", "cache_policy": "random" });
