@@ -278,7 +278,8 @@ def test_a_resume_on_objects_that_were_written_anew_is_refused_where_a_listing_h
         again.load_state_dict(state)
         return sum(len(batch) for batch in again)
 
-    if root.startswith("az:"):
+    # A shard whose listing names no version is asked for it.
+    if root.startswith("az:") or (root.startswith("s3:") and mode == "records"):
         with pytest.raises(forebay.PreconditionError):
             resume()
     else:
