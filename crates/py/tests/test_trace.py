@@ -285,8 +285,8 @@ def test_caps_are_kept_and_what_they_delay_is_counted(folder, tmp_path):
 
 
 def test_modes_keep_their_own_pace(hundred, folder, tmp_path):
-    # Closed: by its concurrency, whatever the trace's times.
-    slow = {"limit_bytes_per_second": 500_000}
+    # Closed: by its concurrency, whatever the trace's times. The second half waits for its bytes, so that three do.
+    slow = {"limit_bytes_per_second": 50_000}
     report = forebay.trace.replay(hundred, mode="closed", concurrency=3, options=slow)
     assert report["peak_in_flight"] == 3 and report["capped"] == 0
     assert report["submit_error_ns"] is None and report["noise_floor_ns"] is None and report["exact"]
