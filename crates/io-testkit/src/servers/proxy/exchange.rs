@@ -39,9 +39,22 @@ pub(super) async fn connection(shared: Arc<Shared>, client: TcpStream, number: u
     }
 }
 
-/// Requests until one ends the connection.
+/// Requests until one ends the connection. A connection to the server behind outlasts the client's, which is what
+/// faults are for: without this each of them would cost that server a connection, too.
 async fn exchanges(shared: &Shared, client: &mut Wire, number: u64) -> io::Result<Then> {
-    let mut upstream = None;
+    let mut upstream = shared.idle.lock().pop();
+    let then = exchanges_over(shared, client, &mut upstream, number).await?;
+    // Only after whole exchanges: an error leaves it amid an answer.
+    shared.idle.lock().extend(upstream);
+    Ok(then)
+}
+
+async fn exchanges_over(
+    shared: &Shared,
+    client: &mut Wire,
+    upstream: &mut Option<Wire>,
+    number: u64,
+) -> io::Result<Then> {
     while let Some(request) = client.head().await? {
         let drawn = shared.draw(&Asked::Request(&request));
         shared.note(number, &request, drawn.as_ref().map(|drawn| &drawn.fault));
@@ -53,8 +66,8 @@ async fn exchanges(shared: &Shared, client: &mut Wire, number: u64) -> io::Resul
             None => Bytes::new(),
         };
         let then = match drawn {
-            None => pass(shared, client, &mut upstream, &request, &body).await?,
-            Some(drawn) => spoil(shared, client, &mut upstream, &request, &body, drawn).await?,
+            None => pass(shared, client, upstream, &request, &body).await?,
+            Some(drawn) => spoil(shared, client, upstream, &request, &body, drawn).await?,
         };
         if then != Then::Next || request.closes() {
             return Ok(if then == Then::Next { Then::Close } else { then });
@@ -151,6 +164,7 @@ async fn pass(
                 }
                 client.stream.write_all(&piece).await?;
             }
+            *upstream = None;
             return Ok(Then::Close);
         }
     }

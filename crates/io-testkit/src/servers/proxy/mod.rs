@@ -19,7 +19,7 @@ pub use plan::{FaultPlan, Rule};
 pub use unreachable::{BlackHole, NO_SUCH_HOST, RefusedPort};
 
 use super::serving::Serving;
-use message::Head;
+use message::{Head, Wire};
 use parking_lot::Mutex;
 use plan::{Asked, Draws};
 use std::collections::BTreeMap;
@@ -72,6 +72,8 @@ pub struct FaultProxy {
 #[derive(Debug)]
 struct Shared {
     upstream: SocketAddr,
+    /// Connections to it that nobody asks over now.
+    idle: Mutex<Vec<Wire>>,
     seed: u64,
     draws: Mutex<Draws>,
     given: Mutex<BTreeMap<String, u64>>,
@@ -92,6 +94,7 @@ impl FaultProxy {
         plan.check()?;
         let shared = Arc::new(Shared {
             upstream,
+            idle: Mutex::default(),
             seed,
             draws: Mutex::new(Draws::new(plan, seed)),
             given: Mutex::default(),
