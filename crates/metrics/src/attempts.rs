@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::histogram::summarize;
-use crate::histogram_shard::HistogramShard;
+use crate::histogram_shard::{Burst, HistogramShard};
 #[cfg(feature = "hlog")]
 use crate::layout::{Digits, Layout};
 use crate::operation::{Backend, Failure, Operation};
@@ -132,28 +132,6 @@ impl AttemptShard {
             request_bytes: HistogramShard::new(bytes),
         }
     }
-
-    pub(crate) fn record(&self, attempt: &Attempted, latency: &Plan, bytes: &Plan, writer: Writer) {
-        self.requests.add(1, writer);
-        self.bytes.add(attempt.bytes, writer);
-        match attempt.failure {
-            Some(failure) => self.failed[failure as usize].add(1, writer),
-            None => self.latency.record_n(latency, attempt.latency_ns, 1, writer),
-        }
-        if let Some(status) = attempt.status {
-            let index = usize::from(status).checked_sub(100).filter(|&i| i < STATUSES).unwrap_or(STATUSES);
-            self.statuses[index].add(1, writer);
-        }
-        if let Some(first_byte_ns) = attempt.first_byte_ns {
-            self.first_byte.record_n(latency, first_byte_ns, 1, writer);
-        }
-        let brought = || attempt.failure.is_none().then_some(attempt.bytes);
-        if attempt.operation.moves_bytes()
-            && let Some(size) = attempt.asked.or_else(brought)
-        {
-            self.request_bytes.record_n(bytes, size, 1, writer);
-        }
-    }
 }
 
 impl AttemptShard {
@@ -162,6 +140,72 @@ impl AttemptShard {
         self.latency.publish(latency, writer);
         self.first_byte.publish(latency, writer);
         self.request_bytes.publish(bytes, writer);
+    }
+}
+
+/// A stretch of requests that goes to one shard. What it adds to counters is written once, at its end.
+pub(crate) struct AttemptRun<'a> {
+    backend: Backend,
+    operation: Operation,
+    shard: &'a AttemptShard,
+    requests: u64,
+    bytes: u64,
+    latency: Burst,
+    first_byte: Burst,
+    request_bytes: Burst,
+}
+
+impl<'a> AttemptRun<'a> {
+    pub(crate) fn new(backend: Backend, operation: Operation, shard: &'a AttemptShard) -> AttemptRun<'a> {
+        AttemptRun {
+            backend,
+            operation,
+            shard,
+            requests: 0,
+            bytes: 0,
+            latency: Burst::default(),
+            first_byte: Burst::default(),
+            request_bytes: Burst::default(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_of(&self, backend: Backend, operation: Operation) -> bool {
+        self.operation == operation && self.backend == backend
+    }
+
+    /// One more of its requests is over.
+    #[inline]
+    pub(crate) fn record(&mut self, attempt: &Attempted, latency: &Plan, bytes: &Plan, writer: Writer) {
+        let shard = self.shard;
+        self.requests += 1;
+        self.bytes += attempt.bytes;
+        match attempt.failure {
+            Some(failure) => shard.failed[failure as usize].add(1, writer),
+            None => self.latency.record(&shard.latency, latency, attempt.latency_ns, writer),
+        }
+        if let Some(status) = attempt.status {
+            let index = usize::from(status).checked_sub(100).filter(|&i| i < STATUSES).unwrap_or(STATUSES);
+            shard.statuses[index].add(1, writer);
+        }
+        if let Some(first_byte_ns) = attempt.first_byte_ns {
+            self.first_byte.record(&shard.first_byte, latency, first_byte_ns, writer);
+        }
+        let brought = || attempt.failure.is_none().then_some(attempt.bytes);
+        if attempt.operation.moves_bytes()
+            && let Some(size) = attempt.asked.or_else(brought)
+        {
+            self.request_bytes.record(&shard.request_bytes, bytes, size, writer);
+        }
+    }
+
+    pub(crate) fn write(self, latency: &Plan, bytes: &Plan, writer: Writer) {
+        let AttemptRun { shard, .. } = self;
+        shard.requests.add(self.requests, writer);
+        shard.bytes.add(self.bytes, writer);
+        self.latency.write(&shard.latency, latency, writer);
+        self.first_byte.write(&shard.first_byte, latency, writer);
+        self.request_bytes.write(&shard.request_bytes, bytes, writer);
     }
 }
 

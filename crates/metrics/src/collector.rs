@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-use crate::attempts::{AttemptShard, Attempted};
+use crate::attempts::{AttemptRun, AttemptShard, Attempted};
 use crate::gauge::Gauge;
 use crate::layout::{Digits, Layout};
 use crate::named::Named;
@@ -146,7 +146,7 @@ impl MetricsCollector {
                     let series = shard.series[backend as usize][operation as usize]
                         .get_or_init(|| Box::new(CachePadded::new(Series::new(&self.plans))));
                     if let Some(last) = run.replace(Run::new(backend, operation, series)) {
-                        last.write(writer);
+                        last.write(&self.plans, writer);
                     }
                     run.as_mut().expect("just put there")
                 }
@@ -156,7 +156,7 @@ impl MetricsCollector {
             }
         }
         if let Some(run) = run {
-            run.write(writer);
+            run.write(&self.plans, writer);
         }
         self.queue_depth.sub(ended);
     }
@@ -165,10 +165,24 @@ impl MetricsCollector {
     pub fn attempted(&self, attempts: impl IntoIterator<Item = Attempted>) {
         let (shard, writer) = self.shard();
         let Plans { latency, bytes } = &self.plans;
+        let mut run: Option<AttemptRun<'_>> = None;
         for attempt in attempts {
-            shard.attempts[attempt.backend as usize][attempt.operation as usize]
-                .get_or_init(|| Box::new(CachePadded::new(AttemptShard::new(latency, bytes))))
-                .record(&attempt, latency, bytes, writer);
+            let run = match &mut run {
+                Some(run) if run.is_of(attempt.backend, attempt.operation) => run,
+                _ => {
+                    let attempts = shard.attempts[attempt.backend as usize][attempt.operation as usize]
+                        .get_or_init(|| Box::new(CachePadded::new(AttemptShard::new(latency, bytes))));
+                    let next = AttemptRun::new(attempt.backend, attempt.operation, attempts);
+                    if let Some(last) = run.replace(next) {
+                        last.write(latency, bytes, writer);
+                    }
+                    run.as_mut().expect("just put there")
+                }
+            };
+            run.record(&attempt, latency, bytes, writer);
+        }
+        if let Some(run) = run {
+            run.write(latency, bytes, writer);
         }
     }
 

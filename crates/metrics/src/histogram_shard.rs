@@ -71,13 +71,32 @@ impl HistogramShard {
 
     /// Records values one after the other.
     pub(crate) fn record_all(&self, plan: &Plan, values: impl Iterator<Item = u64>, writer: Writer) {
-        let mut sums = Sums::default();
-        if plan.threshold == u64::MAX && self.list.is_empty() {
-            values.for_each(|value| self.bucket(plan, value, 1, writer, &mut sums));
-        } else {
-            values.for_each(|value| self.record_into(plan, value, 1, writer, &mut sums));
+        let mut burst = Burst::default();
+        values.for_each(|value| burst.record(self, plan, value, writer));
+        burst.write(self, plan, writer);
+    }
+
+    /// Puts values into buckets of which nothing is drawn or listed.
+    fn bucket_each(&self, plan: &Plan, values: &[u64], writer: Writer, sums: &mut Sums) {
+        let layout = &plan.layout;
+        let mut indexes = [0; BURST];
+        for (index, &value) in indexes.iter_mut().zip(values) {
+            let kept = layout.clamp(value);
+            if kept != value {
+                self.clamped.add(1, writer);
+            }
+            *index = layout.index_of(kept);
+            sums.add(kept, 1);
         }
-        self.settle(sums, writer);
+        for &index in &indexes[..values.len().min(BURST)] {
+            self.page(layout, index)[layout.offset_of(index)].add(1, writer);
+        }
+    }
+
+    #[inline(always)]
+    fn page(&self, layout: &Layout, index: usize) -> &[Tally] {
+        let page = &self.pages[layout.page_of(index)];
+        page.get().map_or_else(|| first_use(page, layout), |page| &**page)
     }
 
     // Called for each of many values: a call costs as much as what is done.
@@ -89,9 +108,7 @@ impl HistogramShard {
             self.clamped.add(n, writer);
         }
         let index = layout.index_of(kept);
-        let page = &self.pages[layout.page_of(index)];
-        let page = page.get().map_or_else(|| first_use(page, layout), |page| &**page);
-        page[layout.offset_of(index)].add(n, writer);
+        self.page(layout, index)[layout.offset_of(index)].add(n, writer);
         sums.add(kept, n);
     }
 
@@ -201,6 +218,53 @@ impl HistogramShard {
             totals.max = totals.max.max(kept);
         }
         totals
+    }
+}
+
+/// Values that a [`Burst`] holds: those of a batch of the usual size.
+const BURST: usize = 32;
+
+/// Values of one histogram that go to their buckets together. Those lie apart in memory that the bytes of samples have
+/// pushed out of the nearer caches, and are waited for all at once in place of one after the other with what else is
+/// done for each.
+pub(crate) struct Burst {
+    values: [u64; BURST],
+    filled: usize,
+    sums: Sums,
+}
+
+impl Default for Burst {
+    fn default() -> Self {
+        Burst { values: [0; BURST], filled: 0, sums: Sums::default() }
+    }
+}
+
+impl Burst {
+    /// As [`HistogramShard::record_n`] of this shard, which must be the same for all, and is done by the time of
+    /// [`Burst::write`].
+    #[inline]
+    pub(crate) fn record(&mut self, shard: &HistogramShard, plan: &Plan, value: u64, writer: Writer) {
+        if plan.threshold != u64::MAX || !shard.list.is_empty() {
+            return shard.record_into(plan, value, 1, writer, &mut self.sums);
+        }
+        self.values[self.filled] = value;
+        self.filled += 1;
+        if self.filled == BURST {
+            self.spend(shard, plan, writer);
+        }
+    }
+
+    fn spend(&mut self, shard: &HistogramShard, plan: &Plan, writer: Writer) {
+        let filled = std::mem::take(&mut self.filled);
+        if filled > 0 {
+            shard.bucket_each(plan, &self.values[..filled], writer, &mut self.sums);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn write(mut self, shard: &HistogramShard, plan: &Plan, writer: Writer) {
+        self.spend(shard, plan, writer);
+        shard.settle(self.sums, writer);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::collector::Plans;
 use crate::histogram::summarize;
-use crate::histogram_shard::{HistogramShard, Sums};
+use crate::histogram_shard::{Burst, HistogramShard};
 use crate::operation::{Backend, CacheUse, Extent, Failure, Operation, Outcome};
 use crate::snapshot::OperationSummary;
 use crate::tally::{Tally, Writer};
@@ -94,9 +94,9 @@ pub(crate) struct Run<'a> {
     bytes: u64,
     range_gets: u64,
     cache: [u64; CacheUse::COUNT],
-    latency: Sums,
-    first_byte: Sums,
-    request_bytes: Sums,
+    latency: Burst,
+    first_byte: Burst,
+    request_bytes: Burst,
 }
 
 impl<'a> Run<'a> {
@@ -110,9 +110,9 @@ impl<'a> Run<'a> {
             bytes: 0,
             range_gets: 0,
             cache: [0; CacheUse::COUNT],
-            latency: Sums::default(),
-            first_byte: Sums::default(),
-            request_bytes: Sums::default(),
+            latency: Burst::default(),
+            first_byte: Burst::default(),
+            request_bytes: Burst::default(),
         }
     }
 
@@ -135,14 +135,12 @@ impl<'a> Run<'a> {
             Outcome::Done { bytes, latency_ns, first_byte_ns, cache } => {
                 self.done += 1;
                 self.bytes += bytes;
-                series.latency.record_into(&plans.latency, latency_ns, 1, writer, &mut self.latency);
+                self.latency.record(&series.latency, &plans.latency, latency_ns, writer);
                 if let Some(first_byte_ns) = first_byte_ns {
-                    let sums = &mut self.first_byte;
-                    series.first_byte.record_into(&plans.latency, first_byte_ns, 1, writer, sums);
+                    self.first_byte.record(&series.first_byte, &plans.latency, first_byte_ns, writer);
                 }
                 if self.operation.moves_bytes() {
-                    let sums = &mut self.request_bytes;
-                    series.request_bytes.record_into(&plans.bytes, bytes, 1, writer, sums);
+                    self.request_bytes.record(&series.request_bytes, &plans.bytes, bytes, writer);
                 }
                 match (self.operation, extent) {
                     (Operation::Read, _) | (Operation::Get, Extent::Part) => self.range_gets += 1,
@@ -165,14 +163,14 @@ impl<'a> Run<'a> {
     }
 
     #[inline]
-    pub(crate) fn write(self, writer: Writer) {
+    pub(crate) fn write(self, plans: &Plans, writer: Writer) {
         let Run { series, done, bytes, range_gets, cache, latency, first_byte, request_bytes, .. } = self;
         if done == 0 {
             return;
         }
-        series.latency.settle(latency, writer);
-        series.first_byte.settle(first_byte, writer);
-        series.request_bytes.settle(request_bytes, writer);
+        latency.write(&series.latency, &plans.latency, writer);
+        first_byte.write(&series.first_byte, &plans.latency, writer);
+        request_bytes.write(&series.request_bytes, &plans.bytes, writer);
         series.done.add(done, writer);
         series.bytes.add(bytes, writer);
         if range_gets > 0 {
