@@ -32,6 +32,7 @@ mod read_batch;
 mod residency;
 #[allow(unsafe_code)]
 mod split_read;
+mod trust;
 mod version;
 mod waiting;
 mod walk;

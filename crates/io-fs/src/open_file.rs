@@ -12,6 +12,8 @@ pub(crate) struct OpenFile {
     /// None while the batch waits for room and descriptors are scarce.
     pub(crate) fd: Option<Descriptor>,
     pub(crate) span: Range<u64>,
+    /// Asked for as a whole, and not for a range of it. Said here, because the request is not looked at between reads.
+    pub(crate) whole: bool,
     /// Time spent on it so far.
     pub(crate) spent: Duration,
 }

@@ -74,6 +74,13 @@ impl Parts {
         self.observer.is_some()
     }
 
+    /// So many stretches come next, of one part each at least.
+    pub(crate) fn expect(&mut self, stretches: usize) {
+        if self.observed() {
+            self.made.reserve(stretches);
+        }
+    }
+
     /// The next part begins now, or began then.
     pub(crate) fn begin(&mut self, at: Instant) {
         self.begin = at;

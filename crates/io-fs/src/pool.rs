@@ -14,8 +14,9 @@
 //! A consumer's thread that waits for a batch lends a hand ([`Crew`]): it reads out of the page cache itself, and
 //! one thread of the pool fewer does, so that readers and consumer together are as many as there are cores, and
 //! none of them is switched off a core to let another on. It never waits for a device on behalf of the pool but
-//! for the one file that turned out not to be cached; what is left of that batch goes back into the line. While it
-//! reads, it is one of the readers, however long that takes.
+//! for the one file that turned out not to be cached, and for one small sample before that was not asked for with care
+//! ([`Trust`](crate::trust::Trust)); what is left of that batch goes back into the line. While it reads, it is one
+//! of the readers, however long that takes.
 //!
 //! Not here: what the jobs do.
 
@@ -53,12 +54,16 @@ struct Shared {
     /// How many reads out of the page cache may run at once.
     cores: usize,
     line: Mutex<Line>,
-    arrived: Condvar,
+    /// Where each thread sleeps.
+    beds: Box<[Condvar]>,
 }
 
 #[derive(Default)]
 struct Line {
     jobs: VecDeque<Job>,
+    /// Threads that sleep, the one that worked last at the end: it is woken first, because what it works with is most
+    /// likely still in a cache.
+    asleep: Vec<usize>,
     /// Reads that run and have not met the device.
     reading: usize,
     /// Reads that run on consumers' threads. They are not among those.
@@ -123,8 +128,9 @@ pub(crate) struct Occupied(Arc<Shared>);
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        self.0.line().reading -= 1;
-        self.0.arrived.notify_all();
+        let mut line = self.0.line();
+        line.reading -= 1;
+        self.0.wake_all(line);
     }
 }
 
@@ -157,8 +163,7 @@ impl Seat<'_> {
             line.at_once = self.shared.threads;
             line.met_device = true;
             line.cached = false;
-            drop(line);
-            self.shared.arrived.notify_all();
+            self.shared.wake_all(line);
         }
     }
 }
@@ -169,8 +174,21 @@ impl Shared {
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a thread does for as long as there is a pool.
-    fn work(&self) {
+    /// Wakes one thread, if one sleeps.
+    fn wake_one(&self, mut line: MutexGuard<'_, Line>) {
+        let woken = line.asleep.pop();
+        drop(line);
+        woken.into_iter().for_each(|thread| self.beds[thread].notify_one());
+    }
+
+    fn wake_all(&self, mut line: MutexGuard<'_, Line>) {
+        let woken = std::mem::take(&mut line.asleep);
+        drop(line);
+        woken.into_iter().for_each(|thread| self.beds[thread].notify_one());
+    }
+
+    /// What thread `me` does for as long as there is a pool.
+    fn work(&self, me: usize) {
         let mut line = self.line();
         loop {
             match line.next() {
@@ -185,14 +203,20 @@ impl Shared {
                     // A core that was kept for a consumer who is not back.
                     let more = !line.jobs.is_empty() && line.may_read();
                     let met_device = line.met_device;
-                    drop(line);
                     if more {
-                        self.arrived.notify_one();
+                        self.wake_one(line);
+                    } else {
+                        drop(line);
                     }
                     line = self.read(job, false, met_device);
                 }
                 None if line.closed && line.jobs.is_empty() => return,
-                None => line = self.arrived.wait(line).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    line.asleep.push(me);
+                    line = self.beds[me].wait(line).unwrap_or_else(PoisonError::into_inner);
+                    // Still there if nobody woke it.
+                    line.asleep.retain(|thread| *thread != me);
+                }
             }
         }
     }
@@ -225,9 +249,8 @@ impl Shared {
         } else {
             line.jobs.push_back(job)
         }
-        drop(line);
         if wake {
-            self.arrived.notify_one();
+            self.wake_one(line);
         }
     }
 }
@@ -272,12 +295,13 @@ impl Pool {
     pub fn new(name: &str, threads: usize, cores: usize) -> Result<Self> {
         let cores = cores.clamp(1, threads.max(1));
         let line = Mutex::new(Line { at_once: cores, soon: SOON, ..Line::default() });
-        let pool = Pool { shared: Arc::new(Shared { threads, cores, line, arrived: Condvar::new() }) };
+        let beds = (0..threads).map(|_| Condvar::new()).collect();
+        let pool = Pool { shared: Arc::new(Shared { threads, cores, line, beds }) };
         for index in 0..threads {
             let shared = pool.shared.clone();
             std::thread::Builder::new()
                 .name(format!("{name}-{index}"))
-                .spawn(move || shared.work())
+                .spawn(move || shared.work(index))
                 .map_err(|e| {
                     let context = format!("cannot start thread {} of {threads}", index + 1);
                     Error::new(Kind::Unavailable, Operation::Configure, context).with_source(e)
@@ -362,8 +386,9 @@ impl Crew for Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.line().closed = true;
-        self.shared.arrived.notify_all();
+        let mut line = self.shared.line();
+        line.closed = true;
+        self.shared.wake_all(line);
     }
 }
 
@@ -524,6 +549,21 @@ mod tests {
         }
         drop(tell);
         assert_eq!(told.iter().collect::<Vec<_>>(), [false, false, true, false]);
+    }
+
+    #[test]
+    fn the_thread_that_worked_last_is_woken_first() {
+        let pool = Pool::new("test", 3, 1).unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let worked = (0..50).map(|_| {
+            while pool.shared.line().asleep.len() < 3 {
+                std::thread::yield_now();
+            }
+            let tell = tell.clone();
+            pool.read(false, move |_| tell.send(std::thread::current().id()).unwrap());
+            told.recv().unwrap()
+        });
+        assert_eq!(worked.collect::<std::collections::HashSet<_>>().len(), 1);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::parts::Parts;
 use crate::pool::Turn;
 use crate::residency::Lookout;
 use crate::split_read::Region;
+use crate::trust::Trust;
 use forebay_io::{
     Buf, CacheUse, Error, GetRequest, Observe, Operation, PageCacheMode, Place, Reservation, Result, Served,
     Want,
@@ -231,6 +232,8 @@ impl ReadBatch {
         if announced {
             self.announce(files.as_slice());
         }
+        let mut trust = Trust::new(turn.met_device());
+        parts.expect(bufs.len());
         let mut begin = Instant::now();
         let mut bufs = bufs.into_iter();
         while !turn.goes_back()
@@ -249,7 +252,8 @@ impl ReadBatch {
                     if let Some(mappings) = &mapped {
                         return (mappings.fill(fd, buf, offset, beyond), None);
                     }
-                    if !cached {
+                    // Where bytes beyond are watched for, the slower call is needed anyway.
+                    if !cached || (beyond == Beyond::Ignored && trust.covers(bytes)) {
                         return (file::fill(fd, buf, offset, 0, beyond), None);
                     }
                     match file::fill_cached(fd, buf, offset, beyond) {
@@ -266,14 +270,18 @@ impl ReadBatch {
                         }
                     }
                 };
-                let filled = parts.fill(file.index, &mut buf, file.span.start, self.beyond(&file), read);
-                let at = &self.requests[file.index].location;
-                self.check_read(&file, fd, filled.map_err(|errno| failure::os(Operation::Get, errno, at))?)
+                let filled = parts.fill(file.index, &mut buf, file.span.start, beyond(&file), read);
+                let os = |errno| failure::os(Operation::Get, errno, &self.requests[file.index].location);
+                self.check_read(&file, fd, filled.map_err(os)?)
             });
             // The room is given up before anybody hears of the result.
             drop(buf);
             let end = parts.ended();
-            let elapsed = file.spent + end.saturating_duration_since(begin);
+            let took = end.saturating_duration_since(begin);
+            if cached {
+                trust.read(bytes, took);
+            }
+            let elapsed = file.spent + took;
             let index = file.index;
             self.results[index - self.part.start] =
                 Some(result.map(|cache| Served { bytes, elapsed, first_byte: None, cache }));
@@ -295,23 +303,13 @@ impl ReadBatch {
     /// Has the kernel begin to fetch what is read next.
     fn announce(&self, files: &[OpenFile]) {
         for file in files {
-            file.fd.iter().for_each(|fd| announce(fd.as_fd(), &file.span, self.is_whole(file)));
+            file.fd.iter().for_each(|fd| announce(fd.as_fd(), &file.span, file.whole));
         }
-    }
-
-    fn is_whole(&self, file: &OpenFile) -> bool {
-        self.requests[file.index].range.is_none()
     }
 
     fn tell_parts(&mut self) {
         let requests = &self.requests;
         self.parts.tell(Operation::Get, |index| &requests[index].location);
-    }
-
-    /// Whole files must not have grown; a range is the same whatever follows it. Watching costs 1 to 2%
-    /// of a file of 4 KiB, and nothing of larger ones.
-    fn beyond(&self, file: &OpenFile) -> Beyond {
-        if self.is_whole(file) { Beyond::Watched } else { Beyond::Ignored }
     }
 
     fn check_read(&self, file: &OpenFile, fd: BorrowedFd<'_>, filled: Filled) -> Result<CacheUse> {
@@ -328,7 +326,7 @@ impl ReadBatch {
                 return Err(failure::changed(Operation::Get, location, end, "there are more now"));
             }
         }
-        if request.if_version.is_some() && request.range.is_none() {
+        if file.whole && request.if_version.is_some() {
             let stat = fstat(fd).map_err(|e| failure::os(Operation::Get, e, location))?;
             file::check_version(request.if_version.as_ref(), &stat, location)?;
         }
@@ -349,7 +347,7 @@ impl ReadBatch {
             match self.descriptor(&mut file) {
                 Ok(fd) => {
                     let offset = file.span.start;
-                    let ahead = ahead && self.is_whole(&file);
+                    let ahead = ahead && file.whole;
                     regions.push((file, Region::new(fd.shared(), offset, buf, ahead)));
                 }
                 Err(error) => self.settle_one(file.index, Err(error)),
@@ -370,10 +368,8 @@ impl ReadBatch {
                 .and_then(|filled| match filled {
                     // Nothing is wanted beyond the end but to hear that there is nothing.
                     Filled::Whole => match &mapped {
-                        Some(mappings) => {
-                            mappings.fill(fd.as_fd(), &mut [], file.span.end, self.beyond(&file))
-                        }
-                        None => file::fill(fd.as_fd(), &mut [], file.span.end, 0, self.beyond(&file)),
+                        Some(mappings) => mappings.fill(fd.as_fd(), &mut [], file.span.end, beyond(&file)),
+                        None => file::fill(fd.as_fd(), &mut [], file.span.end, 0, beyond(&file)),
                     },
                     other => Ok(other),
                 })
@@ -428,6 +424,12 @@ impl ReadBatch {
     fn finish(self) -> Vec<Result<Served>> {
         self.results.into_iter().map(|result| result.expect("every file was read or failed")).collect()
     }
+}
+
+/// Whole files must not have grown; a range is the same whatever follows it. Watching costs 1 to 2%
+/// of a file of 4 KiB, and nothing of larger ones.
+fn beyond(file: &OpenFile) -> Beyond {
+    if file.whole { Beyond::Watched } else { Beyond::Ignored }
 }
 
 #[cfg(test)]

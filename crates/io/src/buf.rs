@@ -159,11 +159,13 @@ impl Drop for Buf {
             return self.spread();
         }
         // Nobody reads there what belongs to another sample, or what a block held beside what was
-        // asked for.
-        let (before, own) = (self.before, self.len);
-        let room = self.room_mut();
-        room[..before].fill(0);
-        room[before + own..].fill(0);
+        // asked for. Mostly there is nothing, and to fill that is a call all the same.
+        let (before, own, after) = (self.before, self.len, self.after);
+        if before + after > 0 {
+            let room = self.room_mut();
+            room[..before].fill(0);
+            room[before + own..].fill(0);
+        }
         self.lease.returned(self.slot);
     }
 }

@@ -298,8 +298,10 @@ impl Lease {
                 // The same arithmetic found out that it fits.
                 let span = lay(table.end, want).expect("laid out before");
                 table.placed += usize::from(table.spans[slot].is_none());
-                // SAFETY: committed, and of no slot: what lies between two slots is lent to nobody.
-                unsafe { base.add(table.end).write_bytes(0, span.begin - table.end) };
+                if span.begin > table.end {
+                    // SAFETY: committed, and of no slot: what lies between two slots is lent to nobody.
+                    unsafe { base.add(table.end).write_bytes(0, span.begin - table.end) };
+                }
                 table.end = span.end;
                 span
             });

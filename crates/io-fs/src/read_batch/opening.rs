@@ -63,7 +63,8 @@ impl ReadBatch {
             self.next += 1;
             match opened {
                 Ok((fd, span)) => {
-                    self.opened.push(OpenFile { index, fd: Some(fd), span, spent: Duration::ZERO });
+                    let whole = requests[index].range.is_none();
+                    self.opened.push(OpenFile { index, fd: Some(fd), span, whole, spent: Duration::ZERO });
                     unclocked += 1;
                 }
                 Err(stopped) => self.settle_one(index, Err(stopped.into())),
