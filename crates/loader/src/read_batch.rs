@@ -78,9 +78,12 @@ impl Reader {
         place: Arc<dyn Place>,
     ) -> Result<Batch> {
         self.samples.look_at(&ids);
-        let request = |(slot, &id): (usize, &u64)| self.request(id, slot as u32);
-        let requests: Arc<[GetRequest]> = ids.iter().enumerate().map(request).collect::<Result<_>>()?;
-        let results = self.get(requests, options, &place).await;
+        // As many as there are: a list that may end with an error is collected without knowing, and grows by copies.
+        let mut requests = Vec::with_capacity(ids.len());
+        for (slot, &id) in (0..).zip(&ids) {
+            requests.push(self.request(id, slot)?);
+        }
+        let results = self.get(requests.into(), options, &place).await;
         let failed = results.iter().filter(|result| result.is_err()).count();
         if failed == 0 {
             return Batch::new(lease.finish()?, ids, self.epoch, index);

@@ -124,10 +124,13 @@ impl Index {
         self.fixed(Column::Samples, row).map(Row::from_bytes)
     }
 
-    /// The first byte of a row of the samples, if it is in this process's own memory.
+    /// Both ends of a row of the samples in one byte, if it is in this process's own memory. (A row need not lie in one
+    /// line of a cache.)
     pub(crate) fn peek(&self, row: u64) -> Option<u8> {
         let (block, inside, _) = self.find(Column::Samples, row).ok()?;
-        self.image.peek(block.offset + inside * Column::Samples.width()? as u64)
+        let width = Column::Samples.width()? as u64;
+        let first = block.offset + inside * width;
+        Some(self.image.peek(first)? ^ self.image.peek(first + width - 1)?)
     }
 
     /// A row of the strides.
