@@ -79,9 +79,9 @@ impl Deck {
         self.flights.is_empty()
     }
 
-    /// Whether more are to be sent and there is room for less than `room` of them.
-    pub(crate) fn is_full_but(&self, room: usize) -> bool {
-        !self.waiting.is_empty() && self.ops.len() + room > self.depth
+    /// Whether more are to be sent and there is no room for them.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.waiting.is_empty() && self.ops.len() >= self.depth
     }
 
     pub(crate) fn board(&mut self, flight: Flight) {

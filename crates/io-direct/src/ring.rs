@@ -27,10 +27,18 @@ use std::time::Instant;
 const SEATS: u32 = 1024;
 
 /// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do
-/// begins with the first two while the next are prepared, and the kernel sorts and merges the later ones. (On a
-/// virtual disk, 64 in the ring, 4 KiB: 8% more reads a second than 64 at once, and no more processor time.)
-const FIRST: usize = 2;
+/// begins with the first few while the next are prepared, and the kernel sorts and merges the later ones. Each
+/// submission rings a doorbell, which costs as much as a request or two. (On a virtual disk, 64 in the ring, 4 KiB: as
+/// many reads a second as with two at first, and 4% less processor time.)
+const FIRST: usize = 8;
 const MOST: usize = 32;
+
+/// A full ring is waited for until one in so many of its requests is complete, not for a single one, which would go
+/// out again alone; but no longer than this many nanoseconds, because others may be slow and somebody waits for what
+/// is there. (The same disk: 9% less processor time, and no fewer reads a second. It answers 16 requests of 1 MiB
+/// together after 8 ms; with a patience of 1 ms a read of those cost 60% more.)
+const TOGETHER: usize = 8;
+const PATIENCE: u32 = 20_000_000;
 
 /// The bell's request; those of parts have their place on the deck.
 const BELL: u64 = u64::MAX;
@@ -266,6 +274,11 @@ impl Worker {
             if closed && self.deck.is_empty() {
                 return Ok(());
             }
+            if self.deck.is_full() {
+                // What comes in line meanwhile could not be sent, so nobody rings.
+                self.wait_for_several()?;
+                continue;
+            }
             self.shared.asleep.store(true, Ordering::SeqCst);
             let wait = {
                 let line = self.shared.line();
@@ -275,17 +288,25 @@ impl Worker {
                 let entered = self.ring.submit_and_wait(1);
                 self.shared.asleep.store(false, Ordering::SeqCst);
                 entered_or_busy(entered)?;
-                // A device tells of many at once, and the first of them wakes us: what came since is taken, too,
-                // before there is room for one request and it goes out alone.
                 self.reap();
-                if self.deck.is_full_but(2 * FIRST) {
-                    entered_or_busy(self.ring.submit())?;
-                    self.reap();
-                }
             } else {
                 self.shared.asleep.store(false, Ordering::SeqCst);
             }
         }
+    }
+
+    fn wait_for_several(&mut self) -> io::Result<()> {
+        let several = self.depth / TOGETHER;
+        let entered = if several > 1 && self.ring.params().is_feature_ext_arg() {
+            let patience = types::Timespec::new().nsec(PATIENCE);
+            let args = types::SubmitArgs::new().timespec(&patience);
+            self.ring.submitter().submit_with_args(several, &args)
+        } else {
+            self.ring.submit_and_wait(1)
+        };
+        entered_or_busy(entered)?;
+        self.reap();
+        Ok(())
     }
 
     /// Fills the ring with what is to be read, and takes what becomes complete meanwhile, which makes room for
@@ -394,10 +415,15 @@ impl Worker {
     }
 }
 
-/// Interrupted, or too much at once: what is there is taken first, and then it goes on.
+/// Interrupted, too much at once, or out of patience: what is there is taken first, and then it goes on.
 fn entered_or_busy(entered: io::Result<usize>) -> io::Result<()> {
     match entered {
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EBUSY | libc::EAGAIN)) => {
+        Err(error)
+            if matches!(
+                error.raw_os_error(),
+                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN | libc::ETIME)
+            ) =>
+        {
             Ok(())
         }
         other => other.map(drop),
