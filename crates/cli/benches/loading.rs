@@ -1,7 +1,6 @@
 //! What `cargo xtask bench` asks of the loader itself, measured in one process, interleaved:
 //!
 //! * `metrics FOLDER`: epochs with metrics and without, in turn; the price of measuring.
-//! * `direct FILE`: random reads of 4 KiB past the page cache, with metrics, with a trace and with neither, in turn.
 //! * `trace FOLDER`: the same with a trace and without.
 //! * `startup FOLDER`: a bare listing, and the time to a loader's first batch, in turn; and what the
 //!   list of samples keeps resident.
@@ -9,11 +8,10 @@
 //! Prints one line of JSON: for each contender the seconds and CPU seconds of each repeat.
 
 use forebay_io::layer::Observed;
-use forebay_io::{Budget, ListOptions, Location, Object, Place, Pool, ReadOptions, Room, Store, Want};
-use forebay_io_direct::{DirectOptions, DirectStore};
+use forebay_io::{ListOptions, Location, Store};
 use forebay_io_open::StoreOptions;
 use forebay_loader::{Dataset, Loader, LoaderOptions};
-use forebay_metrics::{MetricsCollector, Operation};
+use forebay_metrics::MetricsCollector;
 use forebay_trace::{Clock, Header, Recorder, RecorderOptions};
 use serde_json::{Map, Value, json};
 use std::error::Error;
@@ -28,20 +26,16 @@ fn main() -> Result<()> {
     // Cargo adds `--bench`; run without a subcommand, as `cargo test` does, there is nothing to do.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let [what, folder, repeats] = arguments.as_slice() else {
-        println!("usage: loading metrics|direct|trace|startup PATH REPEATS");
+        println!("usage: loading metrics|trace|startup FOLDER REPEATS");
         return Ok(());
     };
     let repeats: usize = repeats.parse()?;
-    if what == "direct" {
-        println!("{}", direct(Path::new(folder), repeats)?);
-        return Ok(());
-    }
     let bench = Bench::new(Path::new(folder))?;
     let result = match what.as_str() {
         "metrics" => bench.metrics(repeats)?,
         "trace" => bench.trace(repeats)?,
         "startup" => bench.startup(repeats)?,
-        other => return Err(format!("{other:?} is not one of metrics, direct, trace, startup").into()),
+        other => return Err(format!("{other:?} is not one of metrics, trace, startup").into()),
     };
     println!("{result}");
     Ok(())
@@ -184,100 +178,6 @@ impl Bench {
         let facts = json!({ "samples": samples, "table_bytes": table, "resident_growth_bytes": resident });
         Ok(result(&series, facts))
     }
-}
-
-/// Reads that a task submits together, tasks, and reads of one turn: a quarter of a second or so of a fast device, so that
-/// what a virtual disk's host does meanwhile falls on all alike.
-const BATCH: usize = 16;
-const TASKS: usize = 8;
-const READS: u64 = 160 * 128;
-const BLOCK: u64 = 4096;
-
-/// Random reads past the page cache, observed by a collector, by a recorder and by nobody, in turn. With `skipped` in its facts where
-/// there is nothing to measure, and why.
-fn direct(file: &Path, repeats: usize) -> Result<Value> {
-    let skipped = |why: String| Ok(json!({ "facts": {}, "skipped": why }));
-    let options = DirectOptions { depth: 64, strict: true, ..DirectOptions::default() };
-    let store = match DirectStore::new(options) {
-        Ok(store) if store.uses_ring() => Arc::new(store),
-        Ok(_) => return skipped("the kernel refuses io_uring here".to_owned()),
-        Err(error) => return skipped(error.to_string()),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build()?;
-    let at = Location::from_path(&file.canonicalize()?)?.with_scheme("direct");
-    let collector = Arc::new(MetricsCollector::new());
-    let folder = tempfile::tempdir()?;
-    let header = Header::new("bench", "", Clock { realtime_ns: 0, monotonic_ns: None });
-    let path = folder.path().join("bench.jsonl.zst");
-    let recorder = Recorder::create(&path, header, Instant::now(), &RecorderOptions::default())?;
-    let stores: [Arc<dyn Store>; 3] = [
-        Arc::new(Observed::new(store.clone(), collector.clone())),
-        Arc::new(Observed::new(store.clone(), recorder.clone())),
-        store,
-    ];
-    let mut objects = Vec::new();
-    for store in &stores {
-        match runtime.block_on(store.open(&at, ReadOptions::default())) {
-            Ok(object) => objects.push(object),
-            Err(error) => return skipped(error.to_string()),
-        }
-    }
-    let pool = Pool::new(Budget::new((TASKS * BATCH) as u64 * (BLOCK + 4096))?);
-    // One batch in the making, read by all tasks.
-    let slots = (TASKS * BATCH) as u32;
-    let lease = pool.lease(pool.budget().ticket(), slots);
-    let room = Room { align: 4096, ..Room::default() };
-    let wants: Vec<_> = (0..slots).map(|slot| Want { room, ..Want::new(slot, BLOCK) }).collect();
-    let mut all = runtime.block_on(lease.reserve(&wants))?;
-    let mut buffers: Vec<_> = (0..TASKS).map(|_| all.split_off(all.len() - BATCH)).collect();
-    let mut once = |object: &Arc<dyn Object>, reads: u64| -> Result<()> {
-        let blocks = object.meta().size / BLOCK;
-        let each = reads / (TASKS * BATCH) as u64;
-        let tasks = buffers.drain(..).zip(0u64..).map(|(mut bufs, task)| {
-            let object = object.clone();
-            runtime.spawn(async move {
-                let mut random = task;
-                for _ in 0..each {
-                    let place = |buf| {
-                        // An odd step goes through every block of a power of two of them, far from the last.
-                        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-                        ((random >> 20) % blocks * BLOCK, buf)
-                    };
-                    let results = object.read_many(bufs.into_iter().map(place).collect()).await;
-                    bufs = Vec::with_capacity(BATCH);
-                    for (buf, served) in results {
-                        served?;
-                        bufs.push(buf);
-                    }
-                }
-                Ok::<_, forebay_io::Error>(bufs)
-            })
-        });
-        let tasks: Vec<_> = tasks.collect();
-        for task in tasks {
-            buffers.push(runtime.block_on(task)??);
-        }
-        Ok(())
-    };
-    objects.iter().try_for_each(|object| once(object, READS))?;
-    let mut series = ["metrics", "trace", "off"].map(|name| Series(name, Vec::new()));
-    // Everybody as often in the wake of each other.
-    let orders = [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1], [2, 0, 1], [1, 0, 2]];
-    for repeat in 0..repeats {
-        for which in orders[repeat % orders.len()] {
-            series[which].time(|| once(&objects[which], READS))?;
-        }
-    }
-    let counted = collector.snapshot().operation(Operation::Read).map_or(0, |read| read.ops);
-    if counted < READS * repeats as u64 {
-        return Err(format!("{counted} reads were counted of {} and more", READS * repeats as u64).into());
-    }
-    drop(objects);
-    let recorded = recorder.finish().ok_or("the recording ended before")?;
-    let facts = json!({
-        "samples": READS, "epochs": 1, "records": recorded.records, "dropped": recorded.dropped,
-    });
-    Ok(result(&series, facts))
 }
 
 /// CPU seconds of all threads of this process.

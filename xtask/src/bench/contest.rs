@@ -1,6 +1,9 @@
 //! Several programs that do the same work, run in turn: one round after another, so that whatever
 //! changes on the machine meanwhile changes for all of them alike.
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::reading::{Reading, Spread};
@@ -44,14 +47,35 @@ impl Outcome {
 pub(crate) fn hold(
     rounds: usize,
     contenders: &mut [Contender<'_>],
+    before: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Outcome>> {
+    let count = contenders.len();
+    let order = |round| (0..count).map(|turn| (round + turn) % count).collect();
+    hold_in(rounds, contenders, order, before)
+}
+
+/// The same with an order of its own for each round, thrown but the same in every run: for many short rounds, in
+/// which everybody is to have been everybody's neighbour.
+pub(crate) fn hold_thrown(rounds: usize, contenders: &mut [Contender<'_>]) -> anyhow::Result<Vec<Outcome>> {
+    let mut random = ChaCha8Rng::seed_from_u64(1);
+    let mut order: Vec<_> = (0..contenders.len()).collect();
+    let thrown = |_| {
+        order.shuffle(&mut random);
+        order.clone()
+    };
+    hold_in(rounds, contenders, thrown, || Ok(()))
+}
+
+fn hold_in(
+    rounds: usize,
+    contenders: &mut [Contender<'_>],
+    mut order: impl FnMut(usize) -> Vec<usize>,
     mut before: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<Outcome>> {
     let empty = |c: &Contender<'_>| Outcome { name: c.name.clone(), readings: Vec::new() };
     let mut outcomes: Vec<_> = contenders.iter().map(empty).collect();
-    let count = contenders.len();
     for round in 0..rounds {
-        for turn in 0..count {
-            let index = (round + turn) % count;
+        for index in order(round) {
             before()?;
             let contender = &mut contenders[index];
             let reading =
@@ -125,6 +149,24 @@ mod tests {
         assert_eq!(*order.borrow(), "abcbca");
         assert_eq!(prepared, 6);
         assert!(outcomes.iter().all(|outcome| outcome.readings.len() == 2));
+    }
+
+    #[test]
+    fn thrown_orders_differ_and_have_everybody_once() {
+        let order = RefCell::new(String::new());
+        let contender = |name: &'static str| {
+            let order = &order;
+            Contender::new(name, move || {
+                order.borrow_mut().push_str(name);
+                Ok(reading(1))
+            })
+        };
+        hold_thrown(24, &mut [contender("a"), contender("b"), contender("c")]).unwrap();
+        let order = order.borrow();
+        let mut rounds: Vec<_> = (0..24).map(|round| &order[3 * round..][..3]).collect();
+        rounds.sort_unstable();
+        rounds.dedup();
+        assert_eq!(rounds, ["abc", "acb", "bac", "bca", "cab", "cba"]);
     }
 
     #[test]

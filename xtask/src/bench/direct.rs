@@ -3,7 +3,7 @@
 //!
 //! Random blocks of one large file, batches of them submitted by tokio tasks, and whole large files one
 //! after another. What the store costs includes the wake-up of the task that asked. fio reads in several ways
-//! (see `direct_peers`), and the best of them is the peer. Everything was read once before, untimed. Then what
+//! (see `direct_peers`), and the best of them is the peer (see `cross_fit`). Everything was read once before, untimed. Then what
 //! metrics and a trace cost at that rate (`direct_price`).
 
 use std::path::Path;
@@ -12,9 +12,10 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 
 use super::contest::{self, Contender, Outcome};
+use super::cross_fit::{self, Share};
 use super::dataset::{Dataset, Shape};
 use super::direct_peers::{self, Load};
-use super::reading::{Reading, interval};
+use super::reading::Reading;
 use super::{Args, direct_price, files, fio, page_cache, program, results};
 use crate::shell;
 use crate::workspace::Workspace;
@@ -33,9 +34,12 @@ const PRICE: &str = "price";
 /// How long each way of fio's is tried before it is measured, in seconds.
 const TRIAL: f64 = 0.1;
 
-/// Random reads are measured in so many more turns as `--rounds` says, each of them so much shorter: what a virtual
-/// disk's host does in one second and not in the next falls on everybody alike.
-const TURNS: usize = 4;
+/// Everything is measured in so many more rounds than `--rounds` says, and random reads in rounds of a fraction of
+/// `--seconds`: what a virtual disk's host does in one second and not in the next falls on everybody alike, and half
+/// of the rounds chooses the peer (see `cross_fit`).
+const ROUNDS: usize = 8;
+const FRACTION: f64 = 10.0;
+const WHOLE_ROUNDS: usize = 2;
 
 /// The least share of fio's speed that the project is content with.
 const SHARE: f64 = 0.97;
@@ -69,7 +73,7 @@ const WHOLE_DEPTH: usize = 16;
 #[derive(Debug, Serialize)]
 struct Case {
     name: String,
-    /// Who of fio's was fastest.
+    /// Who of fio's was fastest over all.
     peer: String,
     outcomes: Vec<Outcome>,
     bars: Vec<String>,
@@ -104,14 +108,14 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             let name = format!("{} random reads, {} in the ring", case.name, case.depth);
             eprintln!("{name}");
             let load = Load { block: case.block, depth: case.depth };
-            let seconds = args.seconds / TURNS as f64;
+            let seconds = args.seconds / FRACTION;
             let ways = direct_peers::possible(|way| way.random(root, &large, load, TRIAL))?;
             let fio = ways.into_iter().map(|way| {
                 let large = &large;
                 Contender::new(way.name, move || way.random(root, large, load, seconds))
             });
             let ours = || ours_random(root, program, &large, case, seconds);
-            let outcomes = hold(args.rounds * TURNS, fio, ours)?;
+            let outcomes = hold(args.rounds * ROUNDS, fio, ours)?;
             cases.push(Case::new(name, outcomes, case.most_cpu)?);
         }
     }
@@ -125,7 +129,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
             let whole = &whole;
             Contender::new(way.name, move || way.whole(root, whole, shape, load))
         });
-        let outcomes = hold(args.rounds, fio, || ours_whole(root, program, &whole))?;
+        let outcomes = hold(args.rounds * WHOLE_ROUNDS, fio, || ours_whole(root, program, &whole))?;
         cases.push(Case::new("whole files of 64 MiB".into(), outcomes, None)?);
     }
 
@@ -139,7 +143,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
     }
     let mut all = cases.iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
     if args.wants(PRICE) {
-        all.push(serde_json::to_value(direct_price::run(workspace, &data, args.rounds)?)?);
+        all.push(serde_json::to_value(direct_price::run(workspace, &data)?)?);
     }
     results::write(workspace, "direct", &machine, &all)
 }
@@ -150,7 +154,7 @@ fn hold<'a>(
     ours: impl Fn() -> anyhow::Result<Reading> + 'a,
 ) -> anyhow::Result<Vec<Outcome>> {
     let mut contenders: Vec<_> = fio.chain([Contender::new(OURS, ours)]).collect();
-    contest::hold(rounds, &mut contenders, || Ok(()))
+    contest::hold_thrown(rounds, &mut contenders)
 }
 
 /// Our program's last line is the reading.
@@ -175,27 +179,33 @@ fn ours_whole(root: &Path, program: &Path, data: &Dataset) -> anyhow::Result<Rea
     Reading::parse(&shell::read(&mut command)?)
 }
 
-/// Who of fio's is the peer, what the project asks of itself, and whether it got it.
+/// Who of fio's was fastest over all, what the project asks of itself, and whether it got it.
 fn bars(outcomes: &[Outcome], most_cpu: Option<f64>) -> Option<(String, Vec<String>)> {
     let rate = |outcome: &Outcome| outcome.samples_per_second().median;
     let ours = outcomes.iter().find(|outcome| outcome.name == OURS)?;
-    let all = outcomes.iter().filter(|outcome| outcome.name != OURS);
-    let peer = all.max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
-    let share = rate(ours) / rate(peer);
+    let peers: Vec<_> = outcomes.iter().filter(|outcome| outcome.name != OURS).collect();
+    let fastest = peers.iter().max_by(|a, b| rate(a).total_cmp(&rate(b)))?;
     let verdict = |met: bool| if met { "met" } else { "MISSED" };
-    let pairs = ours.readings.iter().zip(&peer.readings);
-    let (least, greatest) =
-        interval(pairs.map(|(ours, fio)| ours.samples_per_second() / fio.samples_per_second()).collect());
+    let share = Share::of(ours, &peers)?;
+    let (median, (least, greatest)) = share.median();
+    // Met or missed by all of it, or by the median alone.
+    let sure = if (least >= SHARE) == (greatest >= SHARE) { "" } else { "; not told from noise" };
+    let [even, odd] = share.peers;
+    let chosen = if even == odd { even.to_owned() } else { format!("{odd}, {even}") };
     let mut bars = vec![format!(
-        "{:6} share of the best of fio's ({}): {share:.3}, at least {SHARE} ({least:.3} to {greatest:.3}, 95 in 100)",
-        verdict(share >= SHARE),
-        peer.name
+        "{:6} share of the best of fio's, as the other half of the rounds chose ({chosen}): {median:.3}, at least {SHARE} \
+         ({least:.3} to {greatest:.3}, 95 in 100{sure})",
+        verdict(median >= SHARE)
     )];
+    for peer in &peers {
+        let (median, (least, greatest)) = cross_fit::against(ours, peer);
+        bars.push(format!("       of {}: {median:.3} ({least:.3} to {greatest:.3})", peer.name));
+    }
     if let Some(most) = most_cpu {
         let cpu = ours.cpu_micros_per_sample().median;
         bars.push(format!("{:6} CPU us a read: {cpu:.2}, at most {most}", verdict(cpu <= most)));
     }
-    Some((peer.name.clone(), bars))
+    Some((fastest.name.clone(), bars))
 }
 
 #[cfg(test)]
@@ -204,7 +214,7 @@ mod tests {
 
     fn outcome(name: &str, samples: u64, cpu_seconds: f64) -> Outcome {
         let reading = Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds, ..Reading::default() };
-        Outcome { name: name.into(), readings: vec![reading] }
+        Outcome { name: name.into(), readings: vec![reading; 2] }
     }
 
     #[test]
@@ -214,9 +224,11 @@ mod tests {
         let (peer, bars) = bars(&outcomes, Some(4.5)).unwrap();
         assert_eq!(peer, "fio huge");
         assert!(
-            bars[0].starts_with("MISSED") && bars[0].contains("0.960, at least 0.97 (0.960 to 0.960"),
+            bars[0].starts_with("MISSED")
+                && bars[0].contains("(fio huge): 0.960, at least 0.97 (0.960 to 0.960, 95 in 100)"),
             "{bars:?}"
         );
-        assert!(bars[1].starts_with("met") && bars[1].contains("4.17, at most 4.5"), "{bars:?}");
+        assert!(bars[1].ends_with("of fio: 1.067 (1.067 to 1.067)"), "{bars:?}");
+        assert!(bars[3].starts_with("met") && bars[3].contains("4.17, at most 4.5"), "{bars:?}");
     }
 }

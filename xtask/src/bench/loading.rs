@@ -33,10 +33,16 @@ pub(super) struct Measured {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Series {
     pub(super) seconds: Vec<f64>,
-    cpu_seconds: Vec<f64>,
+    pub(super) cpu_seconds: Vec<f64>,
 }
 
 impl Measured {
+    /// The last line that a program prints.
+    pub(super) fn parse(output: &str) -> anyhow::Result<Self> {
+        let line = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+        serde_json::from_str(line).with_context(|| format!("no readings in {line:?}"))
+    }
+
     pub(super) fn series(&self, name: &str) -> anyhow::Result<&Series> {
         self.series.get(name).with_context(|| format!("the bench has no readings of {name:?}"))
     }
@@ -96,9 +102,7 @@ pub(super) fn measure(
     let bench = ["bench", "--quiet", "-p", "forebay-cli", "--bench", "loading", "--", what];
     let mut command = shell::cargo(workspace.root(), bench);
     command.arg(folder).arg(rounds.to_string());
-    let output = shell::read(&mut command)?;
-    let line = output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    serde_json::from_str(line).with_context(|| format!("no readings in {line:?}"))
+    Measured::parse(&shell::read(&mut command)?)
 }
 
 /// First batch of a directory of a million files, against a loop over `std::fs::read_dir` that counts.

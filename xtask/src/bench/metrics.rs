@@ -31,7 +31,7 @@ pub(super) fn run(workspace: &Workspace, args: &Args) -> anyhow::Result<()> {
         all.push(serde_json::to_value(measured)?);
     }
     if args.only.is_empty() {
-        all.push(serde_json::to_value(direct_price::run(workspace, &data, rounds)?)?);
+        all.push(serde_json::to_value(direct_price::run(workspace, &data)?)?);
     }
     results::write(workspace, "metrics", &machine::describe(workspace.root(), &data), &all)
 }

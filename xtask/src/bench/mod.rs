@@ -1,6 +1,7 @@
 //! `cargo xtask bench NAME`: measurements whose result is a ratio, against a limit or a peer in the same run.
 
 mod contest;
+mod cross_fit;
 mod dataset;
 mod direct;
 mod direct_peers;
@@ -40,8 +41,8 @@ use crate::workspace::Workspace;
 pub(crate) struct Args {
     /// What to measure
     name: Name,
-    /// Times that each program is run; odd, so that a median was measured. `direct`: times four, for a fourth of
-    /// the time each
+    /// Times that each program is run; odd, so that a median was measured. `direct`: times eight, for a tenth of
+    /// `--seconds` each
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long each program repeats its epochs in a cached run
