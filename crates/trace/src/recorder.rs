@@ -5,6 +5,7 @@
 //! counted, the trace says that it is incomplete, and the job goes on.
 
 use crate::error::{Error, Result};
+use crate::frame::Frame;
 use crate::pack::{Batch, Packer, TooLong};
 use crate::ring::{Consumer, Producer, ring};
 use crate::unpack::{Unpacker, Words};
@@ -300,7 +301,7 @@ impl Writing {
     /// Writes the operations of one ring. Those that cannot be written are counted.
     fn write(&mut self, unpacker: &mut Unpacker, words: &[u64], shared: &Shared) {
         let mut words = Words::new(words);
-        let mut nowhere = Vec::new();
+        let mut nowhere = Frame::new(false);
         loop {
             let failed = self.recorded.failure.is_some();
             let Some(writer) = self.writer.as_mut().filter(|_| !failed) else {
@@ -311,7 +312,7 @@ impl Writing {
                 shared.dropped.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            if !unpacker.line(&mut words, writer.text()) {
+            if !unpacker.line(&mut words, writer.frame()) {
                 return;
             }
             let before = writer.records();

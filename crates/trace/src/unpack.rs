@@ -1,12 +1,15 @@
 //! The words of a ring (`pack.rs`) as lines of a trace: the work that the recorder's own thread does.
 
 use crate::Action;
+use crate::frame::Frame;
+use crate::line::{
+    ATTEMPT, BYTES, DONE, EPOCH, FIRST, LEN, Line, Lines, Numbers, OFFSET, SAMPLE, STREAM, SUBMIT,
+};
 use crate::pack::Head;
 use forebay_io::Location;
-use std::fmt::Write as _;
 
 /// Turns the words of one ring into lines. It knows what came before, as the packer does.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Unpacker {
     begun: u64,
     done: u64,
@@ -14,15 +17,22 @@ pub(crate) struct Unpacker {
     stream: Option<u64>,
     /// As JSON, with its quotes; empty for none.
     stage: Vec<u8>,
-    /// Scheme and host; their text should they make no location.
-    root: Result<Location, String>,
-    /// The name, packed, and as it is.
-    words: Vec<u64>,
-    name: Vec<u8>,
-    /// The name's folder up to its last slash, and its URI as JSON: most names that follow each other share one.
-    folder: Vec<u8>,
-    folder_text: Vec<u8>,
-    uri: String,
+    stage_number: u64,
+    /// Scheme and host; none should their text make no location.
+    root: Option<Location>,
+    /// What every URI of the root begins with, and then the name as it is. It is the URI, and that as JSON, unless something
+    /// in it is written otherwise there.
+    uri: Vec<u8>,
+    /// Bytes of it that are the root's.
+    front: usize,
+    /// Where the first byte of the name is that may be written otherwise.
+    odd: Option<usize>,
+    /// The URI as JSON, without quotes, where it is not `uri`.
+    escaped: Vec<u8>,
+    /// Of the last name that was written otherwise: the bytes of `uri` and of `escaped` up to the last slash.
+    folder: Option<(usize, usize)>,
+    numbers: Numbers,
+    lines: Lines,
 }
 
 /// The words of some operations, as far as they are read.
@@ -48,24 +58,12 @@ impl<'a> Words<'a> {
 impl Unpacker {
     /// For a ring of which nothing was read.
     pub(crate) fn new() -> Unpacker {
-        Unpacker {
-            begun: 0,
-            done: 0,
-            epoch: 0,
-            stream: None,
-            stage: Vec::new(),
-            root: Err(String::new()),
-            words: Vec::new(),
-            name: Vec::new(),
-            folder: Vec::new(),
-            folder_text: Vec::new(),
-            uri: String::new(),
-        }
+        Unpacker::default()
     }
 
-    /// Appends the line of the next operation to `out`, without its end. False if there is none. Its fields and their
+    /// Appends the line of the next operation to `out`, with its end. False if there is none. Its fields and their
     /// order are those of [`Record`](crate::Record); a test holds the two together.
-    pub(crate) fn line(&mut self, words: &mut Words<'_>, out: &mut Vec<u8>) -> bool {
+    pub(crate) fn line(&mut self, words: &mut Words<'_>, out: &mut Frame) -> bool {
         loop {
             if words.0.as_slice().is_empty() {
                 return false;
@@ -88,112 +86,135 @@ impl Unpacker {
         if head.has(Head::STAGE) {
             let stage = words.text(head.len);
             self.stage.clear();
+            self.stage_number += 1;
             if !stage.is_empty() {
                 serde_json::to_writer(&mut self.stage, &stage).expect("text is JSON");
             }
         }
     }
 
-    fn operation(&mut self, head: Head, action: Action, words: &mut Words<'_>, out: &mut Vec<u8>) {
-        let root = head.has(Head::ROOT).then(|| {
-            let lens = words.next();
-            let (scheme, host) = ((lens & 0xffff_ffff) as usize, (lens >> 32) as usize);
-            format!("{}://{}/", words.text(scheme), words.text(host))
-        });
-        let mut taken = |what: u64| head.has(what).then(|| words.next());
-        let (offset, len) = (taken(Head::RANGE), taken(Head::RANGE));
-        let (sample, first) = (taken(Head::SAMPLE), taken(Head::FIRST));
-        let (bytes, attempt) = (taken(Head::BYTES), taken(Head::ATTEMPT));
+    fn operation(&mut self, head: Head, action: Action, words: &mut Words<'_>, out: &mut Frame) {
+        if head.has(Head::ROOT) {
+            self.root(words);
+        }
+        let numbers = &mut self.numbers;
+        numbers.clear();
+        let mut take = |what: u64, which: usize| {
+            if head.has(what) {
+                // The first byte's time is told from the beginning.
+                let from = if which == FIRST { self.begun } else { 0 };
+                numbers.set(which, words.next().saturating_add(from));
+            }
+        };
+        take(Head::RANGE, OFFSET);
+        take(Head::RANGE, LEN);
+        take(Head::SAMPLE, SAMPLE);
+        take(Head::FIRST, FIRST);
+        take(Head::BYTES, BYTES);
+        take(Head::ATTEMPT, ATTEMPT);
+        numbers.set(SUBMIT, self.begun);
+        numbers.set(DONE, self.done);
+        if let Some(stream) = self.stream {
+            numbers.set(STREAM, stream);
+        }
+        if let Some(epoch) = self.epoch.checked_sub(1) {
+            numbers.set(EPOCH, epoch);
+        }
         self.name(head, words);
-        if let Some(root) = root {
-            self.root = root.parse().map_err(|_| root);
-            self.folder.clear();
-            self.folder_text.clear();
+        let uri = if self.odd.is_none() && self.root.is_some() { &self.uri } else { &self.escaped };
+        let (status, stage, stage_number) = (head.status, &self.stage, self.stage_number);
+        let numbers = &self.numbers;
+        self.lines.append(&Line { action, status, uri, stage, stage_number, numbers }, out);
+    }
+
+    /// Takes in another scheme and host.
+    fn root(&mut self, words: &mut Words<'_>) {
+        let name = self.uri.len() - self.front;
+        let lens = words.next();
+        let (scheme, host) = ((lens & 0xffff_ffff) as usize, (lens >> 32) as usize);
+        let text = format!("{}://{}/", words.text(scheme), words.text(host));
+        self.root = text.parse().ok();
+        let mut text = self.root.as_ref().map_or(text, Location::to_string);
+        if self.root.as_ref().is_some_and(|root| root.host().is_none()) {
+            // The root of files is a slash, which names begin with.
+            text.pop();
         }
-        out.extend_from_slice(b"{\"op\":\"");
-        out.extend_from_slice(action.name().as_bytes());
-        out.extend_from_slice(b"\",\"uri\":\"");
-        self.uri(out);
-        out.push(b'"');
-        number("offset", offset, out);
-        number("len", len, out);
-        number("t_submit", Some(self.begun), out);
-        number("t_first", first.map(|first| self.begun.saturating_add(first)), out);
-        number("t_done", Some(self.done), out);
-        number("bytes", bytes, out);
-        if !head.status.is_ok() {
-            out.extend_from_slice(b",\"status\":\"");
-            out.extend_from_slice(head.status.name().as_bytes());
-            out.push(b'"');
-        }
-        number("attempt", attempt, out);
-        if !self.stage.is_empty() {
-            out.extend_from_slice(b",\"stage\":");
-            out.extend_from_slice(&self.stage);
-        }
-        number("stream", self.stream, out);
-        number("epoch", self.epoch.checked_sub(1), out);
-        number("sample_id", sample, out);
-        out.push(b'}');
+        self.uri.splice(..self.front, text.into_bytes());
+        self.front = self.uri.len() - name;
+        self.folder = None;
+        self.odd = odd(&self.uri);
     }
 
     /// Takes in the part of the name that differs from the one before.
     fn name(&mut self, head: Head, words: &mut Words<'_>) {
-        self.words.truncate(head.shared);
-        self.words.extend((head.shared..head.len.div_ceil(8)).map(|_| words.next()));
-        self.name.truncate(head.shared * 8);
-        let differs = self.words.get(head.shared..).unwrap_or_default();
-        self.name.extend(differs.iter().flat_map(|word| word.to_le_bytes()));
-        self.name.truncate(head.len);
+        let same = (self.front + head.shared * 8).min(self.uri.len());
+        self.uri.truncate(same);
+        let (mut is_plain, mut left) = (true, head.len.saturating_sub(head.shared * 8));
+        while left > 0 {
+            let bytes = words.next().to_le_bytes();
+            self.uri.extend_from_slice(&bytes);
+            // What fills up the last word is taken for plain by what stands before it.
+            let plain = |at: usize| PLAIN[usize::from(bytes[at.min(left - 1)])];
+            is_plain &= (0..8).fold(true, |all, at| all & plain(at));
+            left -= left.min(8);
+        }
+        self.uri.truncate(self.front + head.len);
+        if self.odd.is_none_or(|odd| odd >= same) {
+            self.odd = if is_plain { None } else { odd(&self.uri[same..]).map(|at| same + at) };
+        }
+        self.folder = self.folder.filter(|(len, _)| *len <= same);
+        if self.odd.is_some() || self.root.is_none() {
+            self.escape();
+        }
     }
 
-    /// The URI as JSON, without quotes.
-    fn uri(&mut self, out: &mut Vec<u8>) {
-        let folder = self.name.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
-        let (folder, file) = self.name.split_at(folder);
-        if !self.folder_text.is_empty() && self.folder == folder && file.iter().all(|&b| is_plain(b)) {
-            out.extend_from_slice(&self.folder_text);
-            out.extend_from_slice(file);
+    /// Writes the URI as JSON does, if that is not as it is.
+    fn escape(&mut self) {
+        if let Some((len, escaped)) = self.folder
+            && odd(&self.uri[len..]).is_none()
+            && !self.uri[len..].contains(&b'/')
+        {
+            self.escaped.truncate(escaped);
+            self.escaped.extend_from_slice(&self.uri[len..]);
             return;
         }
-        self.uri.clear();
-        match &self.root {
-            Ok(root) => {
-                // The root of files is a slash already.
-                let key =
-                    if root.host().is_none() { self.name.get(1..).unwrap_or_default() } else { &self.name };
-                write!(self.uri, "{}", root.join(key))
-            }
-            Err(root) => write!(self.uri, "{root}{}", String::from_utf8_lossy(&self.name)),
-        }
-        .expect("a String takes all");
-        let text = serde_json::to_string(&self.uri).expect("text is JSON");
-        let text = &text.as_bytes()[1..text.len() - 1];
-        out.extend_from_slice(text);
+        let name = &self.uri[self.front..];
+        let uri = match &self.root {
+            Some(root) if root.host().is_none() => root.join(name.get(1..).unwrap_or_default()).to_string(),
+            Some(root) => root.join(name).to_string(),
+            None => String::from_utf8_lossy(&self.uri).into_owned(),
+        };
+        self.escaped.clear();
+        serde_json::to_writer(&mut self.escaped, &uri).expect("text is JSON");
+        self.escaped.pop();
+        self.escaped.remove(0);
         // No slash is ever escaped, and nothing is escaped by one.
-        let end = text.iter().rposition(|&b| b == b'/').map_or(0, |slash| slash + 1);
-        self.folder = folder.to_vec();
-        self.folder_text = text[..end].to_vec();
+        let folder = |text: &[u8]| text.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        self.folder = Some((folder(&self.uri), folder(&self.escaped)));
     }
 }
 
-/// Whether a byte of a name stands for itself in every URI and in JSON.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'=' | b'+' | b',' | b'@' | b'~')
+/// Where the first byte is that may not stand for itself in a URI and in JSON.
+fn odd(text: &[u8]) -> Option<usize> {
+    text.iter().position(|&byte| !PLAIN[usize::from(byte)])
 }
 
-fn number(name: &str, value: Option<u64>, out: &mut Vec<u8>) {
-    if let Some(value) = value {
-        out.extend_from_slice(b",\"");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+/// Which bytes of a name stand for themselves in every URI and in JSON: what ASCII shows, but for what a URI gives a meaning to and
+/// what a [`Location`] or JSON escapes.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0x21;
+    while byte < 0x7f {
+        plain[byte] = !matches!(byte as u8, b'"' | b'#' | b'%' | b'<' | b'>' | b'?' | b'`' | b'\\');
+        byte += 1;
     }
-}
+    plain
+};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::Compressor;
     use crate::pack::{Batch, Packer};
     use crate::{Record, Status};
     use forebay_io::{End, Kind, Op, Operation, Served};
@@ -273,7 +294,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_the_record(all in proptest::collection::vec(said(), 1..40)) {
+        fn what_is_written_is_the_record(all in proptest::collection::vec(said(), 1..40), ends in 1usize..40) {
             let origin = Instant::now();
             let at = |ns: u64| origin + Duration::from_nanos(ns);
             let (mut packer, mut words, mut expected) = (Packer::default(), Vec::new(), Vec::new());
@@ -318,13 +339,20 @@ mod tests {
                     ..Record::asked(action, said.location.to_string(), said.begun)
                 });
             }
-            let (mut unpacker, mut words, mut line) = (Unpacker::new(), Words::new(&words), Vec::new());
-            for expected in expected {
-                line.clear();
-                prop_assert!(unpacker.line(&mut words, &mut line));
-                prop_assert_eq!(std::str::from_utf8(&line).unwrap(), serde_json::to_string(&expected).unwrap());
+            let (mut unpacker, mut words) = (Unpacker::new(), Words::new(&words));
+            let (mut frame, mut compressor) = (Frame::new(true), Compressor::new().unwrap());
+            for (i, expected) in expected.into_iter().enumerate() {
+                let begin = frame.text().len();
+                prop_assert!(unpacker.line(&mut words, &mut frame));
+                let line = std::str::from_utf8(&frame.text()[begin..]).unwrap();
+                prop_assert_eq!(line, serde_json::to_string(&expected).unwrap() + "\n");
+                if i % ends == ends - 1 {
+                    let (text, mut out) = (frame.text().to_vec(), Vec::new());
+                    frame.compress(&mut compressor, &mut out).unwrap();
+                    prop_assert_eq!(zstd::decode_all(&out[..]).unwrap(), text);
+                }
             }
-            prop_assert!(!unpacker.line(&mut words, &mut line));
+            prop_assert!(!unpacker.line(&mut words, &mut frame));
         }
     }
 }

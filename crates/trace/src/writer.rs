@@ -1,10 +1,11 @@
 //! Writes a trace: a header, a line a record, an end. Compressed where the name ends in `.zst`.
 //!
-//! Lines are gathered, and whole ones written at once; compressed, each such piece is a frame of its own. So what a file
-//! has got before the disk is full can be read: a piece that did not fit is taken back, and the end of the trace, which
-//! says what is missing, is written in its place if there is room for that.
+//! Lines are gathered, and whole ones written at once; compressed, each such piece is some frames of its own. So what a
+//! file has got before the disk is full can be read: a piece that did not fit is taken back, and the end of the trace,
+//! which says what is missing, is written in its place if there is room for that.
 
 use crate::error::{Error, Result};
+use crate::frame::{Compressor, Frame};
 use crate::header::EndLine;
 use crate::reader::LONGEST_LINE;
 use crate::{End, Header, Record};
@@ -12,23 +13,28 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-/// Zstandard's level: the quickest, and no larger than 3 or 5 (`docs/decisions/trace-recorder.md`).
-const LEVEL: i32 = 1;
-
 /// Bytes of lines that are written at once. More would be lost with a process that is killed, and fewer compress worse.
 const PIECE: usize = 1 << 20;
+
+/// Bytes of lines that are compressed at once: so few that they stay in a near cache, and that with the line that makes them
+/// more they are seldom longer than what can be coded without a search. More do not compress better.
+const FRAME: usize = 120 << 10;
 
 /// One file of a trace that is being written.
 pub struct Writer {
     path: PathBuf,
     file: File,
-    /// Whole lines that are not written yet, and at their end perhaps one that is not whole.
-    text: Vec<u8>,
+    /// Whole lines that are not compressed yet, and at their end perhaps one that is not whole.
+    frame: Frame,
     /// Where the line that is being written begins.
     line: usize,
+    /// Bytes of lines that are written at once.
     piece: usize,
-    compressor: Option<zstd::bulk::Compressor<'static>>,
-    compressed: Vec<u8>,
+    compressor: Option<Compressor>,
+    /// What is to be written: frames, or lines as they are.
+    gathered: Vec<u8>,
+    /// Bytes of lines that were gathered.
+    lines: usize,
     /// Bytes in the file, all of them of whole pieces.
     bytes: u64,
     /// Records in the file, and those that wait.
@@ -44,22 +50,24 @@ impl Writer {
     pub fn create(path: &Path, header: &Header) -> Result<Writer> {
         let file = File::create(path).map_err(Error::file(path))?;
         let compressor = match is_compressed(path) {
-            true => Some(zstd::bulk::Compressor::new(LEVEL).map_err(Error::file(path))?),
+            true => Some(Compressor::new().map_err(Error::file(path))?),
             false => None,
         };
         let mut writer = Writer {
             path: path.to_owned(),
             file,
-            text: Vec::with_capacity(PIECE + PIECE / 8),
+            frame: Frame::new(compressor.is_some()),
             line: 0,
             piece: PIECE,
             compressor,
-            compressed: Vec::new(),
+            gathered: Vec::new(),
+            lines: 0,
             bytes: 0,
             written: 0,
             waiting: 0,
         };
-        serde_json::to_writer(&mut writer.text, header).expect("a header has no value that JSON lacks");
+        let header = serde_json::to_vec(header).expect("a header has no value that JSON lacks");
+        writer.frame.push(&header);
         writer.end_line();
         Ok(writer)
     }
@@ -77,7 +85,8 @@ impl Writer {
     /// # Errors
     /// Those of the file system, and [`Error::Invalid`] for a record that makes a line longer than a trace may have.
     pub fn write(&mut self, record: &Record) -> Result<()> {
-        serde_json::to_writer(&mut self.text, record).expect("a record has no value that JSON lacks");
+        serde_json::to_writer(self.frame.untold(), record).expect("a record has no value that JSON lacks");
+        self.frame.push(b"\n");
         match self.end_record()? {
             true => Ok(()),
             false => Err(Error::Invalid(format!(
@@ -87,9 +96,9 @@ impl Writer {
         }
     }
 
-    /// Where the text of a record can be appended, before [`end_record`](Writer::end_record).
-    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
-        &mut self.text
+    /// Where the text of a record can be appended, with the end of its line, before [`end_record`](Writer::end_record).
+    pub(crate) fn frame(&mut self) -> &mut Frame {
+        &mut self.frame
     }
 
     /// Ends a record whose text was appended. False if it is too long for a line, and not in the trace.
@@ -97,40 +106,47 @@ impl Writer {
     /// # Errors
     /// Those of the file system. What is in the file then are whole pieces, and [`records`](Writer::records) those of them.
     pub(crate) fn end_record(&mut self) -> Result<bool> {
-        if self.text.len() - self.line > LONGEST_LINE {
-            self.text.truncate(self.line);
+        let end = self.frame.text().len();
+        if end - self.line > LONGEST_LINE + 1 {
+            self.frame.truncate(self.line);
             return Ok(false);
         }
-        self.end_line();
+        self.line = end;
         self.waiting += 1;
-        if self.text.len() >= self.piece {
+        if end >= FRAME.min(self.piece) {
+            self.end_frame()?;
+        }
+        if self.lines >= self.piece {
             self.put_piece()?;
         }
         Ok(true)
     }
 
     fn end_line(&mut self) {
-        self.text.push(b'\n');
-        self.line = self.text.len();
+        self.frame.push(b"\n");
+        self.line = self.frame.text().len();
     }
 
-    /// Writes the lines that wait, or none of them.
-    fn put_piece(&mut self) -> Result<()> {
-        let piece = match &mut self.compressor {
-            None => &self.text,
-            Some(compressor) => {
-                self.compressed.clear();
-                self.compressed.reserve(zstd::zstd_safe::compress_bound(self.text.len()));
-                compressor
-                    .compress_to_buffer(&self.text, &mut self.compressed)
-                    .map_err(Error::file(&self.path))?;
-                &self.compressed
-            }
-        };
-        let result = self.file.write_all(piece);
-        let (bytes, records) = (piece.len() as u64, std::mem::take(&mut self.waiting));
-        self.text.clear();
+    /// Gathers the lines of a frame.
+    fn end_frame(&mut self) -> Result<()> {
+        self.lines += self.frame.text().len();
         self.line = 0;
+        match &mut self.compressor {
+            None => {
+                self.gathered.extend_from_slice(self.frame.text());
+                self.frame.clear();
+                Ok(())
+            }
+            Some(by) => self.frame.compress(by, &mut self.gathered).map_err(Error::file(&self.path)),
+        }
+    }
+
+    /// Writes what was gathered, or none of it.
+    fn put_piece(&mut self) -> Result<()> {
+        let result = self.file.write_all(&self.gathered);
+        let (bytes, records) = (self.gathered.len() as u64, std::mem::take(&mut self.waiting));
+        self.gathered.clear();
+        self.lines = 0;
         if let Err(error) = result {
             // Of a piece that is not whole, nothing. A device or a pipe keeps what it got.
             let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
@@ -163,8 +179,10 @@ impl Writer {
     /// The same, without giving up the file: where the end did not fit together with the records that waited, it may without.
     pub(crate) fn end(&mut self, dropped: u64, next: Option<String>) -> Result<()> {
         let end = EndLine { end: End { records: self.records(), dropped, next } };
-        serde_json::to_writer(&mut self.text, &end).expect("an end has no value that JSON lacks");
+        let end = serde_json::to_vec(&end).expect("an end has no value that JSON lacks");
+        self.frame.push(&end);
         self.end_line();
+        self.end_frame()?;
         self.put_piece()
     }
 }
