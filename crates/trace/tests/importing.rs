@@ -189,6 +189,71 @@ fn calls_that_failed_keep_the_length_that_they_asked_for() {
 }
 
 #[test]
+fn with_y_opens_are_what_they_returned_and_reads_are_of_the_file_that_stands_there() {
+    // As strace 6 prints it with -y: results have names, too, those that are not printable have escapes.
+    let text = r#"7 1.0 openat(AT_FDCWD</w, x>, "\303\244 = 1", O_RDONLY|O_CLOEXEC) = 3</real/\303\244 = 1> <0.000020>
+7 1.1 read(3</real/\303\244 = 1>, "ab"..., 100) = 100
+7 1.2 openat(AT_FDCWD</w, x>, "/gone", O_RDONLY) = -1 ENOENT (No such file or directory)
+7 1.3 fcntl(3</real/\303\244 = 1>, F_DUPFD_CLOEXEC, 0) = 4</real/\303\244 = 1>
+7 1.4 read(4</real/\303\244 = 1>, "ab"..., 50) = 50
+7 1.5 read(3</real/\303\244 = 1>, "ab"..., 10) = 10
+7 1.6 execve("/bin/sh", ["sh"], 0x7ffe /* 9 vars */) = 0
+7 1.7 pipe2([3<pipe:[9]>, 4<pipe:[9]>], 0) = 0
+7 1.8 read(3<pipe:[9]>, "x", 4096) = 1
+7 1.9 openat(AT_FDCWD</w, x>, "b,c", O_RDONLY) = 5</w, x/b,c>
+7 2.0 read(5</w, x/b,c>, "x"..., 4096) = 4096
+7 2.1 dup2(5</w, x/b,c>, 0</dev/pts/0>) = 0</w, x/b,c>
+7 2.2 copy_file_range(0</w, x/b,c>, NULL, 1</out>, NULL, 9223372035781033984, 0) = 30
+7 2.3 sendfile(9<socket:[4]>, 5</w, x/b,c>, [64] => [164], 100) = 100
+7 2.4 sendfile(9<socket:[4]>, 5</w, x/b,c>, NULL, 100) = -1 EINVAL (Invalid argument)
+"#;
+    let file = file("t", text);
+    let mut import = Import::open(&file.path, Source::Strace, &ImportOptions::default()).unwrap();
+    let records = import.by_ref().collect::<Result<Vec<_>, _>>().unwrap();
+    let seen: Vec<_> = records.iter().map(|r| (&*r.uri, r.offset, r.len, r.status)).collect();
+    let (first, second) = ("file:///real/ä%20=%201", "file:///w,%20x/b,c");
+    let read = |uri, offset, len| (uri, Some(offset), Some(len), Status::Ok);
+    assert_eq!(
+        seen,
+        [
+            (first, None, None, Status::Ok),
+            read(first, 0, 100),
+            ("file:///gone", None, None, Status::Failed(Kind::NotFound)),
+            read(first, 100, 50),
+            read(first, 150, 10),
+            (second, None, None, Status::Ok),
+            read(second, 0, 4096),
+            read(second, 4096, 30),
+            read(second, 64, 100),
+            (second, Some(4126), Some(100), Status::Error),
+        ]
+    );
+    assert_eq!(import.left_out(), 0);
+}
+
+#[test]
+fn a_number_that_is_no_file_any_more_is_none() {
+    // Without -y: a program is begun that has what is not O_CLOEXEC; numbers are given out again.
+    let text = r#"7 1.0 openat(AT_FDCWD, "/a", O_RDONLY|O_CLOEXEC) = 3
+7 1.1 openat(AT_FDCWD, "/b", O_RDONLY) = 4
+7 1.2 execve("/bin/cat", ["cat"], 0x7ffe /* 9 vars */) = 0
+7 1.3 read(4, "x", 10) = 10
+7 1.4 socket(AF_INET, SOCK_STREAM, 0) = 3
+7 1.5 read(3, "x", 10) = 10
+7 1.6 pipe([4, 5]) = 0
+7 1.7 read(4, "x", 10) = 10
+7 1.8 openat(AT_FDCWD, "/c", O_RDONLY) = 6
+7 1.9 close_range(6, 4294967295, 0) = 0
+7 2.0 read(6, "x", 10) = 10
+"#;
+    let file = file("t", text);
+    let mut import = Import::open(&file.path, Source::Strace, &ImportOptions::default()).unwrap();
+    let records = import.by_ref().collect::<Result<Vec<_>, _>>().unwrap();
+    let reads: Vec<_> = records.iter().filter(|r| r.op == Action::Read).map(|r| &*r.uri).collect();
+    assert_eq!((reads, import.left_out()), (vec!["file:///b"], 3));
+}
+
+#[test]
 fn calls_on_files_without_a_name_are_counted() {
     // A thread that runs before the call that made it returns; one that nobody saw made; sockets with and without -y.
     let text = r#"7 1.0 openat(AT_FDCWD, "/d/f", O_RDONLY) = 3

@@ -67,7 +67,8 @@ impl Source {
                 "MPI-IO segments are left out: their POSIX segments are in the trace as well",
             ],
             Source::Strace => &[
-                "reads through mmap, which make no system call",
+                "reads through mmap, io_uring and splice",
+                "what copy_file_range writes, and where appended bytes land",
                 "without -T: when operations ended",
                 "names relative to a directory other than the working directory, without -y",
                 "files that were open before it looked, without -y: calls on them are left out and counted",

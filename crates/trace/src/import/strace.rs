@@ -1,7 +1,7 @@
 //! What `strace -f -ttt` prints: reads, writes, opens and stats of files, with the descriptors followed so
 //! that each read has its name and its offset.
 
-use super::strace_call::{Call, Part, split, unquote};
+use super::strace_call::{Call, Part, name_at, split, unquote};
 use super::{Import, ImportOptions, Wrong, column_of, seconds, wrong};
 use crate::error::Result;
 use crate::reader::Lines;
@@ -27,11 +27,13 @@ pub(super) fn open(lines: Lines, options: &ImportOptions, mut header: Header) ->
     Ok(Import { left_out, ..Import::other(header, records) })
 }
 
-/// An open file: its name, and where the next `read` begins.
+/// An open file. Descriptors that were made of one another share where the next `read` begins.
 #[derive(Clone)]
 struct Open {
     uri: String,
-    position: u64,
+    position: Arc<AtomicU64>,
+    /// Whether the descriptor ends where another program is begun.
+    cloexec: bool,
 }
 
 #[derive(Default)]
@@ -54,16 +56,17 @@ struct Calls {
 
 /// What a call returned.
 #[derive(Clone, Copy)]
-struct Ret {
+struct Ret<'a> {
+    text: &'a str,
     value: Option<i64>,
     status: Status,
 }
 
-impl Ret {
-    /// Reads `4096` or `-1 ENOENT (No such file or directory)`.
-    fn parse(text: &str) -> Ret {
+impl Ret<'_> {
+    /// Reads `4096`, `3</name>` as -y has it, or `-1 ENOENT (No such file or directory)`.
+    fn parse(text: &str) -> Ret<'_> {
         let mut words = text.split_ascii_whitespace();
-        let value = words.next().and_then(|word| word.parse::<i64>().ok());
+        let value = words.next().and_then(|word| word.split('<').next()?.parse::<i64>().ok());
         let status = match (value, words.next()) {
             (Some(value), _) if value >= 0 => Status::Ok,
             (_, Some("ENOENT" | "ENOTDIR")) => Status::Failed(Kind::NotFound),
@@ -71,7 +74,7 @@ impl Ret {
             (_, Some("EEXIST")) => Status::Failed(Kind::AlreadyExists),
             _ => Status::Error,
         };
-        Ret { value, status }
+        Ret { text, value, status }
     }
 }
 
@@ -81,7 +84,7 @@ struct Done<'a> {
     at: u64,
     name: &'a str,
     args: &'a str,
-    ret: Ret,
+    ret: Ret<'a>,
     took: Option<u64>,
 }
 
@@ -158,11 +161,15 @@ impl Calls {
                     self.leave_out(true);
                     return Ok(None);
                 };
+                // With -y the kernel's name, by which all that follows calls it, too.
+                let uri = name_at(call.ret.text).and_then(|name| self.file(&name)).unwrap_or(uri);
                 if let Some(fd) = ok {
                     if self.open.len() >= MOST {
                         return Err(wrong(1, "too many files are open"));
                     }
-                    self.open.insert((table, fd), Open { uri: uri.clone(), position: 0 });
+                    let cloexec = call.args.contains("O_CLOEXEC");
+                    self.open
+                        .insert((table, fd), Open { uri: uri.clone(), position: Arc::default(), cloexec });
                 }
                 Ok(Some(self.record(&call, Action::Open, uri)))
             }
@@ -184,11 +191,20 @@ impl Calls {
             "pwrite64" | "pwritev" | "pwritev2" => {
                 Ok(self.moved(&call, table, &args, Action::Put, arg(3).parse().ok(), ok))
             }
+            // Of both sides the one that reads, as if it had been read into memory.
+            "copy_file_range" => {
+                let as_read = [arg(0), "", arg(4)];
+                Ok(self.moved(&call, table, &as_read, Action::Read, pointed(arg(1)), ok))
+            }
+            "sendfile" | "sendfile64" => {
+                let as_read = [arg(1), "", arg(3)];
+                Ok(self.moved(&call, table, &as_read, Action::Read, pointed(arg(2)), ok))
+            }
             "lseek" => {
-                if let (Some(at), Some(fd)) = (ok, descriptor(arg(0)))
-                    && let Some(open) = self.open.get_mut(&(table, fd))
+                if let Some(open) = self.file_of(table, arg(0))
+                    && let Some(at) = ok
                 {
-                    open.position = at;
+                    open.position.store(at, Ordering::Relaxed);
                 }
                 Ok(None)
             }
@@ -199,10 +215,39 @@ impl Calls {
                 Ok(None)
             }
             "dup" | "dup2" | "dup3" => {
-                if let (Some(new), Some(old)) = (ok, descriptor(arg(0)))
-                    && let Some(open) = self.open.get(&(table, old)).cloned()
+                self.copy(table, arg(0), ok, call.args.contains("O_CLOEXEC"));
+                Ok(None)
+            }
+            "fcntl" | "fcntl64" if matches!(arg(1), "F_DUPFD" | "F_DUPFD_CLOEXEC") => {
+                self.copy(table, arg(0), ok, arg(1) == "F_DUPFD_CLOEXEC");
+                Ok(None)
+            }
+            "close_range" => {
+                if let (Ok(first), Ok(last), Some(_)) = (arg(0).parse(), arg(1).parse(), ok)
+                    && !call.args.contains("CLOSE_RANGE_CLOEXEC")
                 {
-                    self.open.insert((table, new), open);
+                    self.open.retain(|&(of, fd), _| of != table || !(first..=last).contains(&fd));
+                }
+                Ok(None)
+            }
+            "execve" | "execveat" => {
+                if ok == Some(0) {
+                    self.open.retain(|&(of, _), open| of != table || !open.cloexec);
+                }
+                Ok(None)
+            }
+            // What they return is no file, whatever had that number before.
+            "pipe" | "pipe2" | "socketpair" => {
+                let pair = args.iter().rev().find_map(|arg| arg.strip_prefix('[')?.strip_suffix(']'));
+                for fd in pair.filter(|_| ok.is_some()).into_iter().flat_map(split).filter_map(descriptor) {
+                    self.open.remove(&(table, fd));
+                }
+                Ok(None)
+            }
+            "socket" | "accept" | "accept4" | "eventfd2" | "epoll_create1" | "memfd_create"
+            | "timerfd_create" | "signalfd4" | "inotify_init1" | "pidfd_open" | "io_uring_setup" => {
+                if let Some(fd) = ok {
+                    self.open.remove(&(table, fd));
                 }
                 Ok(None)
             }
@@ -275,31 +320,58 @@ impl Calls {
         moved: Option<u64>,
     ) -> Option<Record> {
         let file = args.first().copied().unwrap_or_default();
-        let fd = descriptor(file)?;
-        // With -y the name stands at the descriptor; sockets and pipes have other words there.
-        let name = file.split_once('<').and_then(|(_, name)| name.strip_suffix('>'));
-        let named = name.filter(|name| name.starts_with('/')).and_then(|name| self.absolute(name.as_bytes()));
-        if let Some(uri) = named
-            && self.open.len() < MOST
-        {
-            self.open.entry((table, fd)).or_insert(Open { uri, position: 0 });
-        }
+        descriptor(file)?;
         // What came; of a call that failed, what it asked for. More than came was not there to be read.
         let len = moved.or_else(|| asked(args));
-        let (Some(open), Some(len)) = (self.open.get_mut(&(table, fd)), len) else {
-            self.leave_out(name.is_none_or(|name| name.starts_with('/')));
+        let (Some(open), Some(len)) = (self.file_of(table, file), len) else {
+            self.leave_out(name_at(file).is_none_or(|name| name.starts_with(b"/")));
             return None;
         };
         let uri = open.uri.clone();
-        let from = offset.unwrap_or(open.position);
+        let from = offset.unwrap_or_else(|| open.position.load(Ordering::Relaxed));
         if offset.is_none() {
-            open.position = open.position.saturating_add(moved.unwrap_or(0));
+            open.position.store(from.saturating_add(moved.unwrap_or(0)), Ordering::Relaxed);
         }
         let mut record = self.record(call, action, uri);
         record.offset = Some(from);
         record.len = Some(len);
         record.bytes = moved;
         Some(record)
+    }
+
+    /// The file that a descriptor is open on, if it is one. With -y its name stands there, and rules: a file may have
+    /// got another, and what made the descriptor may not have been seen.
+    fn file_of(&mut self, table: u64, arg: &str) -> Option<&Open> {
+        let key = (table, descriptor(arg)?);
+        let room = self.open.len() < MOST;
+        match name_at(arg).map(|name| self.file(&name)) {
+            None => {}
+            Some(None) => drop(self.open.remove(&key)),
+            Some(Some(uri)) => match self.open.get_mut(&key) {
+                Some(open) => open.uri = uri,
+                None if room => {
+                    self.open.insert(key, Open { uri, position: Arc::default(), cloexec: false });
+                }
+                None => {}
+            },
+        }
+        self.open.get(&key)
+    }
+
+    /// A descriptor that was made of another.
+    fn copy(&mut self, table: u64, old: &str, new: Option<u64>, cloexec: bool) {
+        let Some(new) = new.filter(|&new| Some(new) != descriptor(old)) else { return };
+        match self.file_of(table, old).cloned() {
+            Some(open) if self.open.len() < MOST => {
+                self.open.insert((table, new), Open { cloexec, ..open });
+            }
+            _ => drop(self.open.remove(&(table, new))),
+        }
+    }
+
+    /// The location of what -y calls so; none of a socket or a pipe.
+    fn file(&self, name: &[u8]) -> Option<String> {
+        name.starts_with(b"/").then(|| self.absolute(name))?
     }
 
     fn record(&mut self, call: &Done<'_>, action: Action, uri: String) -> Record {
@@ -319,10 +391,10 @@ impl Calls {
     fn uri(&self, folder: &str, named: &str) -> Option<String> {
         let name = unquote(named)?;
         if !name.starts_with(b"/")
-            && let Some((_, folder)) = folder.split_once('<')
+            && let Some(folder) = name_at(folder)
         {
-            let folder = folder.strip_suffix('>')?;
-            return self.absolute(Path::new(folder).join(OsStr::from_bytes(&name)).as_os_str().as_bytes());
+            let folder = Path::new(OsStr::from_bytes(&folder));
+            return self.absolute(folder.join(OsStr::from_bytes(&name)).as_os_str().as_bytes());
         }
         self.absolute(&name)
     }
@@ -341,8 +413,14 @@ impl Calls {
 /// Whether a call of this name is one that a trace keeps.
 fn is_kept(name: &str) -> bool {
     matches!(name, "open" | "openat" | "creat" | "stat" | "lstat" | "newfstatat" | "statx")
+        || matches!(name, "copy_file_range" | "sendfile" | "sendfile64")
         || matches!(name, "read" | "readv" | "pread64" | "preadv" | "preadv2")
         || matches!(name, "write" | "writev" | "pwrite64" | "pwritev" | "pwritev2")
+}
+
+/// The offset that `[100]` or `[100] => [200]` points to.
+fn pointed(arg: &str) -> Option<u64> {
+    arg.strip_prefix('[')?.split(']').next()?.parse().ok()
 }
 
 /// The bytes that a call asked for: its third argument, or the sum of its buffers.

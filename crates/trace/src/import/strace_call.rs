@@ -70,9 +70,10 @@ fn part(text: &str) -> Part<'_> {
 
 /// Arguments, result and duration of `ARGS) = RET [<TOOK>]`.
 fn returned(text: &str) -> Option<(&str, &str, Option<&str>)> {
-    // From the right: what was read or written may hold anything.
-    let (args, result) = text.rsplit_once(" = ").map(|(args, result)| (args.trim_end(), result.trim()))?;
-    let args = args.strip_suffix(')')?;
+    // From the right: what was read or written may hold anything. With -y the result may be a name, which may too.
+    let (args, result) = text.rmatch_indices(" = ").find_map(|(at, equals)| {
+        Some((text[..at].trim_end().strip_suffix(')')?, text[at + equals.len()..].trim()))
+    })?;
     let (result, took) =
         match result.rsplit_once(" <").and_then(|(r, took)| Some((r, took.strip_suffix('>')?))) {
             Some((result, took)) => (result, Some(took)),
@@ -81,15 +82,20 @@ fn returned(text: &str) -> Option<(&str, &str, Option<&str>)> {
     Some((args, result, took))
 }
 
-/// Splits arguments at their commas, outside quotes and brackets.
+/// Splits arguments at their commas, outside quotes and brackets. What -y says of a descriptor is in angular ones, within
+/// which only those are escaped.
 pub(super) fn split(args: &str) -> Vec<&str> {
-    let (mut out, mut begin, mut depth, mut quoted, mut escaped) = (Vec::new(), 0, 0usize, false, false);
+    let (mut out, mut begin, mut depth) = (Vec::new(), 0, 0usize);
+    let (mut quoted, mut escaped, mut said) = (false, false, false);
     for (i, b) in args.bytes().enumerate() {
         match b {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
+            b'>' if said => said = false,
+            _ if said => {}
             b'"' => quoted = !quoted,
             _ if quoted => {}
+            b'<' => said = !args[i + 1..].starts_with('<') && !args[..i].ends_with('<'),
             b'(' | b'[' | b'{' => depth += 1,
             b')' | b']' | b'}' => depth = depth.saturating_sub(1),
             b',' if depth == 0 => {
@@ -108,9 +114,21 @@ pub(super) fn split(args: &str) -> Vec<&str> {
 
 /// The text of a quoted argument: escapes as strace writes them. None if it is not one, or was cut short.
 pub(super) fn unquote(arg: &str) -> Option<Vec<u8>> {
-    let inner = arg.strip_prefix('"')?.strip_suffix('"')?;
-    let mut out = Vec::with_capacity(inner.len());
-    let mut bytes = inner.bytes().peekable();
+    unescape(arg.strip_prefix('"')?.strip_suffix('"')?)
+}
+
+/// What -y says that a descriptor is: `/name` of `3</name>`, without what is said of a file that has none any more.
+/// None where nothing is said.
+pub(super) fn name_at(arg: &str) -> Option<Vec<u8>> {
+    let (_, name) = arg.split_once('<')?;
+    let name = name.strip_suffix("(deleted)").unwrap_or(name).strip_suffix('>')?;
+    unescape(name.strip_suffix(" (deleted)").unwrap_or(name))
+}
+
+/// Bytes of which strace wrote those that are not printable as escapes.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes().peekable();
     while let Some(b) = bytes.next() {
         if b != b'\\' {
             out.push(b);
@@ -175,5 +193,20 @@ mod tests {
         assert_eq!(unquote(r#""/a\40b\303\244\n\x41""#).unwrap(), b"/a b\xc3\xa4\nA");
         assert_eq!(unquote(r#""cut"..."#), None);
         assert_eq!(unquote("AT_FDCWD"), None);
+    }
+
+    #[test]
+    fn what_is_said_of_a_descriptor_is_no_argument_of_its_own() {
+        let line =
+            r#"7 1.5 openat(AT_FDCWD</a, (b>, "c", O_RDONLY) = 3</a, (b/x) = \303\244 \74> <0.000012>"#;
+        let Part::Whole { args, ret, took, .. } = Call::parse(line).unwrap().part else { panic!("{line}") };
+        assert_eq!(split(args), ["AT_FDCWD</a, (b>", "\"c\"", "O_RDONLY"]);
+        assert_eq!(took, Some("0.000012"));
+        assert_eq!(name_at(ret).unwrap(), "/a, (b/x) = ä <".as_bytes());
+        for gone in ["3</t (deleted)>", "3</t>(deleted)"] {
+            assert_eq!(name_at(gone).unwrap(), b"/t");
+        }
+        assert_eq!(name_at("3<pipe:[7]>").unwrap(), b"pipe:[7]");
+        assert_eq!(name_at("3"), None);
     }
 }
