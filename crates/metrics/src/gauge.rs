@@ -79,6 +79,16 @@ impl GaugeReading {
         self.peak = self.peak.max(other.peak);
         self.cap = self.cap.max(other.cap);
     }
+
+    /// Joins two readings that are not of the same moment, or are compared with one gauge's cap: the higher level.
+    #[cfg(feature = "draw")]
+    pub(crate) fn highest(self, other: GaugeReading) -> GaugeReading {
+        GaugeReading {
+            level: self.level.max(other.level),
+            peak: self.peak.max(other.peak),
+            cap: self.cap.max(other.cap),
+        }
+    }
 }
 
 #[cfg(test)]

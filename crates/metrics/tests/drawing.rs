@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use forebay_metrics::draw::{Mark, Plot, Run, Slice, charts, html, svg};
 use forebay_metrics::{
-    Backend, CacheUse, Ended, Extent, MetricsCollector, MetricsSnapshot, Operation, Outcome,
+    Backend, CacheUse, Ended, Extent, GaugeReading, MetricsCollector, MetricsSnapshot, Operation, Outcome,
 };
 
 fn gets(collector: &MetricsCollector, latencies: impl Iterator<Item = u64>) {
@@ -196,4 +196,32 @@ fn slices_of_processes_side_by_side_are_joined_by_time() {
     assert_eq!(joined.len(), 10);
     assert!(joined.iter().all(|slice| slice.happened.operations["get"].ops == 2_000));
     assert_eq!(joined[6].begin, Duration::from_secs(6));
+}
+
+#[test]
+fn levels_of_processes_side_by_side_stay_below_their_peaks_and_caps() {
+    let process = |levels: &[u64]| {
+        let collector = MetricsCollector::new();
+        collector.inflight_bytes().set_cap(100);
+        let readings: Vec<_> = (1..)
+            .zip(levels)
+            .map(|(i, &level)| {
+                collector.inflight_bytes().add(level);
+                let snapshot = collector.snapshot();
+                collector.inflight_bytes().sub(level);
+                (Duration::from_millis(i), snapshot)
+            })
+            .collect();
+        Slice::between(readings.iter().map(|(at, snapshot)| (*at, snapshot))).unwrap()
+    };
+    // Twice as often as the other reads: two of its slices lie in each step.
+    let often = process(&[90, 80, 70, 95]);
+    let mut seldom = process(&[60, 99]);
+    for slice in &mut seldom {
+        (slice.begin, slice.end) = (slice.begin * 2, slice.end * 2);
+    }
+    let joined = Slice::join(&often, &seldom).unwrap();
+    let levels: Vec<_> = joined.iter().map(|slice| slice.happened.inflight_bytes).collect();
+    let expected = [(90, 90), (99, 99)].map(|(level, peak)| GaugeReading { level, peak, cap: Some(100) });
+    assert_eq!(levels, expected);
 }

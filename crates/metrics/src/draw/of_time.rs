@@ -26,7 +26,7 @@ pub(super) fn charts(runs: &[Run]) -> Vec<Chart> {
         Quantity::Bytes,
         |happened| &happened.inflight_bytes,
         "Bytes granted by the budget and not yet given back, read at the end of each interval; the peak is the \
-         highest until then, between readings too.",
+         highest until then, between readings too. Of processes side by side, those of the one that had most.",
     ));
     charts.extend(level(
         &timed,
@@ -34,7 +34,7 @@ pub(super) fn charts(runs: &[Run]) -> Vec<Chart> {
         Quantity::Count,
         |happened| &happened.queue_depth,
         "Operations begun and not ended, read at the end of each interval; the peak is the highest until then, \
-         between readings too.",
+         between readings too. Of processes side by side, those of the one that had most.",
     ));
     charts
 }

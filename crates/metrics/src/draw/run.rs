@@ -48,7 +48,8 @@ impl Slice {
     }
 
     /// Slices of processes that ran side by side, as those of one run: cut anew at equal steps as long as the
-    /// longest of them, each slice given to the step in which its middle lies.
+    /// longest of them, each slice given to the step in which its middle lies. Levels do not add up, because a step may
+    /// have several readings of one process, and because peaks and caps are those of one: they are the highest of any.
     ///
     /// # Errors
     /// As [`MetricsSnapshot::merge`].
@@ -64,7 +65,16 @@ impl Slice {
             let at = (slice.begin + slice.length() / 2).as_nanos() / step.as_nanos();
             let begin = Duration::from_nanos_u128(at * step.as_nanos());
             match joined.last_mut().filter(|last| last.begin == begin) {
-                Some(last) => last.happened.merge(&slice.happened)?,
+                Some(last) => {
+                    let before = last.happened.clone();
+                    last.happened.merge(&slice.happened)?;
+                    last.happened.inflight_bytes =
+                        before.inflight_bytes.highest(slice.happened.inflight_bytes);
+                    last.happened.shared_bytes = before.shared_bytes.highest(slice.happened.shared_bytes);
+                    last.happened.queue_depth = before.queue_depth.highest(slice.happened.queue_depth);
+                    last.happened.concurrency_limit =
+                        before.concurrency_limit.highest(slice.happened.concurrency_limit);
+                }
                 None => joined.push(Slice { begin, end: begin + step, happened: slice.happened.clone() }),
             }
         }
