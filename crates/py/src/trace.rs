@@ -163,6 +163,7 @@ pub(crate) fn trace_synth(
     objects: u64,
     operations: u64,
     seed: u64,
+    to: Option<String>,
 ) -> PyResult<u64> {
     let mut prefix = Settings::default().locate(prefix)?.to_string();
     if !prefix.ends_with('/') {
@@ -171,10 +172,19 @@ pub(crate) fn trace_synth(
     let written = py.detach(|| {
         let (arrivals, sizes) = (arrivals.parse()?, sizes.parse()?);
         let model = Model { arrivals, sizes, objects, prefix, operations, seed };
-        let target = Target::of(&out).unwrap_or(Target::Forebay);
+        let target = match &to {
+            Some(word) => word.parse()?,
+            None => Target::of(&out).unwrap_or(Target::Forebay),
+        };
         let clock = Clock { realtime_ns: 0, monotonic_ns: None };
         let header = Header::new(format!("{ENGINE} synth"), "", clock);
-        Ok(export::write(&out, target, &header, model.records()?.map(Ok), 0)?.written)
+        let written = export::write(&out, target, &header, model.records()?.map(Ok), 0)?.written;
+        match written {
+            0 if operations > 0 => {
+                Err(Error::Invalid(format!("the format {target} cannot hold operations on {}", model.prefix)))
+            }
+            written => Ok(written),
+        }
     });
     written.map_err(|error| raise(py, error))
 }

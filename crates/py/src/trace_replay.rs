@@ -29,7 +29,7 @@ struct Orders {
 
 /// Reads the options of a replay. Every name that is not one of them is refused.
 fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
-    const NAMES: [&str; 22] = [
+    const NAMES: [&str; 24] = [
         "mode",
         "time_scale",
         "concurrency",
@@ -49,9 +49,11 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         "max_drift",
         "max_gap_distance",
         "max_size_distance",
+        "max_latency_distance",
         "max_envelope_deviation",
         "max_failures",
         "max_capped",
+        "exact",
     ];
     let invalid = |text: String| Error::Invalid(text);
     if let Some(name) = given.keys().find(|name| !NAMES.contains(&name.as_str())) {
@@ -125,6 +127,8 @@ fn orders(given: &Map<String, Value>) -> Result<Orders, Error> {
         drift_ppm: bound("max_drift")?,
         gap_distance: bound("max_gap_distance")?,
         size_distance: bound("max_size_distance")?,
+        latency_distance: bound("max_latency_distance")?,
+        exact: flag("exact")?,
         envelope_deviation: bound("max_envelope_deviation")?,
         failures: count("max_failures")?,
         capped: count("max_capped")?,

@@ -114,8 +114,25 @@ def test_a_replay_is_held_to_bounds(tmp_path):
     (tmp_path / "00000000.bin").write_bytes(b"small")
     with pytest.raises(ValueError, match="5 bytes"):
         forebay.trace.replay(path, prepare=True)
-    report = forebay.trace.replay(path, prepare=True, replace=True, max_failures=0, max_size_distance=0.01)
+    bounds = {"max_failures": 0, "max_size_distance": 0.01, "exact": True}
+    report = forebay.trace.replay(path, prepare=True, replace=True, **bounds)
     assert report["violations"] == [] and report["prepared"]["objects"] >= 1
+    # Nobody ever read what was made up; and what does not fit under a cap is not asked for.
+    report = forebay.trace.replay(path, max_latency_distance=1, exact=True, max_bytes_in_flight=512)
+    assert [violation.split(":")[0].split(",")[0] for violation in report["violations"]] == [
+        "the distance of latencies could not be measured",
+        "stores were not asked for exactly what the trace says",
+    ]
+
+
+def test_a_made_up_trace_is_of_the_format_that_is_asked_for(tmp_path):
+    model = {"objects": 3, "operations": 20, "sizes": "fixed:1KiB"}
+    for out, to, format in [("a", None, "forebay"), ("b.fio", None, "fio"), ("c", "fio", "fio")]:
+        assert forebay.trace.synth(tmp_path / out, tmp_path, to=to, **model) == 20
+        assert forebay.trace.info(tmp_path / out)["format"] == format
+    for to, prefix, why in [("tar", tmp_path, "tar"), ("fio", "s3://b/x", "fio cannot hold operations on s3://b/x")]:
+        with pytest.raises(ValueError, match=why):
+            forebay.trace.synth(tmp_path / "d", prefix, to=to, **model)
 
 
 def test_traces_of_other_tools_are_told_what_they_leave_open(folder, tmp_path):
@@ -318,6 +335,8 @@ def test_what_a_mode_cannot_obey_is_refused_and_an_empty_trace_passes_no_bound(h
         ({"mode": "closed", "max_gap_distance": 0.01}, "gap_distance"),
         ({"mode": "closed", "max_capped": 0}, "capped"),
         ({"max_gap_distance": 2}, "0 to 1"),
+        ({"max_latency_distance": 2}, "0 to 1"),
+        ({"exact": 1}, "exact must be True or False"),
     ]:
         with pytest.raises(ValueError, match=needle):
             forebay.trace.replay(hundred, **options)
@@ -423,7 +442,7 @@ print(samples, trace.result["records"], trace.result["dropped"], trace.result["f
 @pytest.mark.parametrize(
     "name",
     ["start", "stop", "time_scale", "max_submit_error", "max_drift", "max_gap_distance", "max_size_distance"]
-    + ["max_envelope_deviation"],
+    + ["max_latency_distance", "max_envelope_deviation"],
 )
 def test_a_number_that_is_none_is_refused(epoch, name):
     for number in (float("nan"), float("inf")):

@@ -82,8 +82,12 @@ pub struct Bounds {
     pub gap_distance: Option<f64>,
     /// The distance of the size histograms, 0 to 1.
     pub size_distance: Option<f64>,
+    /// The Kolmogorov-Smirnov distance of the latencies from those recorded, 0 to 1.
+    pub latency_distance: Option<f64>,
     /// The deviation of the throughput envelope, as a fraction of the recording's.
     pub envelope_deviation: Option<f64>,
+    /// Whether stores must have been asked for exactly what the trace says ([`Fidelity::is_exact`]).
+    pub exact: bool,
     /// New failures.
     pub failures: Option<u64>,
     /// Operations that a cap delayed.
@@ -244,6 +248,13 @@ impl Fidelity {
                 bounds.size_distance,
                 "",
             ),
+            (
+                "the distance of latencies",
+                (!self.latency.is_empty() && !self.recorded_latency.is_empty())
+                    .then(|| self.latency_distance()),
+                bounds.latency_distance,
+                "",
+            ),
             ("the deviation of throughput", self.envelope_deviation(), bounds.envelope_deviation, ""),
             (
                 "the number of new failures",
@@ -268,7 +279,14 @@ impl Fidelity {
                 Some(_) => None,
             }
         });
-        exceeded.collect()
+        let inexact = (bounds.exact && !(any && self.is_exact())).then(|| {
+            format!(
+                "stores were not asked for exactly what the trace says: {} of {}",
+                self.asked(),
+                self.planned
+            )
+        });
+        exceeded.chain(inexact).collect()
     }
 
     /// Whether nothing went well although something had when it was recorded.
@@ -431,6 +449,7 @@ impl Bounds {
             ("drift_ppm", self.drift_ppm, None),
             ("gap_distance", self.gap_distance, Some(1.0)),
             ("size_distance", self.size_distance, Some(1.0)),
+            ("latency_distance", self.latency_distance, Some(1.0)),
             ("envelope_deviation", self.envelope_deviation, None),
         ] {
             let Some(value) = value else { continue };

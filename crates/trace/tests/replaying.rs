@@ -82,7 +82,12 @@ fn an_open_replay_asks_for_exactly_the_trace() {
     assert_eq!((fidelity.submit_error.len(), fidelity.latency_from_intended.len()), (1000, 1000));
     assert_eq!(fidelity.size_distance(), 0.0);
     assert_eq!(
-        fidelity.violations(&Bounds { failures: Some(0), size_distance: Some(0.01), ..Bounds::default() }),
+        fidelity.violations(&Bounds {
+            failures: Some(0),
+            size_distance: Some(0.01),
+            exact: true,
+            ..Bounds::default()
+        }),
         [""; 0]
     );
     // Nothing takes less than a nanosecond, or all the same time.
@@ -253,7 +258,13 @@ fn what_a_mode_cannot_obey_is_refused_and_what_was_not_measured_exceeds_its_boun
         let violations = nothing.violations(&bounds);
         assert!(violations.len() == 1 && violations[0].contains("could not be measured"), "{violations:?}");
     }
-    for bounds in [Bounds { failures: Some(0), ..none }, Bounds { size_distance: Some(1.0), ..none }] {
+    let anywhere = [
+        Bounds { failures: Some(0), ..none },
+        Bounds { size_distance: Some(1.0), ..none },
+        Bounds { latency_distance: Some(1.0), ..none },
+        Bounds { exact: true, ..none },
+    ];
+    for bounds in anywhere {
         assert!(bounds.validate(Mode::Closed { concurrency: 1 }).is_ok());
         assert_eq!(nothing.violations(&bounds).len(), 1);
     }
@@ -310,6 +321,27 @@ fn failures_are_counted_and_those_of_the_recording_told_apart() {
     assert_eq!(fidelity.left_out.get(&Action::Put), Some(&1));
     assert_eq!(fidelity.violations(&Bounds { failures: Some(0), ..Bounds::default() }).len(), 1);
     assert!(fidelity.is_failure());
+}
+
+#[test]
+fn what_was_not_asked_for_and_latencies_that_are_others_can_be_bounded() {
+    // Recorded as if each had taken an hour, and one too large to be asked for here.
+    let read = |len, i| Record {
+        len: Some(len),
+        offset: Some(0),
+        t_done: Some(3_600_000_000_000),
+        bytes: Some(len),
+        ..Record::asked(Action::Read, "mem://h/k", i)
+    };
+    let scene = memory((0..20).map(|i| read(if i == 7 { 9_000 } else { 1_000 }, i)).collect());
+    let options = ReplayOptions { max_bytes_in_flight: 4096, ..open(1.0) };
+    let fidelity = scene.replay(&options);
+    let of = |bounds: Bounds| fidelity.violations(&bounds);
+    let exact = of(Bounds { exact: true, ..Bounds::default() });
+    assert!(exact.len() == 1 && exact[0].contains("19 of 20"), "{exact:?}");
+    let apart = of(Bounds { latency_distance: Some(0.5), ..Bounds::default() });
+    assert!(apart.len() == 1 && apart[0].contains("the distance of latencies is 1.000"), "{apart:?}");
+    assert!(of(Bounds { latency_distance: Some(1.0), ..Bounds::default() }).is_empty());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::time::Duration;
 /// Replays a trace against its locations or others, and reports how true the replay was.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit code 4 if a bound (--max-…) is exceeded, or what it bounds could not be measured; 1 if all that was asked for failed, and not \
+Exit code 4 if a bound (--max-…, --exact) is exceeded, or what it bounds could not be measured; 1 if all that was asked for failed, and not \
 as recorded.
 
 Ctrl-C ends the replay, prints the report, and says with which --skip to go on. What is in flight has a tenth of a second to end.
@@ -104,6 +104,9 @@ struct BoundFlags {
     /// The distance between the sizes, 0 to 1
     #[arg(long, value_name = "D")]
     max_size_distance: Option<f64>,
+    /// The distance between the latencies, 0 to 1, where the trace has some
+    #[arg(long, value_name = "D")]
+    max_latency_distance: Option<f64>,
     /// How far throughput is from the recording's, second by second, as a fraction
     #[arg(long, value_name = "F")]
     max_envelope_deviation: Option<f64>,
@@ -113,6 +116,9 @@ struct BoundFlags {
     /// Operations that a cap on those in flight, or on their bytes, delayed
     #[arg(long, value_name = "N")]
     max_capped: Option<u64>,
+    /// Stores must have been asked for exactly what the trace says: each location, offset and length, as often
+    #[arg(long)]
+    exact: bool,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -153,6 +159,8 @@ impl Args {
             drift_ppm: self.bounds.max_drift,
             gap_distance: self.bounds.max_gap_distance,
             size_distance: self.bounds.max_size_distance,
+            latency_distance: self.bounds.max_latency_distance,
+            exact: self.bounds.exact,
             envelope_deviation: self.bounds.max_envelope_deviation,
             failures: self.bounds.max_failures,
             capped: self.bounds.max_capped,

@@ -49,14 +49,10 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
         );
     }
     for (kind, n) in &fidelity.failures {
-        line(
-            "Failed",
-            format!(
-                "{} {kind} ({} as recorded)",
-                units::count(*n),
-                units::count(fidelity.failed_as_recorded)
-            ),
-        );
+        line("Failed", format!("{} {kind}", units::count(*n)));
+    }
+    if fidelity.failed_as_recorded > 0 {
+        line("  of these", format!("{} as recorded", units::count(fidelity.failed_as_recorded)));
     }
     if let Some(first) = &fidelity.first_failure {
         line("  the first", first.clone());
@@ -125,10 +121,17 @@ pub(super) fn report(outcome: &Outcome, context: &Context) -> Result<()> {
     if !fidelity.recorded_latency.is_empty() {
         line("  recorded", times(&fidelity.recorded_latency));
     }
+    let latencies = match fidelity.latency.is_empty() || fidelity.recorded_latency.is_empty() {
+        true => "-".to_owned(),
+        false => format!("{:.4}", fidelity.latency_distance()),
+    };
     let envelope = fidelity.envelope_deviation().map_or("-".to_owned(), units::percent);
     line(
         "Against it",
-        format!("sizes {:.4} apart   throughput by the second {envelope} apart", fidelity.size_distance()),
+        format!(
+            "sizes {:.4} apart   latencies {latencies} apart   throughput by the second {envelope} apart",
+            fidelity.size_distance()
+        ),
     );
     if fidelity.starved > 0 {
         line(

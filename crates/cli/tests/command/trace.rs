@@ -275,6 +275,16 @@ fn a_made_up_trace_is_prepared_mapped_and_held_to_bounds() {
         place.run(&["trace", "replay", "s.jsonl", "--map", &map, "--mode", "closed", "--max-failures", "0"]);
     assert_eq!(failed.code, Some(4), "{failed:?}");
     assert!(failed.out.contains("EXCEEDED") && failed.out.contains("not_found"), "{failed:?}");
+    let mut held = vec!["trace", "replay", "s.jsonl", "--map", &map, "--prepare", "--exact"];
+    assert_eq!(place.run(&held).code, Some(0));
+    held.extend(["--max-bytes-in-flight", "1KiB", "--max-latency-distance", "1"]);
+    let failed = place.run(&held);
+    assert_eq!(failed.code, Some(4), "{failed:?}");
+    for violation in
+        ["stores were not asked for exactly what the trace says", "latencies could not be measured"]
+    {
+        assert!(failed.out.contains(violation), "{failed:?}");
+    }
     assert!(place.fails(2, &["trace", "replay", "s.jsonl", "--time-scale", "0"]).contains("time_scale"));
     assert!(
         place

@@ -81,13 +81,14 @@ def synth(
     objects=1000,
     operations=10_000,
     seed=0,
+    to=None,
 ):
     """Makes up a trace of operations on objects beneath `prefix`; the number written is returned.
 
     `arrivals` is poisson:RATE, bursty:RATE,ON,OFF or epochs:BATCH,STEP,PAUSE; `sizes` is fixed:SIZE or
-    lognormal:MEDIAN,SIGMA.
+    lognormal:MEDIAN,SIGMA. The format is that of `to`, else of the name of `out`, else this package's own.
     """
-    return _trace_synth(out, prefix, arrivals, sizes, objects, operations, seed)
+    return _trace_synth(out, prefix, arrivals, sizes, objects, operations, seed, to)
 
 
 def replay(
@@ -109,7 +110,8 @@ def replay(
     `options` are those of the stores.
 
     Bounds: max_submit_error (seconds), max_drift (parts of a million), max_gap_distance, max_size_distance,
-    max_envelope_deviation, max_failures, max_capped (operations that a cap delayed). The result's `violations` says
+    max_latency_distance, max_envelope_deviation, max_failures, max_capped (operations that a cap delayed), exact (True:
+    stores must have been asked for exactly what the trace says). The result's `violations` says
     which were exceeded, or could not be measured.
 
     What the mode cannot obey is a ValueError: concurrency is for closed, time_scale for the others, and so are bounds on

@@ -56,6 +56,7 @@ def synth(
     objects: int = 1000,
     operations: int = 10_000,
     seed: int = 0,
+    to: str | None = None,
 ) -> int: ...
 def replay(
     path: str | PathLike[str],
@@ -85,7 +86,9 @@ def replay(
     max_drift: float | None = None,
     max_gap_distance: float | None = None,
     max_size_distance: float | None = None,
+    max_latency_distance: float | None = None,
     max_envelope_deviation: float | None = None,
     max_failures: int | None = None,
     max_capped: int | None = None,
+    exact: bool = False,
 ) -> dict[str, Any]: ...
