@@ -239,7 +239,11 @@ impl Lease {
         match wants.iter().position(alone) {
             Some(index) => {
                 let len = wants[index].len;
-                let context = format!("{len} bytes are more than max_bytes_in_flight={cap} allows; raise it");
+                let placed = Span::after(0, &wants[index]).map(|span| span.end).filter(|_| len <= cap);
+                let placed =
+                    placed.map_or(String::new(), |end| format!(", which take {end} where they lie,"));
+                let context =
+                    format!("{len} bytes{placed} are more than max_bytes_in_flight={cap} allows; raise it");
                 let error = Error::new(Kind::InvalidRange, Operation::Get, context);
                 Reservation::TooLarge { index, error }
             }

@@ -62,7 +62,7 @@ enum Samples {
 }
 
 /// Raised when a scanner finds other samples in the same bytes than before, or their fingerprint is another one.
-const SCANNERS: u32 = 2;
+const SCANNERS: u32 = 3;
 
 impl Dataset {
     /// Lists everything beneath `root` that `options` want; one object, one sample. Directories are

@@ -28,6 +28,9 @@ pub struct DatasetOptions {
     pub verify_samples: Option<bool>,
 }
 
+/// A million samples of a large format, or a million names of a manifest.
+const RESIDENT: u64 = 64 << 20;
+
 impl Default for DatasetOptions {
     fn default() -> Self {
         DatasetOptions {
@@ -35,8 +38,7 @@ impl Default for DatasetOptions {
             list: ListOptions::recursive(),
             manifest: None,
             index: IndexPlace::Beside,
-            // A million samples of a large format, or a million names of a manifest.
-            index_resident_bytes: 64 << 20,
+            index_resident_bytes: RESIDENT,
             on_damage: None,
             verify_samples: None,
         }
@@ -192,7 +194,31 @@ impl DatasetOptions {
                 self.format.name()
             )));
         }
-        Ok(())
+        let makes = match self.format {
+            Format::Raw => self.manifest.is_some(),
+            Format::Records { .. } => false,
+            _ => true,
+        };
+        if !makes {
+            return self.without_index(&format!("format={}", self.format.name()));
+        }
+        match self.index {
+            IndexPlace::Nowhere => self.without_index("index=none"),
+            IndexPlace::Beside | IndexPlace::Folder { .. } => Ok(()),
+        }
+    }
+
+    /// Refuses what is said of an index that `why` is never kept.
+    ///
+    /// # Errors
+    /// `InvalidConfig` naming the option.
+    pub(crate) fn without_index(&self, why: &str) -> Result<()> {
+        let option = match self.index {
+            IndexPlace::Folder { .. } => "index",
+            _ if self.index_resident_bytes != RESIDENT => "index_resident_bytes",
+            _ => return Ok(()),
+        };
+        Err(Error::invalid(format!("{option} changes nothing with {why}: no index is kept")))
     }
 }
 
@@ -285,7 +311,7 @@ mod tests {
     fn every_option_of_the_table_is_understood_by_some_format() {
         let examples = json!([
             {"format": "records", "record_bytes": "1KiB", "header_bytes": 7, "recursive": false, "glob": "*"},
-            {"format": "webdataset", "member": "jpg", "index": "none", "index_resident_bytes": 1, "on_damage": "skip:3"},
+            {"format": "webdataset", "member": "jpg", "index": "beside", "index_resident_bytes": 1, "on_damage": "skip:3"},
             {"manifest": "csv", "verify_samples": true},
         ]);
         let mut seen = std::collections::BTreeSet::new();
@@ -319,6 +345,15 @@ mod tests {
             (json!({"formt": "raw"}), "did you mean \"format\"?"),
             (json!({"verify_samples": true}), "nothing to check with format=raw"),
             (json!({"on_damage": "skip:3"}), "on_damage changes nothing with format=raw"),
+            (json!({"index_resident_bytes": 9}), "index_resident_bytes changes nothing with format=raw"),
+            (
+                json!({"format": "records", "record_bytes": 9, "index_resident_bytes": 9}),
+                "index_resident_bytes changes nothing with format=records",
+            ),
+            (
+                json!({"format": "npy", "index": "none", "index_resident_bytes": 9}),
+                "index_resident_bytes changes nothing with index=none",
+            ),
             (json!({"format": "npy", "on_damage": "skip"}), "on_damage must be one of raise, skip:QUOTA"),
             (json!({"format": "npy", "on_damage": "skip:0"}), "(places of damage, from 1), is \"skip:0\""),
             (

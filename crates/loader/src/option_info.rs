@@ -22,7 +22,7 @@ pub enum OptionKind {
         /// The greatest valid value.
         max: u64,
     },
-    /// A time in seconds, more than none; a number, with a fraction if need be.
+    /// A time in seconds, a microsecond or more; a number, with a fraction if need be.
     Seconds {
         /// The greatest valid value.
         max: u64,
@@ -92,7 +92,7 @@ impl OptionInfo {
             OptionKind::Size { min, max } => {
                 format!("a size from {min} to {max} bytes, such as 67108864 or \"64MiB\"")
             }
-            OptionKind::Seconds { max } => format!("a number above 0 and up to {max}"),
+            OptionKind::Seconds { max } => format!("a number from {} to {max}", SHORTEST.as_secs_f64()),
             OptionKind::Bool => "true or false".to_owned(),
             OptionKind::Choice(words) | OptionKind::Form(words) => format!("one of {}", words.join(", ")),
         };

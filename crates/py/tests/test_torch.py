@@ -363,6 +363,7 @@ def test_a_map_dataset_refuses_what_it_cannot_do(torch, faces, folder):
         ({"shuffle": True}, "sampler"),
         ({"random_index_mode": "uniform"}, "sampler"),
         ({"loading_mode": "completion"}, "sampler"),
+        ({"seed": 3}, "sampler"),
         ({"shard_world_size": 2}, "DistributedSampler"),
         ({"drop_last": True}, "torch.utils.data.DataLoader"),
         ({"batch_size": 4}, "torch.utils.data.DataLoader"),
@@ -372,7 +373,7 @@ def test_a_map_dataset_refuses_what_it_cannot_do(torch, faces, folder):
     ]:
         with pytest.raises(forebay.InvalidConfigError, match=why):
             faces.MapDataset(root, options)
-    dataset = faces.MapDataset(root, {"retries": 3, "deadline": 60, "target_request_bytes": 4096, "seed": 3})
+    dataset = faces.MapDataset(root, {"retries": 3, "deadline": 60, "target_request_bytes": 4096})
     assert number(dataset[torch.tensor(1)]) == 1
     with pytest.raises(TypeError):
         dataset[1.5]

@@ -149,6 +149,14 @@ fn room_that_cannot_be_is_refused() {
     let all = Want { room: Room { after: 1, ..Room::default() }, ..Want::new(0, 1 << 20) };
     assert!(matches!(lease.try_reserve(&[all]), Reservation::TooLarge { index: 0, .. }));
     assert_eq!(granted(&*lease, &[Want::new(0, 1 << 20)]).len(), 1, "and then without spare bytes");
+
+    let pool = self::pool(1500);
+    let lease = pool.lease(pool.budget().ticket(), 1);
+    let Reservation::TooLarge { error, .. } = lease.try_reserve(&[Want::new(0, 1480)]) else {
+        panic!("fits")
+    };
+    let text = "1480 bytes, which take 1536 where they lie, are more than max_bytes_in_flight=1500 allows";
+    assert!(error.to_string().contains(text), "{error}");
 }
 
 proptest! {

@@ -17,7 +17,9 @@ pub(crate) enum Step {
     File { name: Vec<u8>, len: u64 },
     /// A file with holes, whose bytes are not together.
     Sparse,
-    /// A directory, a link: nothing to read, `len` bytes to go past.
+    /// A link of this name: the bytes of what it points to are elsewhere, perhaps in no archive.
+    Link { name: Vec<u8> },
+    /// A directory, a device: nothing to read, `len` bytes to go past.
     Other { len: u64 },
 }
 
@@ -67,13 +69,11 @@ impl TarWalk {
             kind => {
                 let (name, size) = (self.name.take(), self.size.take());
                 let len = size.unwrap_or(len);
+                let name = || name.unwrap_or_else(|| header.path_bytes().into_owned());
                 match kind {
-                    EntryType::Regular | EntryType::Continuous => {
-                        let name = name.unwrap_or_else(|| header.path_bytes().into_owned());
-                        Ok(Step::File { name, len })
-                    }
-                    // Their size says how large what they point to is; no data follow.
-                    EntryType::Link | EntryType::Symlink => Ok(Step::Other { len: 0 }),
+                    EntryType::Regular | EntryType::Continuous => Ok(Step::File { name: name(), len }),
+                    // Its size says how large what it points to is; no data follow.
+                    EntryType::Link | EntryType::Symlink => Ok(Step::Link { name: name() }),
                     _ => Ok(Step::Other { len }),
                 }
             }

@@ -72,6 +72,16 @@ pub(crate) async fn scan(shard: &mut ShardBytes<'_>, member: Option<&str>, finds
                 let why = "sparse files in a tar archive cannot be read in place; write it without them";
                 return Err(shard.unsupported(format!("at offset {at}: {why}")));
             }
+            Step::Link { name } if split_name(&name).is_some() => {
+                let name = String::from_utf8_lossy(&name);
+                let why = "is a link in a tar archive, whose bytes are not where it stands; write files in its place \
+                           (tar --dereference --hard-dereference)";
+                return Err(shard.unsupported(format!("at offset {at}: {name:?} {why}")));
+            }
+            Step::Link { .. } => {
+                extended = None;
+                0
+            }
             Step::Other { len } => {
                 extended = None;
                 len
@@ -200,6 +210,7 @@ pub(crate) fn members(sample: &[u8]) -> Result<Vec<Member>, String> {
                 end
             }
             Step::Sparse => return Err(wrong("a sparse file, which cannot be read in place")),
+            Step::Link { .. } => data,
             Step::Other { len } => inside(len)?,
             Step::File { name, len } => {
                 let end = inside(len)?;

@@ -182,6 +182,7 @@ impl Listing {
 }
 
 fn raw(options: &DatasetOptions) -> Result<()> {
+    options.without_index("loading_mode=streaming")?;
     match options.format {
         Format::Raw => Ok(()),
         ref other => Err(Error::invalid(format!(

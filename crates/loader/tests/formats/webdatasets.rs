@@ -91,6 +91,30 @@ fn pax_names_and_sizes_are_read() {
 }
 
 #[test]
+fn a_link_to_a_member_is_refused_and_not_passed_over() {
+    let runtime = runtime();
+    for kind in [tar::EntryType::Link, tar::EntryType::Symlink] {
+        let with_link = |name: &str| {
+            let mut builder = tar::Builder::new(Vec::new());
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            builder.append_data(&mut header, "a.jpg", &b"1"[..]).unwrap();
+            let mut link = tar::Header::new_gnu();
+            link.set_entry_type(kind);
+            link.set_size(0);
+            builder.append_link(&mut link, name, "a.jpg").unwrap();
+            builder.into_inner().unwrap()
+        };
+        let tolerant = DatasetOptions { on_damage: Some(OnError::Skip { quota: 9 }), ..of(WHOLE) };
+        let store = runtime.block_on(store(&[("a.tar", with_link("b.jpg"))]));
+        let error = runtime.block_on(Dataset::open(&*store, &root(), tolerant)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Unsupported);
+        assert!(error.to_string().contains("at offset 1024: \"b.jpg\" is a link"), "{error}");
+        assert_eq!(members(with_link("latest")).len(), 1, "no member is lost");
+    }
+}
+
+#[test]
 fn damage_is_named_by_offset() {
     let files = [("a.x", vec![1; 10]), ("b.x", vec![2; 600])];
     let error = |bytes: Vec<u8>| {

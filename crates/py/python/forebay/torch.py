@@ -470,6 +470,7 @@ _NOT_BY_NUMBER = {
         "shuffle",
         "shuffle_window",
         "random_index_mode",
+        "seed",
         "loading_mode",
     ): "which sample comes when is the sampler's of torch.utils.data.DataLoader; give that one, or use a "
     "forebay.torch.IterableDataset or DataLoader",
