@@ -67,10 +67,10 @@ pub(crate) fn begin_trace(
     }
 }
 
-/// Ends the trace and says what became of it.
+/// Ends the trace, of which so many operations of other processes are missing, and says what became of it.
 #[pyfunction(name = "_end_trace")]
-pub(crate) fn end_trace(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    let recorder = process::current()?.tap().take();
+pub(crate) fn end_trace(py: Python<'_>, missed: u64) -> PyResult<Bound<'_, PyAny>> {
+    let recorder = process::current()?.tap().take().inspect(|recorder| recorder.missed(missed));
     let recorded = py
         .detach(|| recorder.and_then(|recorder| recorder.finish()))
         .ok_or_else(|| PyRuntimeError::new_err("this process records no trace"))?;

@@ -327,6 +327,33 @@ def test_workers_tell_their_parent_what_they_counted(torch, faces, folder, how):
         assert snapshot["backend_counters"]["gets"] == 60
 
 
+def test_a_trace_says_that_it_lacks_what_workers_read(torch, faces, folder, tmp_path):
+    root = forebay.create_dataset(folder([64] * 20))
+    path = tmp_path / "t.jsonl"
+
+    def over(dataset, workers):
+        loader = torch.utils.data.DataLoader(dataset, batch_size=None, num_workers=workers)
+        return sum(1 for _ in loader)
+
+    kept = faces.IterableDataset(root, {"batch_size": 4})
+    # One that is gone before the recording ends, and one that is used before and goes on.
+    for make in (lambda: faces.MapDataset(root), lambda: kept, lambda: kept):
+        with forebay.trace.record(path) as trace:
+            assert over(make(), 2) == 20
+        assert (trace.result["records"], trace.result["dropped"]) == (0, 20)
+        info = forebay.trace.info(path)
+        assert (info["complete"], info["dropped"]) == (False, 20)
+    with forebay.trace.record(path) as trace:
+        assert over(kept, 0) == 20
+    assert (trace.result["records"], trace.result["dropped"]) == (20, 0)
+    # Workers that live on have told by then of some, if not of all.
+    with forebay.trace.record(path) as trace:
+        loader = torch.utils.data.DataLoader(kept, batch_size=None, num_workers=2, persistent_workers=True)
+        batches = iter(loader)
+        next(batches)
+    assert trace.result["dropped"] > 0
+
+
 def test_a_loader_takes_what_its_dataset_says_or_refuses_it(torch, faces, folder):
     root = folder([64] * 8)
     for make in (faces.MapDataset, faces.IterableDataset):

@@ -147,6 +147,12 @@ impl Recorder {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
+    /// Counts operations that happened where this recorder sees nothing, in other processes of the job: the trace is not
+    /// complete without them.
+    pub fn missed(&self, operations: u64) {
+        self.shared.dropped.fetch_add(operations, Ordering::Relaxed);
+    }
+
     /// Writes what is left and ends the trace. What is observed later is counted as missing by nobody: end
     /// the work first. A second call returns none.
     pub fn finish(&self) -> Option<Recorded> {

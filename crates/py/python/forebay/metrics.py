@@ -125,6 +125,7 @@ class Spool:
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="forebay-metrics-"))
         self._followed: tuple[int, str, list[Measured]] | None = None
+        _folders[self._folder] = os.getpid()
         weakref.finalize(self, _remove, self._folder, os.getpid())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,7 +170,33 @@ class Spool:
         return merge(*self.snapshots())
 
 
+# The folders of this process's spools, with the process; a forked child has its parent's here, too.
+_folders: dict[Path, int] = {}
+# Operations that were left in each, also of those that are gone.
+_told: dict[Path, int] = {}
+
+
+def _look(folder: Path) -> None:
+    operations = 0
+    for path in folder.glob("*.json"):
+        # The spool may be let go of at any moment, and then it was looked at there.
+        with contextlib.suppress(FileNotFoundError):
+            operations += sum(operation["ops"] for operation in from_json(path.read_text())["operations"].values())
+    if operations > _told.get(folder, 0):
+        _told[folder] = operations
+
+
+def _operations_of_workers() -> int:
+    """Operations that worker processes have told this one of, since it began."""
+    for folder, owner in list(_folders.items()):
+        if owner == os.getpid():
+            _look(folder)
+    return sum(list(_told.values()))
+
+
 def _remove(folder: Path, owner: int) -> None:
     # A forked child has the parent's spool, too.
     if os.getpid() == owner:
+        _look(folder)
+        _folders.pop(folder, None)
         shutil.rmtree(folder, ignore_errors=True)

@@ -272,6 +272,7 @@ class IterableDataset(torch.utils.data.IterableDataset):
         self._loader: Loader | None = None
         # Where worker processes leave what they counted.
         self._spool = Spool()
+        self._left = 0.0
         self._state: _State | None = None
         # How often the epoch had been set when that was loaded.
         self._state_set = 0
@@ -322,9 +323,16 @@ class IterableDataset(torch.utils.data.IterableDataset):
     def snapshot(self) -> dict[str, Any]:
         """What was counted by this process and by workers, together: as of one loader (`forebay.metrics`).
 
-        Workers tell at the end of each of their epochs, and when they end.
+        Workers tell with their first batch, once a second while they read, at the end of each of their epochs, and when
+        they end.
         """
         return _with_workers(self._loader, self._spool)
+
+    def _tell(self) -> None:
+        """Leaves what was counted in a worker process, with its first batch and once a second."""
+        if torch.utils.data.get_worker_info() is not None and time.monotonic() - self._left >= 1.0:
+            self._spool.leave()
+            self._left = time.monotonic()
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next iteration go through `epoch`, also in worker processes that are running."""
@@ -384,12 +392,15 @@ class _Items:
 
     def _next(self, batches: Batches) -> Any:
         if self._dataset.batches:
-            return self._given(next(batches).to_torch())
+            batch = next(batches)
+            self._dataset._tell()
+            return self._given(batch.to_torch())
         sample = next(self._samples, None)
         while sample is None:
             # All that was given before is a whole number of batches.
             self._before, self._taken = self._loader.state_dict(), 0
             self._batch = next(batches)
+            self._dataset._tell()
             self._samples = _samples(self._batch)
             sample = next(self._samples, None)
         self._taken += 1

@@ -18,6 +18,7 @@ from ._forebay import (
     _trace_replay,
     _trace_synth,
 )
+from .metrics import _operations_of_workers
 
 __all__ = ["convert", "diff", "info", "record", "replay", "synth"]
 
@@ -29,6 +30,10 @@ class record:
     when one has reached that size. `options` are what the job runs under, as the header of the trace will have them: a
     LoaderOptions, or a dict. `result` then says what became of it: files, records, dropped, bytes, failure. A full
     queue or disk drops operations, counts them, and never stops the work.
+
+    What worker processes of PyTorch's DataLoader read over a dataset of `forebay.torch` is not in the trace either. It is
+    counted among the dropped, as far as they have told (`forebay.metrics.Spool`), so that the trace is not complete:
+    record with num_workers=0. Other processes record for themselves.
     """
 
     def __init__(self, path, *, rotate_bytes=None, options=None):
@@ -36,13 +41,15 @@ class record:
         self.options = options
         self.rotate_bytes = rotate_bytes
         self.result = None
+        self._elsewhere = 0
 
     def __enter__(self):
         _begin_trace(self.path, self.rotate_bytes, self.options)
+        self._elsewhere = _operations_of_workers()
         return self
 
     def __exit__(self, *_):
-        self.result = _end_trace()
+        self.result = _end_trace(max(0, _operations_of_workers() - self._elsewhere))
 
 
 def _reading(format, bucket, base):
