@@ -14,7 +14,9 @@ use crate::problems::{self, Problem};
 use crate::quarantine;
 use crate::timeline::Timeline;
 use forebay_io::{Kind, Location, PageCacheMode};
-use forebay_loader::{Batch, Control, Dataset, Epoch, Format, Loader, LoaderOptions, LoadingMode, Source};
+use forebay_loader::{
+    Batch, Control, Dataset, Epoch, Format, IndexMode, Loader, LoaderOptions, LoadingMode, Order, Source,
+};
 use forebay_metrics::{MetricsSnapshot, Report, RunFacts, units};
 use serde_json::json;
 use std::ffi::OsString;
@@ -29,10 +31,11 @@ use std::time::Instant;
 One file is one sample, unless --format says how samples lie in files. Ctrl-C ends the run and prints the report of what was loaded.
 
 With --verify, exit code 4 if a sample's bytes are not those of the manifest, or if a whole epoch (no --glob, \
---limit, --drop-last or shards) did not bring every file of the manifest exactly once.
+--limit, --drop-last, --random-index-mode or shards) did not bring every file of the manifest exactly once.
 
 With --json: with --verify one line a problem, as of `forebay verify`; then one line, {\"type\": \"summary\", \
-\"root\", \"samples_in_dataset\" (null with --loading-mode=streaming), \"options\", \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
+\"root\", \"samples_in_dataset\" (null with --loading-mode=streaming), \"options\", \
+\"displacement\" (\"mean\" and \"most\" places that the order carries a sample; null where it has none), \"facts\", \"problems\" (null without --verify), \"quarantine\", \"metrics\"}. \
 \"metrics\" is the snapshot of forebay's metrics, \"facts\" has \"elapsed_s\", \"cpu_user_s\", \"cpu_system_s\", \
 \"samples\", \"batches\", \"bytes\", \"epochs\", \"max_bytes_in_flight\" and \"page_cache_requested\".
 
@@ -291,12 +294,15 @@ fn report(
 ) -> Result<()> {
     let (dataset, options, quarantine) = (loader.dataset(), loader.options(), loader.quarantine());
     let console = &context.console;
+    // How well it is mixed: what a window costs there.
+    let carried = dataset.and_then(|dataset| Order::new(dataset.len(), 0, options).displacement());
     if console.json() {
         console.record(&json!({
             "type": "summary",
             "root": root.to_string(),
             "samples_in_dataset": dataset.map(|dataset| dataset.len()),
             "options": options.to_json(),
+            "displacement": carried.map(|carried| json!({ "mean": carried.mean, "most": carried.max })),
             "facts": facts,
             "problems": check.map(|check| check.report.to_json()),
             "quarantine": quarantine.to_json(),
@@ -305,6 +311,12 @@ fn report(
         return console.flush();
     }
     console.print(Report::new(snapshot, facts).coloured(console.out_in_colour()))?;
+    if let Some(carried) = carried.filter(|_| options.shuffle) {
+        let (mean, most) = (units::number(carried.mean), units::count(carried.max));
+        console.print(format_args!(
+            "\nOrder         samples are carried {mean} places on average, {most} at most\n"
+        ))?;
+    }
     if !quarantine.is_empty() {
         console.print(quarantine::Listed(&quarantine))?;
     }
@@ -323,6 +335,8 @@ struct Check {
     seen: Vec<bool>,
     /// Whether an epoch must bring everything.
     whole: bool,
+    /// Whether it may bring something twice.
+    repeats: bool,
     checked: u64,
     report: problems::Report,
 }
@@ -351,9 +365,11 @@ impl Check {
         let promises = (0..dataset.len())
             .map(|id| manifest.files.remove(&*dataset.key(id).unwrap_or_default()))
             .collect::<Vec<_>>();
+        let repeats = options.random_index_mode != IndexMode::None;
         let whole = !args.dataset.has("glob")
             && args.limit.is_none()
             && !options.drop_last
+            && !repeats
             && options.shard_world_size == 1;
         if !args.dataset.has("glob") {
             // What is left is not in the dataset, so no epoch will bring it.
@@ -362,7 +378,7 @@ impl Check {
             }
         }
         let seen = vec![false; promises.len()];
-        Ok(Check { dataset: dataset.clone(), promises, seen, whole, checked: 0, report })
+        Ok(Check { dataset: dataset.clone(), promises, seen, whole, repeats, checked: 0, report })
     }
 
     fn batch(&mut self, batch: &Batch, context: &Context) -> Result<()> {
@@ -376,7 +392,7 @@ impl Check {
             if let Some(problem) = problem {
                 self.report.add(&key, problem, self.dataset.root(), context)?;
             }
-            if std::mem::replace(&mut self.seen[id as usize], true) {
+            if std::mem::replace(&mut self.seen[id as usize], true) && !self.repeats {
                 self.report.add(&key, Problem::Repeated, self.dataset.root(), context)?;
             }
         }

@@ -37,6 +37,7 @@ fn the_report_has_what_was_promised_of_it() {
         "CPU",
         "asked for default, used default for 200 reads",
         "200 samples: all as promised",
+        "samples are carried 33.3 places on average, 99 at most",
     ] {
         assert!(text.contains(needle), "{needle}: {text}");
     }
@@ -117,6 +118,22 @@ fn epochs_globs_limits_and_shards_choose_what_is_loaded() {
     assert_eq!(samples(&["--limit", "2", "--batch-size", "10", "--epochs", "2"]), (40, 4));
     assert_eq!(samples(&["--shard-rank", "1", "--shard-world-size", "3"]).0, 33);
     assert_eq!(samples(&["--verify", "--limit=1"]), (32, 1), "what was not asked for is not missed");
+    // Draws come more than once, and leave others out.
+    assert_eq!(samples(&["--verify", "--random-index-mode=zipfian:2"]), (100, 4));
+}
+
+#[test]
+fn how_well_a_window_mixes_is_told() {
+    let place = place();
+    let carried = |more: &[&str]| {
+        let summary = place.json(&[&["load", "set"], more].concat()).pop().unwrap();
+        (summary["displacement"]["mean"].as_f64(), summary["displacement"]["most"].as_u64())
+    };
+    assert_eq!(carried(&[]), (Some(0.0), Some(0)));
+    let (mean, most) = carried(&["--shuffle", "--shuffle-window=10"]);
+    assert!((4.5..6.0).contains(&mean.unwrap()) && most.unwrap() < 15, "{mean:?} {most:?}");
+    assert_eq!(carried(&["--random-index-mode=uniform"]), (None, None));
+    assert_eq!(carried(&["--loading-mode=streaming"]), (None, None));
 }
 
 #[test]
@@ -173,7 +190,7 @@ fn options_are_the_loaders_own() {
     assert!(place.fails(2, &["load", "set", "--batch-size", "0"]).contains("from 1 to"));
     for (flag, value) in [("--deadline", "nan"), ("--timeout", "inf")] {
         let text = place.fails(2, &["load", "set", flag, value]);
-        assert!(text.contains("a number above 0") && text.contains(value), "{text}");
+        assert!(text.contains("a number from 0.000001") && text.contains(value), "{text}");
     }
     place.write("options.toml", "deadline = nan\n");
     assert!(place.fails(2, &["load", "set", "--options-file=options.toml"]).contains("no number"));
