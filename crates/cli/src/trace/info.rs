@@ -42,6 +42,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<Exit> {
     let _ = writeln!(text, "Trace         {} ({})", args.file.display(), info.source);
     let _ = writeln!(text, "Made by       {} {}", info.header.engine, info.header.host);
     let missing = match info.dropped {
+        Some(0) if info.header.part > 0 => {
+            format!("INCOMPLETE: it begins with part {}; those before it are other files", info.header.part)
+        }
         Some(0) => "complete".to_owned(),
         Some(dropped) => format!("INCOMPLETE: {} operations are missing", units::count(dropped)),
         None => format!("the format does not say; it lacks {}", info.source.lacks().join("; ")),

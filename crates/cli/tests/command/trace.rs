@@ -102,7 +102,14 @@ fn a_recording_rotates_and_has_one_name() {
     let record = ["trace", "record", "t.jsonl", "set", "--epochs", "3"];
     place.run(&[&record[..], &["--trace-rotate", "64KiB"]].concat());
     assert!(place.at("t.1.jsonl").exists());
-    assert_eq!(one(&place, &["trace", "info", "t.jsonl"])["summary"]["operations"]["get"], 1200);
+    let info = one(&place, &["trace", "info", "t.jsonl"]);
+    assert_eq!((&info["summary"]["operations"]["get"], &info["complete"]), (&1200.into(), &true.into()));
+    assert_eq!(
+        one(&place, &["trace", "info", "t.1.jsonl"])["complete"],
+        false,
+        "the first part is not in it"
+    );
+    assert!(place.ok(&["trace", "info", "t.1.jsonl"]).contains("INCOMPLETE: it begins with part 1"));
     assert!(place.fails(2, &[&record[..], &["--trace", "z.jsonl"]].concat()).contains("records into OUT"));
     assert!(place.fails(2, &["ls", "set", "--trace-rotate", "1MiB"]).contains("--trace FILE"));
     assert!(

@@ -130,9 +130,9 @@ impl Input {
 }
 
 impl Info {
-    /// Whether nothing is missing; none where the format does not say.
+    /// Whether nothing is missing, also of parts before this one; none where the format does not say.
     pub fn is_complete(&self) -> Option<bool> {
-        self.dropped.map(|dropped| dropped == 0)
+        self.dropped.map(|dropped| dropped == 0 && self.header.part == 0)
     }
 
     /// All of it, times in nanoseconds.
