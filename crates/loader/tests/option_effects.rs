@@ -4,7 +4,7 @@ use forebay_io::{Kind, ListOptions, Location, MemoryStore, PutOptions, Store};
 use forebay_io_fs::{FsOptions, FsStore};
 use forebay_io_testkit::{FaultRates, FaultStore, RecordingObserver};
 use forebay_loader::{Dataset, DatasetOptions, Listing, Loader, LoaderOptions, OPTIONS};
-use forebay_metrics::MetricsCollector;
+use forebay_metrics::{MetricsCollector, MetricsSnapshot};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +117,22 @@ fn requests(options: Value, size: usize) -> usize {
 
 /// Mappings that three files of 10,000 bytes take, and those that the kernel was advised about.
 fn mappings(options: Value) -> (u64, u64) {
+    let counters = three_files(options).backend_counters;
+    (counters["mappings"], counters["mappings_advised"])
+}
+
+/// The policies that reading three files used, each as often as it says, and how often the kernel was told.
+fn policies(options: Value) -> (Vec<(String, u64)>, u64) {
+    let seen = three_files(options);
+    let used = seen.page_cache.applied.iter().filter(|(_, times)| **times > 0);
+    (
+        used.map(|(policy, times)| (policy.clone(), *times)).collect(),
+        seen.backend_counters["cache_hints_applied"],
+    )
+}
+
+/// What was counted while three files of 10,000 bytes were read.
+fn three_files(options: Value) -> MetricsSnapshot {
     let folder = tempfile::tempdir().unwrap();
     for i in 0..3 {
         std::fs::write(folder.path().join(i.to_string()), vec![i; 10_000]).unwrap();
@@ -128,11 +144,11 @@ fn mappings(options: Value) -> (u64, u64) {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let dataset = runtime.block_on(Dataset::list(&store, &root, ListOptions::recursive())).unwrap();
     let options = Scene::options(options).unwrap();
-    let loader = Loader::with_collector(Arc::new(store), Arc::new(dataset), options, None).unwrap();
+    let loader =
+        Loader::with_collector(Arc::new(store), Arc::new(dataset), options, Some(collector.clone())).unwrap();
     let batch = loader.start(runtime.handle()).unwrap().next_blocking().unwrap().unwrap();
     assert!((0..3).all(|i| batch.sample(i) == vec![i as u8; 10_000]));
-    let counters = collector.snapshot().backend_counters;
-    (counters["mappings"], counters["mappings_advised"])
+    collector.snapshot()
 }
 
 fn sorted(mut ids: Vec<u64>) -> Vec<u64> {
@@ -220,7 +236,13 @@ const EFFECTS: &[Effect] = &[
         assert!(scene.peak(json!({ "batch_size": 4 })) > 600);
     }),
     ("page_cache_mode", |scene| {
-        // Memory has no page cache: obeyed or refused. What is done to that of files is tested with files.
+        assert_eq!(policies(json!({})), (vec![("default".to_owned(), 3)], 0));
+        for mode in ["fadvise_sequential", "fadvise_random", "dont_need"] {
+            let (used, told) = policies(json!({ "page_cache_mode": mode }));
+            assert_eq!(used, [(mode.to_owned(), 3)]);
+            assert!(told >= 3, "{mode}: {told}");
+        }
+        // Memory has no page cache: obeyed or refused.
         scene.refused(
             json!({ "page_cache_mode": "dont_need" }),
             "page_cache_mode=dont_need is not for mem://",
