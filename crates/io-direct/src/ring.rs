@@ -29,13 +29,13 @@ const SEATS: u32 = 1024;
 /// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do
 /// begins with the first few while the next are prepared, and the kernel sorts and merges the later ones. Each
 /// submission rings a doorbell, which costs as much as a request or two. (On a virtual disk, 64 in the ring, 4 KiB: as
-/// many reads a second as with two at first, and 4% less processor time.)
+/// many reads a second as with two at first, and 4% less processor time, by 23 rounds whose intervals overlap.)
 const FIRST: usize = 8;
 const MOST: usize = 32;
 
 /// A full ring is waited for until one in so many of its requests is complete, not for a single one, which would go
 /// out again alone; but no longer than this many nanoseconds, because others may be slow and somebody waits for what
-/// is there. (The same disk: 9% less processor time, and no fewer reads a second. It answers 16 requests of 1 MiB
+/// is there. (The same disk: some 9% less processor time, and no fewer reads a second. It answers 16 requests of 1 MiB
 /// together after 8 ms; with a patience of 1 ms a read of those cost 60% more.)
 const TOGETHER: usize = 8;
 const PATIENCE: u32 = 20_000_000;
