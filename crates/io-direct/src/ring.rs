@@ -26,18 +26,17 @@ use std::time::Instant;
 /// Files that may have a seat at once; others are named by their descriptors.
 const SEATS: u32 = 1024;
 
-/// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do
-/// begins with the first few while the next are prepared, and the kernel sorts and merges the later ones. Each
-/// submission rings a doorbell, which costs as much as a request or two. (On a virtual disk, 64 in the ring, 4 KiB: as
-/// many reads a second as with two at first, and 4% less processor time, by 23 rounds whose intervals overlap.)
-const FIRST: usize = 8;
-const MOST: usize = 32;
+/// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do begins
+/// with the first few while the next are prepared. Each submission rings a doorbell, which costs as much as a request
+/// or two. (Of what a virtual disk reads with 64 in the ring, others' turns between: docs/benchmarks.md, "Direct".)
+const FIRST: usize = 4;
+const MOST: usize = 8;
 
 /// A full ring is waited for until one in so many of its requests is complete, not for a single one, which would go
 /// out again alone; but no longer than this many nanoseconds, because others may be slow and somebody waits for what
-/// is there. (The same disk: some 9% less processor time, and no fewer reads a second. It answers 16 requests of 1 MiB
-/// together after 8 ms; with a patience of 1 ms a read of those cost 60% more.)
-const TOGETHER: usize = 8;
+/// is there. (The same disk answers 16 requests of 1 MiB together after 8 ms; with a patience of 1 ms a read of those
+/// cost 60% more.)
+const TOGETHER: usize = 16;
 const PATIENCE: u32 = 20_000_000;
 
 /// The bell's request; those of parts have their place on the deck.

@@ -417,12 +417,14 @@ def test_what_changes_a_store_is_replayed_only_if_asked(folder, tmp_path):
     assert report["done"] == 2 and (folder / "new.bin").stat().st_size == 77 and not (folder / "00.bin").exists()
 
 
-def test_a_disk_that_is_full_ends_the_trace_and_not_the_job(folder, tmp_path):
+# Room for some pieces; for the first line and the last alone.
+@pytest.mark.parametrize("room, least", [(1_500_000, 1000), (4096, 0)])
+def test_a_disk_that_is_full_ends_the_trace_and_not_the_job(folder, tmp_path, room, least):
     """A limit on the size of files stands for a full disk; Python ignores the signal that comes with it."""
     path = tmp_path / "t.jsonl"
     script = f"""
 import forebay, resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))
 loader = forebay.create_async_loader({str(folder)!r}, {{"batch_size": 8}})
 samples = 0
 with forebay.trace.record({str(path)!r}) as trace:
@@ -432,7 +434,7 @@ print(samples, trace.result["records"], trace.result["dropped"], trace.result["f
 """
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     samples, records, dropped, failure = out.split(maxsplit=3)
-    assert int(samples) == 20_000 and int(records) > 1000 and int(dropped) > 1000 and "t.jsonl" in failure
+    assert int(samples) == 20_000 and int(records) >= least and int(dropped) > 1000 and "t.jsonl" in failure
     assert int(records) + int(dropped) >= 20_000
     info = forebay.trace.info(path)
     assert not info["complete"] and info["dropped"] == int(dropped)

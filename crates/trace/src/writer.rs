@@ -40,6 +40,8 @@ pub struct Writer {
     /// Records in the file, and those that wait.
     written: u64,
     waiting: u64,
+    /// The first line, which goes out with the first piece that fits.
+    header: Vec<u8>,
 }
 
 impl Writer {
@@ -65,10 +67,9 @@ impl Writer {
             bytes: 0,
             written: 0,
             waiting: 0,
+            header: serde_json::to_vec(header).expect("a header has no value that JSON lacks"),
         };
-        let header = serde_json::to_vec(header).expect("a header has no value that JSON lacks");
-        writer.frame.push(&header);
-        writer.end_line();
+        writer.begin();
         Ok(writer)
     }
 
@@ -122,6 +123,11 @@ impl Writer {
         Ok(true)
     }
 
+    fn begin(&mut self) {
+        self.frame.push(&self.header);
+        self.end_line();
+    }
+
     fn end_line(&mut self) {
         self.frame.push(b"\n");
         self.line = self.frame.text().len();
@@ -150,6 +156,10 @@ impl Writer {
         if let Err(error) = result {
             // Of a piece that is not whole, nothing. A device or a pipe keeps what it got.
             let _ = self.file.set_len(self.bytes).and_then(|()| self.file.seek(SeekFrom::Start(self.bytes)));
+            if self.bytes == 0 {
+                // It was in that piece, and the end alone would be no trace.
+                self.begin();
+            }
             return Err(Error::file(&self.path)(error));
         }
         self.bytes += bytes;
