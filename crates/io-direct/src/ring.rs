@@ -28,7 +28,7 @@ const SEATS: u32 = 1024;
 
 /// Requests submitted at once, at first and at most; twice as many each time. A device that has nothing to do begins
 /// with the first few while the next are prepared. Each submission rings a doorbell, which costs as much as a request
-/// or two. (Of what a virtual disk reads with 64 in the ring, others' turns between: docs/benchmarks.md, "Direct".)
+/// or two. (What other numbers came to on a virtual disk: docs/benchmarks.md, "Direct".)
 const FIRST: usize = 4;
 const MOST: usize = 8;
 

@@ -130,16 +130,18 @@ mod tests {
         Reading { samples, bytes: samples, seconds: 1.0, cpu_seconds: 1.0, ..Reading::default() }
     }
 
+    /// One that notes when it runs.
+    fn noted<'a>(name: &'static str, order: &'a RefCell<String>) -> Contender<'a> {
+        Contender::new(name, move || {
+            order.borrow_mut().push_str(name);
+            Ok(reading(1))
+        })
+    }
+
     #[test]
     fn contenders_take_turns_and_each_round_starts_with_another() {
         let order = RefCell::new(String::new());
-        let contender = |name: &'static str| {
-            let order = &order;
-            Contender::new(name, move || {
-                order.borrow_mut().push_str(name);
-                Ok(reading(1))
-            })
-        };
+        let contender = |name| noted(name, &order);
         let mut prepared = 0;
         let before = || {
             prepared += 1;
@@ -154,13 +156,7 @@ mod tests {
     #[test]
     fn thrown_orders_differ_and_have_everybody_once() {
         let order = RefCell::new(String::new());
-        let contender = |name: &'static str| {
-            let order = &order;
-            Contender::new(name, move || {
-                order.borrow_mut().push_str(name);
-                Ok(reading(1))
-            })
-        };
+        let contender = |name| noted(name, &order);
         hold_thrown(24, &mut [contender("a"), contender("b"), contender("c")]).unwrap();
         let order = order.borrow();
         let mut rounds: Vec<_> = (0..24).map(|round| &order[3 * round..][..3]).collect();
